@@ -1,0 +1,216 @@
+"""params.yaml, parsed once into frozen, typed settings.
+
+The blocks carry the names of the stages. A key that no block knows is an error that names the nearest known one, so
+that a typo cannot silently fall back to a default: there are no defaults, the file is the single source.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from ferops.errors import FeropsError
+
+CLASSES = ("anger", "disgust", "fear", "happy", "sad", "surprised")
+"""The six expressions, in the order of every probability vector, label index and report."""
+
+OTHER_LABELS = ("neutral", "contempt")
+"""Labels that sources publish and the six-class model leaves out; they stay in raw data."""
+
+PURPOSES = ("research", "education_of_practitioners", "accessibility_aid", "entertainment", "usability_study")
+"""Purposes that a deployment may declare. None of them judges a person at work, at school or in hiring."""
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class Data(Block):
+    sources: tuple[str, ...] = Field(min_length=1)
+
+
+class Validate(Block):
+    min_side_px: Count
+    max_side_px: Count
+    blank_std: NonNegative
+    label_conflicts: Literal["quarantine", "keep"]
+    min_class_share: Share
+    max_class_share: Share
+    min_rows_per_class: Count
+    max_quarantine_share: Share
+
+
+class Split(Block):
+    official_test: bool
+    test_share: Share
+    val_share: Share
+
+
+class Preprocess(Block):
+    size_px: Annotated[int, Field(ge=32, le=512)]
+    min_confidence: Share
+    margin: Share
+    choose: Literal["largest", "central"]
+    tight_sources: tuple[str, ...]
+    batch_size: Count
+
+
+class Train(Block):
+    device: Literal["auto", "cpu", "cuda"]
+    amp: Literal["auto", "bf16", "fp16", "off"]
+    batch_size: Count
+    accumulate: Count
+    optimizer: Literal["adamw", "sgd"]
+    weight_decay: NonNegative
+    max_lr: Positive
+    warmup_share: Share
+    clip_norm: Positive
+    loss: Literal["focal", "cross_entropy"]
+    focal_gamma: NonNegative
+    class_weights: Literal["inverse", "none"]
+    label_smoothing: Share
+    mixup_alpha: NonNegative
+    flip_probability: Share
+    rotation_degrees: NonNegative
+    crop_share: Share
+    brightness: Share
+    contrast: Share
+    saturation: Share
+    checkpoint_every: Count
+
+
+class Model(Block):
+    architecture: Literal["resnet18", "resnet50"]
+    epochs: Count
+
+
+class Export(Block):
+    calibration_images: Count
+    serve: Literal["int8", "fp32"]
+    max_disagreement: Share
+
+
+class Evaluate(Block):
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    confidence_level: Annotated[float, Field(gt=0.5, lt=1.0)]
+    min_slice_samples: Count
+    low_confidence: Share
+
+
+class Register(Block):
+    model_name: str
+    min_test_samples: Count
+    min_macro_f1: Share
+    max_loss_to_baseline: Share
+    max_loss_to_champion: Share
+    max_calibration_error: Share
+    max_slice_gap: Share
+    overrides: dict[str, str]
+
+
+class Package(Block):
+    bento_name: str
+    purpose: Literal[PURPOSES]  # type: ignore[valid-type]
+
+
+class Serve(Block):
+    max_body_mb: Positive
+    max_image_megapixels: Positive
+    max_faces: Count
+    timeout_s: Positive
+
+
+class Params(Block):
+    """All settings. Attributes are the blocks of params.yaml; `validation` and `registry` are its `validate` and `register`."""
+
+    preset: str
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    data: Data
+    validation: Validate = Field(alias="validate")
+    split: Split
+    preprocess: Preprocess
+    train: Train
+    models: dict[str, Model]
+    export: Export
+    evaluate: Evaluate
+    registry: Register = Field(alias="register")
+    package: Package
+    serve: Serve
+
+
+def load(path: Path = Path("params.yaml")) -> Params:
+    """Read and check `path`.
+
+    Raises:
+        FeropsError: the file is missing or not YAML, a key is unknown, missing or out of its range, or the blocks
+            contradict each other.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise FeropsError(
+            f"{path} does not exist. Run the command in the project's folder, or make one: ferops preset quick"
+        ) from error
+    try:
+        tree = YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise FeropsError(f"{path} is not valid YAML: {error}") from error
+    return parse(tree, origin=str(path))
+
+
+def parse(tree: Any, *, origin: str = "params") -> Params:
+    """Check a parsed YAML tree; `origin` names it in messages. Raises FeropsError as `load` does."""
+    if not isinstance(tree, dict):
+        raise FeropsError(f"{origin} must hold blocks of settings (a mapping), found {type(tree).__name__}")
+    try:
+        params = Params.model_validate(tree)
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(detail)}" for detail in error.errors())
+        raise FeropsError(f"{origin} has settings that cannot be used:\n{problems}") from error
+    missing = {"baseline", "candidate"} - set(params.models)
+    if missing:
+        raise FeropsError(f"{origin}: models needs entries named baseline and candidate; missing: {sorted(missing)}")
+    return params
+
+
+def _explain(detail: ErrorDetails) -> str:
+    *parents, key = [str(part) for part in detail["loc"]] or ["params"]
+    dotted = ".".join([*parents, key])
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _known_keys(parents), n=1)
+        return f"{dotted}: unknown key" + (f", did you mean {near[0]}?" if near else "")
+    if detail["type"] == "missing":
+        return f"{dotted}: missing"
+    return f"{dotted}: {detail['msg']}, found {detail['input']!r}"
+
+
+def _known_keys(parents: list[str]) -> list[str]:
+    block: type[BaseModel] | None = Params
+    for parent in parents:
+        block = _child(block, parent) if block else None
+    return list(_keys(block)) if block else []
+
+
+def _keys(block: type[BaseModel]) -> Iterator[str]:
+    for name, field in block.model_fields.items():
+        yield field.alias or name
+
+
+def _child(block: type[BaseModel], key: str) -> type[BaseModel] | None:
+    for name, field in block.model_fields.items():
+        if key == (field.alias or name):
+            kind = field.annotation
+            return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else Model
+    return Model if block is Params else None

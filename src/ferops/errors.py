@@ -1,0 +1,9 @@
+"""The one exception that a person is meant to read."""
+
+
+class FeropsError(Exception):
+    """Bad input at the edge of the system.
+
+    The message says what was found, what was wanted and how to mend it; the command line prints it alone,
+    without a traceback, and exits with status 1.
+    """

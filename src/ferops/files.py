@@ -1,0 +1,102 @@
+"""Files are written whole: under a temporary name beside the target, then renamed.
+
+A reader sees the old file or the new one, never a part, and a full disk or a kill leaves nothing half-written.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ferops.errors import FeropsError
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `target`; on a clean exit it becomes `target`, otherwise it is removed.
+
+    Raises:
+        FeropsError: the disk is full or the folder cannot be written.
+    """
+    with _readable_disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(target)
+        try:
+            yield temporary
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(target: Path) -> Iterator[Path]:
+    """Yield a new empty folder beside `target`; on a clean exit it replaces `target`, otherwise it is removed.
+
+    Raises:
+        FeropsError: the disk is full or the folder cannot be written.
+    """
+    with _readable_disk_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _beside(target)
+        temporary.mkdir()
+        try:
+            yield temporary
+            if target.exists():
+                old = _beside(target)
+                target.rename(old)
+                temporary.rename(target)
+                shutil.rmtree(old)
+            else:
+                temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_json(target: Path, value: Any) -> None:
+    """Write `value` as indented JSON, keys in the order given. NaN and infinity are refused (ValueError)."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_text(target, text)
+
+
+def write_text(target: Path, text: str) -> None:
+    with atomic_file(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path, *, made_by: str) -> Any:
+    """Read a JSON file that the stage `made_by` writes; FeropsError if it is missing."""
+    require(path, made_by=made_by)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def require(path: Path, *, made_by: str) -> Path:
+    """Return `path` if it exists; otherwise a FeropsError that names the command which makes it."""
+    if not path.exists():
+        raise FeropsError(f"{path} does not exist. It is made by: {made_by}")
+    return path
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
+
+
+@contextmanager
+def _readable_disk_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise FeropsError(
+                f"no space left on the disk while writing {target}; nothing was kept of it. Free some space "
+                "(`dvc gc --workspace` drops old cached results) and run the command again"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EROFS):
+            raise FeropsError(f"{target} cannot be written: {error.strerror}. Check the folder's permissions") from error
+        raise
