@@ -1,14 +1,14 @@
-"""What the classifier is for and what it must not be used for: one text for the model card, the report and /info.
+"""What the classifier is for and what it must not be used for: one text for card, report and /info.
 
-Sources: Regulation (EU) 2024/1689 (AI Act), Art. 5(1)(f), Art. 50(3) and Annex III point 1(c); L. F. Barrett et al.,
-"Emotional Expressions Reconsidered", Psychological Science in the Public Interest 20(1), 2019.
+Sources: Regulation (EU) 2024/1689 (AI Act), Art. 5(1)(f), Art. 50(3) and Annex III, point 1(c); L. F. Barrett
+et al., "Emotional Expressions Reconsidered", Psychological Science in the Public Interest 20(1), 2019.
 """
 
 from __future__ import annotations
 
 DISCLAIMER = (
-    "The output is the label that people would give to the expression visible in a picture. It is not what the "
-    "person feels: the same expression goes with different feelings, and the same feeling with different "
+    "The output is the label that people would give to the expression visible in a picture. It is not what "
+    "the person feels: the same expression goes with different feelings, and the same feeling with different "
     "expressions, from one person, culture and moment to the next (Barrett et al. 2019)."
 )
 """One paragraph that goes wherever a prediction is shown."""
@@ -16,7 +16,7 @@ DISCLAIMER = (
 INTENDED = (
     "Research on facial-expression recognition: baselines, ablations, studies of error, bias and robustness.",
     "Teaching practitioners how such a model is trained, judged, promoted and served.",
-    "Aids that describe a visible expression to the person who asked for it, such as a blind user's own camera.",
+    "Aids that describe a visible expression to the person who asked for it, such as a blind user's camera.",
     "Games and art in which the person photographed starts the picture and nothing about them is kept.",
     "Usability studies with volunteers who gave informed consent and can withdraw it.",
 )
@@ -24,19 +24,19 @@ INTENDED = (
 
 OUT_OF_SCOPE = (
     "Inferring emotions, moods, intentions, honesty, health or personality.",
-    "Decisions about a person: credit, insurance, policing, border control, benefits, housing, justice, medicine.",
+    "Decisions about a person: credit, insurance, policing, borders, benefits, housing, justice, medicine.",
     "Children, unless a guardian agreed and the model was judged on pictures of children.",
-    "Several faces, profiles, masks, drawings, or pictures unlike those of the test set: nothing was measured there.",
-    "Pictures of people who were not told. In the European Union the deployer of an emotion recognition system must "
-    "inform those exposed to it (AI Act, Art. 50(3)), and the system is high-risk (Annex III, point 1(c)).",
+    "Profiles, masks, drawings and other pictures unlike those of the test set: nothing was measured there.",
+    "Pictures of people who were not told. In the European Union an emotion recognition system is high-risk "
+    "(AI Act, Annex III, point 1(c)), and whoever deploys it must inform those exposed to it (Art. 50(3)).",
 )
 """Uses for which nothing here gives evidence, or much here speaks against."""
 
 PROHIBITED = (
-    "Inferring emotions of people at work, including call centres and driver or meeting monitoring, other than for "
-    "medical or safety reasons: prohibited in the European Union by the AI Act, Art. 5(1)(f).",
-    "Inferring emotions of pupils, students or examinees in education, other than for medical or safety reasons: "
-    "prohibited by the same article.",
+    "Inferring emotions of people at work, call centres and meetings included, other than for medical or "
+    "safety reasons: prohibited in the European Union by the AI Act, Art. 5(1)(f).",
+    "Inferring emotions of pupils, students or examinees in education, other than for medical or safety "
+    "reasons: prohibited by the same article.",
     "Hiring, promotion, dismissal or any screening of applicants, anywhere: the project does not allow it.",
 )
-"""Uses that the law forbids or the project does not allow; a deployment must declare a purpose other than these."""
+"""Uses that the law forbids or the project does not allow; no deployment may declare one of them."""
