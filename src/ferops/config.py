@@ -7,7 +7,6 @@ that a typo cannot silently fall back to a default: there are no defaults, the f
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -133,7 +132,7 @@ class Serve(Block):
 
 
 class Params(Block):
-    """All settings. Attributes are the blocks of params.yaml; `validation` and `registry` are its `validate` and `register`."""
+    """All settings: the blocks of params.yaml, `validate` as `validation`, `register` as `registry`."""
 
     preset: str
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -197,20 +196,17 @@ def _explain(detail: ErrorDetails) -> str:
 
 
 def _known_keys(parents: list[str]) -> list[str]:
-    block: type[BaseModel] | None = Params
+    if len(parents) == 2 and parents[0] == "models":
+        return _keys(Model)
+    block: type[BaseModel] = Params
     for parent in parents:
-        block = _child(block, parent) if block else None
-    return list(_keys(block)) if block else []
+        kinds = {(field.alias or name): field.annotation for name, field in block.model_fields.items()}
+        kind = kinds.get(parent)
+        if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+            return []
+        block = kind
+    return _keys(block)
 
 
-def _keys(block: type[BaseModel]) -> Iterator[str]:
-    for name, field in block.model_fields.items():
-        yield field.alias or name
-
-
-def _child(block: type[BaseModel], key: str) -> type[BaseModel] | None:
-    for name, field in block.model_fields.items():
-        if key == (field.alias or name):
-            kind = field.annotation
-            return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else Model
-    return Model if block is Params else None
+def _keys(block: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in block.model_fields.items()]

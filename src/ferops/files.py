@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
         temporary = _beside(target)
         try:
             yield temporary
-            os.replace(temporary, target)
+            temporary.replace(target)
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -98,5 +97,7 @@ def _readable_disk_errors(target: Path) -> Iterator[None]:
                 "(`dvc gc --workspace` drops old cached results) and run the command again"
             ) from error
         if error.errno in (errno.EACCES, errno.EROFS):
-            raise FeropsError(f"{target} cannot be written: {error.strerror}. Check the folder's permissions") from error
+            raise FeropsError(
+                f"{target} cannot be written: {error.strerror}. Check the folder's permissions"
+            ) from error
         raise

@@ -1,9 +1,9 @@
 """Where things are: the one place that knows the project's folders.
 
-    data/                 raw data, one Parquet file per source, tracked by data.dvc
-    artifacts/<stage>/    what a stage hands to the next one; DVC is its only cache
-    reports/<stage>/      what a stage leaves for people, with summary.json
-    .ferops/              state that is not versioned: checkpoints, logs and process ids of the local stack
+data/                 raw data, one Parquet file per source, tracked by data.dvc
+artifacts/<stage>/    what a stage hands to the next one; DVC is its only cache
+reports/<stage>/      what a stage leaves for people, with summary.json
+.ferops/              state that is not versioned: checkpoints, logs and process ids of the local stack
 """
 
 from __future__ import annotations

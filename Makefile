@@ -1,0 +1,62 @@
+# `make` alone explains itself.
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo "$$p"; break; }; done)
+# The tools call nobody
+export DO_NOT_TRACK = true
+export PREFECT_SERVER_ANALYTICS_ENABLED = false
+export MLFLOW_DISABLE_TELEMETRY = true
+export DVC_NO_ANALYTICS = 1
+export BENTOML_DO_NOT_TRACK = True
+export GX_ANALYTICS_ENABLED = false
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all lint format up down serve package clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+install: $(VENV)/.installed ## create .venv with the pinned versions
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "ferops needs Python 3.11 or 3.12; none was found. Name one: make install PYTHON=/path/to/python3.12"; exit 1; }
+	@echo "Installing into $(VENV) with $(PYTHON) (about 7 GB, most of it PyTorch; some minutes) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: install ## pull the data, reproduce the pipeline, say what came out
+	@ferops run
+
+test: install ## lint, type-check and test
+	ruff check .
+	ruff format --check .
+	mypy
+	pytest
+
+test-all: install ## every test, the slow ones and those on real data too
+	pytest -m ''
+
+lint: install ## lint and type-check only
+	ruff check . && ruff format --check . && mypy
+
+format: install ## rewrite the code in the house style
+	ruff check --fix . && ruff format .
+
+up: install ## start Prefect, its worker and MLflow on this machine
+	@ferops up
+
+down: install ## stop them
+	@ferops down
+
+package: install ## build the champion's Bento
+	@ferops package
+
+serve: install ## serve the champion's Bento
+	@ferops serve
+
+clean: ## remove what the pipeline made (not the data, not the registry)
+	rm -rf artifacts reports .ferops/checkpoints

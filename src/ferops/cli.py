@@ -1,0 +1,250 @@
+"""`ferops VERB`: one verb per stage, plus what surrounds them. Thin: it wires packages together and talks to people.
+
+Heavy libraries are imported inside the verbs, so that `ferops --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+
+app = typer.Typer(
+    help="An MLOps pipeline for facial-expression recognition.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+NO_TELEMETRY = {
+    "DO_NOT_TRACK": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DVC_NO_ANALYTICS": "1",
+    "BENTOML_DO_NOT_TRACK": "True",
+    "GX_ANALYTICS_ENABLED": "false",
+}
+"""ferops calls nobody: the defaults that keep its tools from doing so. A value set by the user wins."""
+
+
+def main() -> None:
+    """Entry point of the console script: bad input becomes one message and exit status 1."""
+    for name, value in NO_TELEMETRY.items():
+        os.environ.setdefault(name, value)
+    try:
+        app()
+    except FeropsError as error:
+        print(f"ferops: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _say(*lines: str) -> None:
+    print("\n".join(lines), flush=True)
+
+
+def _params(layout: Layout) -> Any:
+    from ferops.config import load
+
+    return load(layout.params_file)
+
+
+# --- data ---------------------------------------------------------------------------------------------------------
+
+
+@app.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="fer2013, or synthetic")],
+    path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
+    seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
+) -> None:
+    """Bring a data set into data/ and version it with DVC."""
+    from ferops.datasets.importer import import_source
+
+    _say(*_table(import_source(Layout(), source, path, seed=seed)))
+
+
+@app.command()
+def data() -> None:
+    """List the data sets in data/ with counts, licence notes and citations."""
+    from ferops.datasets.catalogue import describe
+
+    _say(describe(Layout()))
+
+
+@app.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="quick, fer2013-cpu or reference")],
+    overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
+) -> None:
+    """Write a preset to params.yaml, the single source of settings."""
+    from ferops import presets
+
+    changes = presets.apply(Layout(), name, overwrite=overwrite)
+    _say(*(f"  {change}" for change in changes), f"params.yaml now holds the preset {name}; next: dvc repro")
+
+
+# --- stages -------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def validate() -> None:
+    """Stage: decide which rows may enter; quarantine the others with a reason."""
+    from ferops.validation.stage import validate as stage
+
+    layout = Layout()
+    _stage("validate", stage(layout, _params(layout)))
+
+
+@app.command()
+def split() -> None:
+    """Stage: assign train, val and test by cluster and subject, never by row."""
+    from ferops.split import split as stage
+
+    layout = Layout()
+    _stage("split", stage(layout, _params(layout)))
+
+
+@app.command()
+def preprocess() -> None:
+    """Stage: find, align and crop the faces."""
+    from ferops.faces.stage import preprocess as stage
+
+    layout = Layout()
+    _stage("preprocess", stage(layout, _params(layout)))
+
+
+@app.command()
+def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models")]) -> None:
+    """Stage: train one model; a killed run resumes from its last checkpoint."""
+    from ferops.registry.tracking import training_run
+    from ferops.training.stage import train as stage
+
+    layout = Layout()
+    params = _params(layout)
+    with training_run(layout, params, name) as on_epoch:
+        summary = stage(layout, params, name, on_epoch=on_epoch)
+    _stage(f"train {name}", summary)
+
+
+@app.command()
+def export() -> None:
+    """Stage: the candidate as ONNX and INT8, checked against the trained weights."""
+    from ferops.export.stage import export as stage
+
+    layout = Layout()
+    _stage("export", stage(layout, _params(layout)))
+
+
+@app.command()
+def evaluate() -> None:
+    """Stage: judge the exported candidate on the test split; write the report and the model card."""
+    import tempfile
+
+    from ferops.evaluation.stage import Champion
+    from ferops.evaluation.stage import evaluate as stage
+    from ferops.registry.promotion import champion
+
+    layout = Layout()
+    params = _params(layout)
+    with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
+        found = champion(layout, params, Path(folder))
+        reference = Champion(version=found[0], folder=found[1]) if found else None
+        _stage("evaluate", stage(layout, params, champion=reference))
+
+
+@app.command()
+def register() -> None:
+    """Stage: gates decide whether the candidate becomes a version with the alias challenger."""
+    from ferops.registry.stage import register as stage
+
+    layout = Layout()
+    _stage("register", stage(layout, _params(layout)))
+
+
+# --- after the pipeline -------------------------------------------------------------------------------------------
+
+
+@app.command()
+def run() -> None:
+    """Pull the embedded data if there is none, reproduce the pipeline, and say what came out."""
+    from ferops.run import run as whole
+
+    _say(whole(Layout()))
+
+
+@app.command()
+def promote(version: Annotated[str, typer.Argument(help="a version of the registered model")]) -> None:
+    """Move the alias champion to a version, as the MLflow UI does."""
+    from ferops.registry.promotion import promote as move
+
+    layout = Layout()
+    _say(*_table(move(layout, _params(layout), version)), "next: ferops package")
+
+
+@app.command()
+def package() -> None:
+    """Make sure that a Bento exists for the version that champion points to."""
+    from ferops.reconcile import reconcile
+
+    layout = Layout()
+    _say(reconcile(layout, _params(layout)))
+
+
+@app.command()
+def serve(port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT")] = 3000) -> None:
+    """Serve the Bento of the champion."""
+    from ferops.package import serve as start
+
+    layout = Layout()
+    start(layout, _params(layout), port=port)
+
+
+@app.command()
+def up() -> None:
+    """Start the local stack: Prefect server and worker, MLflow server."""
+    from ferops.stack import up as start
+
+    _say(start(Layout()))
+
+
+@app.command()
+def down() -> None:
+    """Stop the local stack."""
+    from ferops.stack import down as stop
+
+    _say(stop(Layout()))
+
+
+def _stage(name: str, summary: dict[str, Any]) -> None:
+    scalars = {key: value for key, value in summary.items() if key not in ("stage", "provenance")}
+    _say(f"{name}:", *_table(scalars))
+
+
+def _table(values: dict[str, Any]) -> list[str]:
+    """One aligned line per scalar; lists and tables are for the reports."""
+    rows = {
+        key: _short(value) for key, value in values.items() if not isinstance(value, list | dict) or _is_flat(value)
+    }
+    width = max((len(key) for key in rows), default=0)
+    return [f"  {key:<{width}}  {text}" for key, text in rows.items()]
+
+
+def _is_flat(value: Any) -> bool:
+    return (
+        isinstance(value, dict) and 0 < len(value) <= 8 and not any(isinstance(v, list | dict) for v in value.values())
+    )
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_short(part)}" for key, part in value.items())
+    return str(value)

@@ -1,0 +1,89 @@
+"""params.yaml: parsed once, and a mistake in it is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from ferops import config, presets
+from ferops.errors import FeropsError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def tree() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(presets.render("quick"))
+    return loaded
+
+
+def test_the_repository_s_params_load_as_the_quick_preset() -> None:
+    params = config.load(ROOT / "params.yaml")
+    assert params.preset == "quick"
+    assert set(params.models) == {"baseline", "candidate"}
+
+
+def test_classes_are_the_six_in_alphabetical_order() -> None:
+    assert list(config.CLASSES) == sorted(config.CLASSES)
+    assert len(config.CLASSES) == 6
+
+
+@pytest.mark.parametrize(
+    ("block", "key", "near"),
+    [
+        ("train", "mixup_alfa", "mixup_alpha"),
+        ("export", "servee", "serve"),
+        ("validate", "blank_sd", "blank_std"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest(tree: dict[str, Any], block: str, key: str, near: str) -> None:
+    tree[block][key] = 1
+    with pytest.raises(FeropsError, match=rf"{block}\.{key}: unknown key, did you mean {near}\?"):
+        config.parse(tree)
+
+
+def test_an_unknown_block_and_an_unknown_model_key_name_the_nearest(tree: dict[str, Any]) -> None:
+    tree["trian"] = {}
+    tree["models"]["candidate"]["epoch"] = 3
+    with pytest.raises(FeropsError) as caught:
+        config.parse(tree)
+    assert "trian: unknown key, did you mean train?" in str(caught.value)
+    assert "models.candidate.epoch: unknown key, did you mean epochs?" in str(caught.value)
+
+
+def test_a_missing_key_and_a_value_out_of_range_are_both_named(tree: dict[str, Any]) -> None:
+    del tree["split"]["val_share"]
+    tree["split"]["test_share"] = 1.5
+    with pytest.raises(FeropsError) as caught:
+        config.parse(tree)
+    assert "split.val_share: missing" in str(caught.value)
+    assert "split.test_share" in str(caught.value)
+    assert "1.5" in str(caught.value)
+
+
+def test_the_candidate_is_not_optional(tree: dict[str, Any]) -> None:
+    del tree["models"]["candidate"]
+    with pytest.raises(FeropsError, match="candidate"):
+        config.parse(tree)
+
+
+def test_settings_are_frozen(tree: dict[str, Any]) -> None:
+    params = config.parse(tree)
+    with pytest.raises(ValueError, match="frozen"):
+        params.train.batch_size = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "seed: [1\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(FeropsError, match=r"params\.yaml"):
+        config.load(path)
+
+
+def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(FeropsError, match="ferops preset quick"):
+        config.load(tmp_path / "params.yaml")

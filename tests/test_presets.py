@@ -1,0 +1,70 @@
+"""Presets: one documented step that leaves params.yaml the single source."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferops import config, presets
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_is_valid_and_carries_its_name(tmp_path: Path, name: str) -> None:
+    presets.apply(Layout(tmp_path), name)
+    assert config.load(tmp_path / "params.yaml").preset == name
+
+
+def test_the_issue_s_presets_exist() -> None:
+    assert {"quick", "fer2013-cpu", "reference"} <= set(presets.names())
+
+
+def test_the_repository_holds_the_quick_preset() -> None:
+    assert (ROOT / "params.yaml").read_text(encoding="utf-8") == presets.render("quick")
+
+
+def test_the_reference_preset_is_the_reference_recipe(tmp_path: Path) -> None:
+    presets.apply(Layout(tmp_path), "reference")
+    params = config.load(tmp_path / "params.yaml")
+    assert params.preprocess.size_px == 224
+    assert params.train.batch_size * params.train.accumulate == 64
+    assert (params.train.max_lr, params.train.warmup_share) == (5e-4, 0.10)
+    assert (params.train.loss, params.train.focal_gamma, params.train.mixup_alpha) == ("focal", 2.0, 0.2)
+    assert (params.models["candidate"].architecture, params.models["candidate"].epochs) == ("resnet50", 100)
+
+
+def test_switching_there_and_back_leaves_no_residue(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    presets.apply(layout, "quick")
+    before = layout.params_file.read_text(encoding="utf-8")
+    changes = presets.apply(layout, "reference")
+    assert any(change.startswith("preprocess.size_px:") for change in changes)
+    presets.apply(layout, "quick")
+    assert layout.params_file.read_text(encoding="utf-8") == before
+
+
+def test_comments_survive(tmp_path: Path) -> None:
+    presets.apply(Layout(tmp_path), "fer2013-cpu")
+    assert "# Every knob of the pipeline" in (tmp_path / "params.yaml").read_text(encoding="utf-8")
+
+
+def test_edits_by_hand_are_not_lost_unasked(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    presets.apply(layout, "quick")
+    edited = layout.params_file.read_text(encoding="utf-8").replace("mixup_alpha: 0.2", "mixup_alpha: 0.4")
+    layout.params_file.write_text(edited, encoding="utf-8")
+    with pytest.raises(FeropsError, match=r"train\.mixup_alpha: 0\.2 -> 0\.4"):
+        presets.apply(layout, "reference")
+    assert layout.params_file.read_text(encoding="utf-8") == edited
+    presets.apply(layout, "reference", overwrite=True)
+    assert config.load(layout.params_file).preset == "reference"
+
+
+def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(FeropsError, match="Did you mean fer2013-cpu"):
+        presets.apply(Layout(tmp_path), "fer2013")
+    assert not (tmp_path / "params.yaml").exists()
