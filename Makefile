@@ -14,7 +14,7 @@ export GX_ANALYTICS_ENABLED = false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all lint format up down serve package clean
+.PHONY: help install run test test-all lint format up down serve promote package clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -51,6 +51,10 @@ up: install ## start Prefect, its worker and MLflow on this machine
 
 down: install ## stop them
 	@ferops down
+
+promote: install ## move the alias champion: make promote VERSION=1
+	@test -n "$(VERSION)" || { echo "which version? make promote VERSION=1"; exit 1; }
+	@ferops promote $(VERSION)
 
 package: install ## build the champion's Bento
 	@ferops package

@@ -1,0 +1,87 @@
+"""`ferops run`: the whole pipeline, then what came out in a few lines."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ferops.errors import FeropsError
+from ferops.files import read_json
+from ferops.layout import Layout
+
+
+def run(layout: Layout) -> str:
+    """Pull the data that data.dvc names if none is there, run `dvc repro`, and return the closing lines.
+
+    Raises:
+        FeropsError: the data cannot be pulled, or a stage failed (its own message stands above).
+    """
+    if not any(layout.data.glob("*.parquet")):
+        _dvc(layout, "pull", "data.dvc", failed="the data could not be pulled; import a data set: ferops import --help")
+    _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Mend it and run the same command again")
+    return closing(layout)
+
+
+def closing(layout: Layout) -> str:
+    """Say what was trained, how it did, what the gates decided, and how to look further."""
+    validated = read_json(layout.summary("validate"), made_by="ferops validate")
+    trained = read_json(layout.summary("train").parent / "candidate" / "summary.json", made_by="ferops train candidate")
+    metrics = read_json(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
+    registered = read_json(layout.summary("register"), made_by="ferops register")
+    return "\n".join(["", *_results(validated, trained, metrics, registered), "", *_next(layout, registered)])
+
+
+def _results(
+    validated: dict[str, Any], trained: dict[str, Any], metrics: dict[str, Any], registered: dict[str, Any]
+) -> list[str]:
+    origin = metrics["provenance"]
+    models = origin["params"]["models"]
+    candidate, baseline = metrics["candidate"], metrics["baseline"]
+    gates = registered["gates"]
+    failed = [gate for gate in gates if not gate["passed"] and not gate["overridden"]]
+    lines = [
+        f"Data      {', '.join(origin['sources'])}, version {origin['data_version'][:10]}: "
+        f"{validated['accepted']:,} of {validated['rows_in']:,} rows accepted",
+        f"Trained   {models['candidate']['architecture']} at {origin['params']['preprocess']['size_px']} px "
+        f"({metrics['cost']['parameters'] / 1e6:.1f} M parameters, best epoch {trained['best_epoch']}), "
+        f"baseline {models['baseline']['architecture']}",
+        f"Test      accuracy {_interval(candidate['accuracy'])}, macro-F1 {_interval(candidate['macro_f1'])} "
+        f"on {metrics['n']:,} faces",
+        f"          baseline {_percent(baseline['accuracy']['value'])}, chance {_percent(metrics['chance']['accuracy'])}",
+        f"Gates     {len(gates) - len(failed)} of {len(gates)} passed",
+        *(f"          {gate['name']}: {gate['reason']}" for gate in failed),
+        f"Registry  {_version(registered)}",
+    ]
+    if origin["synthetic"]:
+        lines.append("          Rendered faces: these numbers say nothing about real people.")
+    return lines
+
+
+def _version(registered: dict[str, Any]) -> str:
+    if registered["version"] is None:
+        return "no version: the candidate was logged with the reasons above"
+    return f"{registered['model_name']} version {registered['version']}, alias challenger"
+
+
+def _next(layout: Layout, registered: dict[str, Any]) -> list[str]:
+    version = registered["version"]
+    lines = [f"Report    {layout.reports('evaluate') / 'report.html'}", "MLflow    make up"]
+    if version is not None:
+        lines += [f"Promote   make promote VERSION={version}", "Serve     make package && make serve"]
+    return lines
+
+
+def _interval(metric: dict[str, Any]) -> str:
+    return f"{_percent(metric['value'])} ({_percent(metric['low'])} to {_percent(metric['high'])})"
+
+
+def _percent(share: float | None) -> str:
+    return "undefined" if share is None else f"{100 * share:.1f} %"
+
+
+def _dvc(layout: Layout, *arguments: str, failed: str) -> None:
+    command = [str(Path(sys.executable).with_name("dvc")), *arguments]
+    if subprocess.run(command, cwd=layout.root, check=False).returncode != 0:
+        raise FeropsError(failed)
