@@ -1,0 +1,69 @@
+"""One verb means one thing everywhere: a DVC stage, a CLI verb, a block of params.yaml."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+from ferops import cli, config
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("validate", "split", "preprocess", "train", "export", "evaluate", "register")
+
+
+@pytest.fixture(scope="module")
+def dag() -> dict[str, Any]:
+    tree: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    return tree["stages"]  # type: ignore[no-any-return]
+
+
+def _body(stage: dict[str, Any]) -> dict[str, Any]:
+    body: dict[str, Any] = stage.get("do", stage)
+    return body
+
+
+def test_the_dag_has_the_stages_of_the_design_in_order(dag: dict[str, Any]) -> None:
+    assert tuple(dag) == STAGES
+
+
+def test_every_stage_is_a_verb_and_reads_its_own_block(dag: dict[str, Any]) -> None:
+    verbs = get_command(cli.app).commands  # type: ignore[attr-defined]
+    blocks = {field.alias or name for name, field in config.Params.model_fields.items()}
+    for name, stage in dag.items():
+        body = _body(stage)
+        assert name in verbs
+        assert name in blocks
+        assert body["cmd"].split()[:2] == ["ferops", name]
+        assert name in body["params"]
+
+
+def test_stages_write_only_their_own_folders(dag: dict[str, Any]) -> None:
+    for name, stage in dag.items():
+        for out in _body(stage)["outs"]:
+            assert re.match(rf"(artifacts|reports)/{name}(/|$)", out)
+
+
+def test_both_models_of_params_are_stages(dag: dict[str, Any]) -> None:
+    assert set(dag["train"]["foreach"]) == set(config.load(ROOT / "params.yaml").models)
+
+
+def test_code_that_a_stage_depends_on_exists(dag: dict[str, Any]) -> None:
+    for stage in dag.values():
+        for dependency in _body(stage)["deps"]:
+            if str(dependency).startswith("src/"):
+                assert (ROOT / dependency).exists(), dependency
+
+
+def test_no_file_of_the_product_names_a_path_outside_it() -> None:
+    """The product must work where it is cloned: no home folders, no neighbours (marked tests aside)."""
+    suspicious = re.compile(r"/(work|home|root)/[a-z]")
+    for folder in ("src", "flows", "service", "benchmarks"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = path.read_text(encoding="utf-8")
+            assert not suspicious.search(text), path
+            assert "../shared" not in text, path
