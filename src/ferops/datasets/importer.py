@@ -1,0 +1,93 @@
+"""`ferops import SOURCE [PATH]`: a published data set -> data/<source>.parquet, versioned by DVC."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from ferops.datasets import catalogue, fer2013, manifest, versioning
+from ferops.errors import FeropsError
+from ferops.files import atomic_file
+from ferops.layout import Layout
+from ferops.provenance import data_version
+
+
+def import_source(layout: Layout, source: str, path: Path | None, *, seed: int) -> dict[str, Any]:
+    """Read the data set `source` from `path` into data/ and version it. Other sources in data/ stay.
+
+    Returns a summary: source, file, rows, classes (label -> rows), skipped (reason -> files), data_version.
+
+    Raises:
+        FeropsError: the source is not known, the path holds something else, or DVC fails. data/ and data.dvc are
+            then as they were.
+    """
+    skipped: Counter[str] = Counter()
+    _check_request(source, path)
+    versioning.check_ready(layout)
+    total, rows = _read(source, path, seed=seed, skipped=skipped)
+    # Staged outside data/, so that a kill leaves nothing there that the next `dvc add` would version.
+    staged = layout.state / "import" / f"{source}.parquet"
+    with atomic_file(staged) as temporary:
+        progress = tqdm(rows, total=total, unit=" images", desc=f"import {source}", disable=None)
+        counts = manifest.write(temporary, progress, source=source)
+    with _in_place(staged, layout.source(source)):
+        versioning.add_data(layout)
+    classes = {label: counts[label] for label in manifest.LABELS if label in counts}
+    return {
+        "source": source,
+        "file": str(layout.source(source)),
+        "rows": sum(counts.values()),
+        "classes": classes | ({"unlabelled": counts[""]} if "" in counts else {}),
+        "skipped": dict(skipped),
+        "data_version": data_version(layout),
+    }
+
+
+def _check_request(source: str, path: Path | None) -> None:
+    known = catalogue.SOURCES.get(source)
+    if known is None:
+        near = difflib.get_close_matches(source.lower(), catalogue.SOURCES, n=2, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(catalogue.SOURCES)}"
+        raise FeropsError(f"no data set is called {source!r}; {hint}")
+    if known.needs_path and path is None:
+        raise FeropsError(f"{source} needs the path of your copy: ferops import {source} PATH, {known.release}")
+    if not known.needs_path and path is not None:
+        raise FeropsError(f"{source} is {known.release} and takes no path, found {path}")
+
+
+def _read(
+    source: str, path: Path | None, *, seed: int, skipped: Counter[str]
+) -> tuple[int | None, Iterator[dict[str, Any]]]:
+    if source == "fer2013" and path is not None:
+        return fer2013.read(path, skipped=skipped)
+    from ferops.datasets import synthetic
+
+    return None, iter(synthetic.rows(seed=seed))
+
+
+@contextmanager
+def _in_place(staged: Path, target: Path) -> Iterator[None]:
+    """Move `staged` to `target`; if the block fails, put the old file back."""
+    had_folder = target.parent.is_dir()
+    old = staged.with_suffix(".old")
+    old.unlink(missing_ok=True)
+    target.parent.mkdir(exist_ok=True)
+    if target.exists():
+        target.rename(old)
+    staged.rename(target)
+    try:
+        yield
+    except BaseException:
+        target.unlink()
+        if old.exists():
+            old.rename(target)
+        elif not had_folder:
+            target.parent.rmdir()
+        raise
+    old.unlink(missing_ok=True)

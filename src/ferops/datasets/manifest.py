@@ -1,0 +1,149 @@
+"""The raw Parquet file of one source: its columns, a writer that streams, and what is checked on the way in.
+
+The columns are described in docs/files.md. Readers yield one dict a row; `make_row` fills in what follows from the image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferops.config import CLASSES, OTHER_LABELS
+from ferops.datasets.images import header_size
+from ferops.errors import FeropsError
+
+COLUMNS: dict[str, pa.DataType] = {
+    "image_id": pa.string(),
+    "image": pa.binary(),
+    "label": pa.string(),
+    "source": pa.string(),
+    "usage": pa.string(),
+    "subject": pa.string(),
+    "width": pa.int32(),
+    "height": pa.int32(),
+}
+"""The columns that every raw file has, in this order; `group_<name>` and `votes_<class>` follow where there are any."""
+
+LABELS = (*CLASSES, *OTHER_LABELS)
+USAGES = ("train", "val", "test")
+
+ROW_GROUP_ROWS = 2048
+ROW_GROUP_BYTES = 32 * 2**20
+"""A row group ends at whichever comes first, so that neither writing nor reading holds more than this of the images."""
+
+NULLABLE = ("label", "usage", "subject")
+
+
+def make_row(
+    image: bytes,
+    *,
+    source: str,
+    label: str | None,
+    usage: str | None = None,
+    subject: str | None = None,
+    **more: str | int | None,
+) -> dict[str, Any]:
+    """Return one raw row: `image` as encoded by the source, its SHA-256 and the size in its header.
+
+    `more` holds `group_<name>` (text) and `votes_<class>` (whole numbers); every row of a source has the same ones.
+    """
+    width, height = header_size(image)
+    return {
+        "image_id": hashlib.sha256(image).hexdigest(),
+        "image": image,
+        "label": label,
+        "source": source,
+        "usage": usage,
+        "subject": subject,
+        "width": width,
+        "height": height,
+        **more,
+    }
+
+
+def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str) -> dict[str, int]:
+    """Stream `rows` to a new Parquet file at `path` and return the number of rows per label (`""` for null).
+
+    Memory is bounded by one row group. The caller makes the write atomic.
+
+    Raises:
+        FeropsError: a row does not have the form of docs/files.md, or there is no row at all.
+    """
+    counts: Counter[str] = Counter()
+    writer: pq.ParquetWriter | None = None
+    try:
+        for batch in _batches(rows, source=source):
+            if writer is None:
+                schema = schema_of(batch[0])
+                # Encoded images do not compress again, and a dictionary of unique bytes only costs memory.
+                compression = {name: "none" if name == "image" else "zstd" for name in schema.names}
+                dictionary = [name for name in schema.names if name not in ("image", "image_id")]
+                writer = pq.ParquetWriter(path, schema, compression=compression, use_dictionary=dictionary)
+            writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            counts.update(row["label"] or "" for row in batch)
+    finally:
+        if writer is not None:
+            writer.close()
+    if writer is None:
+        raise FeropsError(f"{source}: the reader found no image. Check the path and the release that it expects")
+    return dict(counts)
+
+
+def schema_of(row: dict[str, Any]) -> pa.Schema:
+    """Return the Arrow schema of a source whose rows look like `row`."""
+    extra = sorted(set(row) - set(COLUMNS))
+    fields = [pa.field(name, kind, nullable=name in NULLABLE) for name, kind in COLUMNS.items()]
+    fields += [pa.field(name, pa.int32() if name.startswith("votes_") else pa.string()) for name in extra]
+    return pa.schema(fields)
+
+
+def check_row(row: dict[str, Any], *, source: str, columns: set[str], position: int) -> None:
+    """Raise FeropsError unless `row` has exactly `columns`, well formed, and belongs to `source`."""
+    problem = _form_problem(row, source=source, columns=columns)
+    if problem:
+        raise FeropsError(f"{source}, row {position}: {problem}. The form of a row is described in docs/files.md")
+
+
+def _form_problem(row: dict[str, Any], *, source: str, columns: set[str]) -> str | None:
+    keys = set(row)
+    odd = sorted(key for key in keys - set(COLUMNS) if not key.startswith(("group_", "votes_")))
+    checks = (
+        (set(COLUMNS) <= keys, f"columns are missing: {sorted(set(COLUMNS) - keys)}"),
+        (not odd, f"unknown columns {odd}; extra ones are named group_<name> or votes_<class>"),
+        (keys == columns, f"its columns differ from the first row's: {sorted(keys ^ columns)}"),
+    )
+    for holds, problem in checks:
+        if not holds:
+            return problem
+    image = row["image"]
+    if not isinstance(image, bytes) or row["image_id"] != hashlib.sha256(image).hexdigest():
+        return f"image_id {row['image_id']!r} is not the SHA-256 of the image's bytes"
+    if row["source"] != source:
+        return f"its source is {row['source']!r}"
+    if row["label"] is not None and row["label"] not in LABELS:
+        return f"label {row['label']!r} is none of {LABELS} and not null"
+    if row["usage"] is not None and row["usage"] not in USAGES:
+        return f"usage {row['usage']!r} is none of {USAGES} and not null"
+    return None
+
+
+def _batches(rows: Iterable[dict[str, Any]], *, source: str) -> Iterator[list[dict[str, Any]]]:
+    batch: list[dict[str, Any]] = []
+    size = 0
+    columns: set[str] | None = None
+    for position, row in enumerate(rows):
+        columns = columns or set(row)
+        check_row(row, source=source, columns=columns, position=position)
+        batch.append(row)
+        size += len(row["image"])
+        if len(batch) >= ROW_GROUP_ROWS or size >= ROW_GROUP_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,78 @@
+"""data/ under DVC: what an import does to data.dvc.
+
+The repository ships its synthetic default in a DVC remote of its own, inside the repository, and data.dvc names it
+(`remote: embedded`) so that a fresh clone can pull without a network. `dvc add` keeps that entry, and `dvc push` obeys
+it: without care the next push would copy an imported data set, FER2013 say, into the repository's folder, from where a
+commit publishes it. So the entry goes as soon as data/ is anything but a version that the embedded remote holds.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from ruamel.yaml import YAML
+
+from ferops.errors import FeropsError
+from ferops.files import atomic_file
+from ferops.layout import Layout
+
+EMBEDDED_REMOTE = "embedded"
+
+
+def check_ready(layout: Layout) -> None:
+    """Raise FeropsError unless `add_data` can work: a DVC project, with the tracked data in its place."""
+    if not (layout.root / ".dvc").is_dir():
+        raise FeropsError(
+            f"{layout.root.resolve()} is no DVC project, so the data could not be versioned. "
+            "Run the command in the project's folder, or make it one: git init && dvc init"
+        )
+    if layout.data_dvc.exists() and not layout.data.is_dir():
+        raise FeropsError(
+            f"{layout.data_dvc} names a data version, but {layout.data} is not there; importing now would drop the "
+            f"sources in it. Get them first: dvc pull data.dvc. To start without them: rm {layout.data_dvc}"
+        )
+
+
+def add_data(layout: Layout) -> None:
+    """Version data/ as it is (`dvc add data`), and see to it that a push goes to the user's own remote.
+
+    Raises:
+        FeropsError: DVC failed; data.dvc is as before.
+    """
+    before = layout.data_dvc.read_bytes() if layout.data_dvc.exists() else None
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", layout.data.name]
+    try:
+        done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise FeropsError(f"dvc add {layout.data.name} failed: {(done.stderr or done.stdout).strip()}")
+        _drop_embedded_remote(layout)
+    except BaseException:
+        if before is None:
+            layout.data_dvc.unlink(missing_ok=True)
+        else:
+            layout.data_dvc.write_bytes(before)
+        raise
+
+
+def _drop_embedded_remote(layout: Layout) -> None:
+    yaml = YAML()  # round trip: the user's own fields and comments stay
+    tree = yaml.load(layout.data_dvc.read_text(encoding="utf-8"))
+    out = tree["outs"][0]
+    if out.get("remote") != EMBEDDED_REMOTE or _embedded_holds(layout, out["md5"]):
+        return
+    del out["remote"]
+    with atomic_file(layout.data_dvc) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yaml.dump(tree, file)
+
+
+def _embedded_holds(layout: Layout, md5: str) -> bool:
+    """Whether the embedded remote holds this version of data/ (`md5` with its `.dir` suffix) already."""
+    from dvc.config import RemoteNotFoundError
+    from dvc.repo import Repo
+
+    with Repo(str(layout.root)) as repo:
+        try:
+            return bool(repo.cloud.get_remote_odb(name=EMBEDDED_REMOTE).exists(md5))
+        except RemoteNotFoundError:
+            return False
