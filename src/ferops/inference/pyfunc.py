@@ -1,0 +1,38 @@
+"""The exported classifier as an MLflow model from code: `log_model(python_model=<this file>, ...)`.
+
+MLflow stores this source and runs it on loading, so nothing is pickled. The artifact `export` is the export stage's
+folder. Input: aligned faces, uint8 `(N, S, S, 3)`, RGB, as `ferops preprocess` makes them. Output: calibrated
+probabilities, float32 `(N, 6)` in CLASSES order. Needs ferops to be installed where it is loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+import numpy as np
+from mlflow.pyfunc.model import PythonModel, PythonModelContext
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ferops.export.runtime import Classifier
+
+
+class ExportedClassifier(PythonModel):  # type: ignore[misc] # mlflow is untyped
+    """Runs the `served` file of the export folder."""
+
+    _classifier: Classifier
+
+    def load_context(self, context: PythonModelContext) -> None:
+        from ferops.export.runtime import Classifier
+
+        self._classifier = Classifier(Path(context.artifacts["export"]))
+
+    # No annotation on model_input: MLflow would read a signature from it, and the registry gives the exact one
+    def predict(self, context, model_input, params: dict[str, Any] | None = None) -> NDArray[np.float32]:  # type: ignore[no-untyped-def] # noqa: ARG002
+        return self._classifier.probabilities(np.asarray(model_input, dtype=np.uint8))
+
+
+mlflow.models.set_model(ExportedClassifier())

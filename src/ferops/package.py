@@ -1,0 +1,289 @@
+"""A registered version as a Bento, and serving it.
+
+A Bento holds the service, the part of ferops that serving needs, the exported model and `release.json`, which names
+the exact version: nothing is looked up by alias or "latest" when the service starts, so the Bento of v1 serves v1 for
+ever. Bentos lie in <root>/bentoml, never in the home folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.files import read_json, require, write_json, write_text
+from ferops.layout import Layout
+
+SERVICE = "service.service:Ferops"
+
+# The modules that the service imports, and no more: no training, no registry
+MODULES = (
+    "__init__.py",
+    "config.py",
+    "errors.py",
+    "files.py",
+    "uses.py",
+    "datasets/__init__.py",
+    "datasets/images.py",
+    "faces",
+    "export/__init__.py",
+    "export/runtime.py",
+    "inference/__init__.py",
+    "inference/answer.py",
+    "inference/predictor.py",
+)
+
+# What these modules import; constraints.txt pins them and all that they need
+REQUIREMENTS = (
+    "bentoml",
+    "facenet-pytorch",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "openvino",
+    "pillow",
+    "prometheus-client",
+    "pydantic",
+    "python-multipart",
+    "ruamel-yaml",
+    "starlette",
+    "torch",
+    "torchvision",
+)
+
+
+@dataclass(frozen=True)
+class PackageResult:
+    """`tag` is exact, as in `ferops:v3`; `folder` is the Bento; `created` is false when it was there already."""
+
+    tag: str
+    folder: Path
+    created: bool
+    message: str
+
+
+def package(layout: Layout, params: Params, *, model_folder: Path, version: str) -> PackageResult:
+    """Make sure that the Bento `<bento_name>:v<version>` exists and is the one that `serve` starts.
+
+    Args:
+        layout: the project's folders.
+        params: `package` and `serve` go into the Bento.
+        model_folder: the export folder of exactly that version (docs/files.md, artifacts/export).
+        version: of the registered model, such as "3".
+
+    Raises:
+        FeropsError: `model_folder` is no exported model, a Bento of this tag holds another model, or BentoML cannot
+            build one.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
+        raise FeropsError(f"{version!r} cannot be part of a tag; wanted the version's number, such as 3")
+    release = _release(params, model_folder, version=version)
+    tag = release["tag"]
+    folder = bento_folder(layout, tag)
+    created = not folder.exists()
+    if created:
+        _build(layout, release, model_folder)
+        message = f"built the Bento {tag} from version {version}"
+    else:
+        message = _compare(folder, release)
+    write_json(_pointer(layout), {"tag": tag})
+    return PackageResult(tag=tag, folder=folder, created=created, message=message)
+
+
+def bento_folder(layout: Layout, tag: str) -> Path:
+    """Return where the Bento of exactly this tag (`name:version`) lies or would lie."""
+    name, _, version = tag.partition(":")
+    return _home(layout) / "bentos" / name / version
+
+
+def serve_command(
+    layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1"
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command that serves the Bento that `package` made last, and the environment that it needs.
+
+    Raises:
+        FeropsError: there is no such Bento yet.
+    """
+    tag = packaged(layout)
+    if tag is None:
+        raise FeropsError(
+            f"there is no Bento of {params.package.bento_name} to serve yet. Promote a version (in the MLflow UI, or: "
+            "ferops promote VERSION), then: ferops package"
+        )
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port), "--host", host]
+    return command, environment(layout)
+
+
+def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1") -> None:
+    """Replace this process with the server (so that signals reach it); FeropsError as `serve_command`."""
+    command, variables = serve_command(layout, params, port=port, host=host)
+    print(f"serving {packaged(layout)} at http://{host}:{port}", flush=True)
+    os.execve(command[0], command, variables)  # noqa: S606
+
+
+def packaged(layout: Layout) -> str | None:
+    """Return the exact tag of the Bento that `package` made, or found, last; None before that."""
+    pointer = _pointer(layout)
+    if not pointer.exists():
+        return None
+    tag = str(json.loads(pointer.read_text(encoding="utf-8"))["tag"])
+    return tag if (bento_folder(layout, tag) / "bento.yaml").exists() else None
+
+
+def environment(layout: Layout) -> dict[str, str]:
+    """Return this process's environment with BentoML kept in the project's folder and from calling home."""
+    return {
+        **os.environ,
+        "BENTOML_HOME": str(_home(layout)),
+        "BENTOML_DO_NOT_TRACK": "True",
+        # A checkout in the working folder must not shadow the Bento's own copy
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def _release(params: Params, model_folder: Path, *, version: str) -> dict[str, Any]:
+    config = read_json(model_folder / "config.json", made_by="dvc repro export")
+    served = require(model_folder / config["served"], made_by="dvc repro export")
+    return {
+        "tag": f"{params.package.bento_name}:v{version}",
+        "bento_name": params.package.bento_name,
+        "model_version": version,
+        "model_sha256": hashlib.sha256(served.read_bytes()).hexdigest(),
+        "data_version": config.get("provenance", {}).get("data_version", "unknown"),
+        "purpose": params.package.purpose,
+        "limits": params.serve.model_dump(mode="json"),
+    }
+
+
+def _compare(folder: Path, release: dict[str, Any]) -> str:
+    """Say that the Bento is there, and whether it still is what params.yaml asks for."""
+    there = read_json(folder / "src" / "service" / "release.json", made_by="ferops package")
+    remedy = f"To build it anew: rm -r {folder}, then ferops package"
+    if there["model_sha256"] != release["model_sha256"]:
+        raise FeropsError(
+            f"the Bento {release['tag']} exists, but holds another model than version {release['model_version']} of "
+            f"the registry does now (was the registry emptied?). {remedy}"
+        )
+    changed = sorted(key for key in release if release[key] != there.get(key))
+    if changed:
+        return f"the Bento {release['tag']} exists; it keeps its own {', '.join(changed)}. {remedy}"
+    return f"the Bento {release['tag']} exists; nothing to do"
+
+
+def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
+    """Assemble the Bento's sources in a temporary folder and let BentoML build it.
+
+    BentoML imports the service while it builds; a process of its own keeps that copy of `ferops` and `service` apart
+    from the one that runs here, so that two versions can be built one after the other.
+    """
+    service = require(layout.root / "service", made_by="git checkout (the service's source)")
+    with tempfile.TemporaryDirectory(prefix="ferops-bento-") as temporary:
+        staging = Path(temporary)
+        shutil.copytree(service, staging / "service", ignore=shutil.ignore_patterns("__pycache__", "release.json"))
+        write_json(staging / "service" / "release.json", release)
+        _copy_model(model_folder, staging / "model")
+        _copy_ferops(staging / "ferops")
+        write_text(staging / "requirements.txt", "\n".join(pins(layout.root / "constraints.txt")) + "\n")
+        write_json(staging / "build.json", _build_arguments(release))
+        done = subprocess.run(
+            [sys.executable, "-c", _BUILD, temporary],
+            cwd=staging,
+            env=environment(layout),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if done.returncode != 0 or not (bento_folder(layout, release["tag"]) / "bento.yaml").exists():
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise FeropsError(f"BentoML could not build {release['tag']}:\n{tail}")
+
+
+# -P (PYTHONSAFEPATH) leaves the working folder out of sys.path; BentoML puts the build context there itself
+_BUILD = """
+import json, pathlib, sys
+import bentoml
+staging = pathlib.Path(sys.argv[1])
+arguments = json.loads((staging / "build.json").read_text())
+(staging / "build.json").unlink()
+bentoml.bentos.build(build_ctx=str(staging), **arguments)
+"""
+
+
+def _build_arguments(release: dict[str, Any]) -> dict[str, Any]:
+    name, _, version = release["tag"].partition(":")
+    return {
+        "service": SERVICE,
+        "name": name,
+        "version": version,
+        "labels": {"model_version": release["model_version"], "data_version": release["data_version"]},
+        "include": ["service/**", "ferops/**", "model/**", "requirements.txt"],
+        "exclude": ["**/__pycache__/**"],
+        # Locking asks the package registry; constraints.txt has locked everything already
+        "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
+    }
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    """Copy config.json and the served file; the other precision stays behind."""
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    target.mkdir()
+    for name in ("config.json", config["served"]):
+        shutil.copyfile(source / name, target / name)
+
+
+def _copy_ferops(target: Path) -> None:
+    source = Path(__file__).parent
+    for module in MODULES:
+        if (source / module).is_dir():
+            shutil.copytree(source / module, target / module, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            (target / module).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source / module, target / module)
+
+
+def pins(constraints: Path) -> list[str]:
+    """Return `name==version` lines for REQUIREMENTS and all that they need, as `constraints` pins them.
+
+    Raises:
+        FeropsError: a requirement is not pinned there.
+    """
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    lines = require(constraints, made_by="git checkout").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(line.partition("==")[0]): line.strip() for line in lines if "==" in line}
+    wanted: dict[str, str] = {}
+    queue = [Requirement(name) for name in REQUIREMENTS]
+    while queue:
+        requirement = queue.pop()
+        name = canonicalize_name(requirement.name)
+        if name in wanted:
+            continue
+        if name not in pinned:
+            raise FeropsError(f"{constraints} does not pin {name}, which the service needs. Add it: {name}==VERSION")
+        wanted[name] = pinned[name]
+        for text in importlib.metadata.requires(name) or []:
+            needed = Requirement(text)
+            extras = requirement.extras or {""}
+            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
+                queue.append(needed)
+    return [wanted[name] for name in sorted(wanted)]
+
+
+def _home(layout: Layout) -> Path:
+    return (layout.root / "bentoml").resolve()
+
+
+def _pointer(layout: Layout) -> Path:
+    return _home(layout) / "serving.json"
