@@ -1,0 +1,43 @@
+"""The pipeline as Prefect sees it: one task per stage of dvc.yaml. `dvc repro` does the same without a server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
+
+from ferops import dag, stack
+from ferops.layout import Layout
+
+
+@task(task_run_name="{stage}")
+def reproduce(stage: str, force: bool) -> None:
+    """Bring one stage up to date, stream its log, and leave its summary as an artifact."""
+    logger = get_run_logger()
+    dag.reproduce(Path(), stage, on_line=logger.info, force=force)
+    name = stage.replace("@", "/")  # train@baseline reports to reports/train/baseline/
+    create_markdown_artifact(
+        key=re.sub(r"[^a-z0-9]+", "-", name.lower()) + "-summary",  # the characters that Prefect accepts
+        markdown=dag.summary_markdown(Layout().summary(name)),
+        description=f"reports/{name}/summary.json",
+    )
+
+
+@flow(name="pipeline", log_prints=True)
+def pipeline(force: bool = False, until: str = "", only: str = "") -> None:
+    """Run the stages of dvc.yaml that are out of date, in the order of the DAG.
+
+    Args:
+        force: Run the stages even if nothing has changed.
+        until: Last stage to run, e.g. `evaluate` or `train@candidate`. Empty means all.
+        only: Run this one stage and no other. Empty means all.
+    """
+    stack.require_tracking_server(Layout())
+    for stage in dag.select(dag.stages(Path()), only=only, until=until):
+        reproduce(stage, force)
+
+
+if __name__ == "__main__":
+    pipeline()
