@@ -1,0 +1,108 @@
+"""Runs the suites in a Great Expectations file context, and writes its Data Docs."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ferops.config import Validate
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One expectation: the suite, what was wanted (plain words), what was observed, and whether it held."""
+
+    suite: str
+    wanted: str
+    observed: str
+    success: bool
+
+
+def judge(
+    incoming: pd.DataFrame, accepted: pd.DataFrame, settings: Validate, *, folder: Path, data_docs: Path
+) -> list[Verdict]:
+    """Validate both frames, keep the context in `folder`/gx, put the Data Docs in `data_docs`; return every verdict.
+
+    `incoming` and `accepted` are described in `expectations`. Nothing is sent anywhere and nothing is printed.
+    """
+    with _quiet():
+        import great_expectations as gx
+
+        from ferops.validation import expectations
+
+        context = gx.get_context(mode="file", project_root_dir=folder)
+        context.enable_analytics(enable=False)
+        context.variables.progress_bars = {"globally": False}
+        source = context.data_sources.add_pandas("ferops")
+        verdicts = []
+        for name, frame, wanted in (
+            ("incoming", incoming, expectations.incoming_suite(settings)),
+            ("accepted", accepted, expectations.accepted_suite(settings)),
+        ):
+            batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
+            suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
+            definition = context.validation_definitions.add(
+                gx.ValidationDefinition(name=name, data=batch, suite=suite)
+            )
+            checkpoint = context.checkpoints.add(
+                gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
+            )
+            done = checkpoint.run(batch_parameters={"dataframe": frame})
+            for run in done.run_results.values():
+                verdicts += [_verdict(name, result, rows=len(frame)) for result in run.results]
+        context.build_data_docs()
+    site = folder / "gx" / "uncommitted" / "data_docs" / "local_site"
+    shutil.move(site, data_docs)
+    return verdicts
+
+
+def _verdict(suite: str, result: Any, *, rows: int) -> Verdict:
+    return Verdict(
+        suite=suite,
+        wanted=str(result.expectation_config.description),
+        observed=_observed(result, rows=rows),
+        success=bool(result.success),
+    )
+
+
+def _observed(result: Any, *, rows: int) -> str:
+    if result.exception_info.get("raised_exception"):
+        return f"the check itself failed: {result.exception_info.get('exception_message')}"
+    found = result.result
+    if "unexpected_count" in found:
+        count = found["unexpected_count"]
+        examples = ", ".join(map(str, found.get("partial_unexpected_list", [])[:3]))
+        return f"{count} of {rows} rows differ" + (f", such as {examples}" if count else "")
+    missing = found.get("details", {}).get("mismatched", {}).get("missing")
+    if isinstance(found.get("observed_value"), list):  # a list of columns: what counts is what lacks
+        return f"missing: {', '.join(missing)}" if missing else "all of them"
+    return str(found.get("observed_value"))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Great Expectations reports on itself through logging and warnings; here the verdicts speak."""
+    before = os.environ.get("GX_ANALYTICS_ENABLED")
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when a context is made
+    logger = logging.getLogger("great_expectations")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # deprecations inside the library: not ours to mend
+            yield
+    finally:
+        logger.setLevel(level)
+        if before is None:
+            del os.environ["GX_ANALYTICS_ENABLED"]
+        else:
+            os.environ["GX_ANALYTICS_ENABLED"] = before

@@ -1,0 +1,117 @@
+"""The stage `validate`: raw rows -> the accepted manifest, the quarantine, and a verdict on the whole."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.files import atomic_folder, write_json, write_text
+from ferops.layout import Layout
+from ferops.provenance import provenance
+from ferops.validation import page
+from ferops.validation.gate import Verdict, judge
+from ferops.validation.measure import measure_sources
+from ferops.validation.triage import counts, duplicate_counts, triage
+
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("row", pa.int64()),
+        ("image_id", pa.string()),
+        ("source", pa.string()),
+        ("label", pa.string()),
+        ("usage", pa.string()),
+        ("reason", pa.string()),
+        ("detail", pa.string()),
+    ]
+)
+
+
+def validate(layout: Layout, params: Params) -> dict[str, Any]:
+    """Write artifacts/validate and reports/validate (docs/files.md) and return the summary.
+
+    The summary adds to stage and provenance: rows_in, excluded (by label), accepted, quarantined (by reason),
+    class_counts, the counts of `triage.duplicate_counts`, blank_images, quarantine_share, sources (the same per
+    source), expectations (suite, wanted, observed, success).
+
+    Raises:
+        FeropsError: a source is missing or malformed (nothing is written); or an expectation failed: the reports, the
+            quarantine and the Great Expectations context are written then, the manifest is not.
+    """
+    stamp = provenance(layout, params)
+    raw, measured = measure_sources(layout, params.data.sources, params.validation)
+    facts = raw.to_pandas().join(measured)
+    result = triage(facts, params.validation)
+    accepted = (result["outcome"] == "accepted").to_numpy()
+    with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
+        verdicts = judge(
+            facts.join(result),
+            _accepted_frame(facts[accepted]),
+            params.validation,
+            folder=artifacts,
+            data_docs=reports / "data_docs",
+        )
+        failed = [verdict for verdict in verdicts if not verdict.success]
+        summary = {"stage": "validate", "provenance": stamp} | _summary(facts, result, verdicts)
+        _write_quarantine(artifacts / "quarantine.parquet", facts, result)
+        if not failed:
+            _write_manifest(artifacts / "manifest.parquet", raw, measured, accepted)
+        write_json(reports / "summary.json", summary)
+        write_text(reports / "index.html", page.render(layout, summary, facts, result))
+    if failed:
+        raise FeropsError(_explain(failed, docs=layout.reports("validate") / "data_docs" / "index.html"))
+    return summary
+
+
+def _accepted_frame(facts: pd.DataFrame) -> pd.DataFrame:
+    sides = facts[["width", "height"]]
+    return facts.assign(shorter_px=sides.min(axis=1), longer_px=sides.max(axis=1)).reset_index(drop=True)
+
+
+def _summary(facts: pd.DataFrame, result: pd.DataFrame, verdicts: list[Verdict]) -> dict[str, Any]:
+    total = counts(facts, result)
+    per_source = {
+        str(source): counts(facts.loc[index], result.loc[index])
+        | {"usage": {str(k): int(v) for k, v in facts.loc[index, "usage"].value_counts().sort_index().items()}}
+        for source, index in facts.groupby("source", sort=False).groups.items()
+    }
+    return {
+        **total,
+        **duplicate_counts(facts),
+        "blank_images": total["quarantined"].get("blank", 0),
+        "quarantine_share": round(sum(total["quarantined"].values()) / len(facts), 4),
+        "sources": per_source,
+        "expectations": [asdict(verdict) for verdict in verdicts],
+    }
+
+
+def _write_manifest(path: Path, raw: pa.Table, measured: pd.DataFrame, accepted: Any) -> None:
+    columns = {name: pa.array(measured[name]) for name in ("cluster", "brightness", "sharpness")}
+    table = raw
+    for name, values in columns.items():
+        table = table.append_column(name, values)
+    pq.write_table(table.filter(pa.array(accepted)), path, compression="zstd")
+
+
+def _write_quarantine(path: Path, facts: pd.DataFrame, result: pd.DataFrame) -> None:
+    held = facts.join(result)[result["outcome"] == "quarantined"]
+    columns = held[QUARANTINE_SCHEMA.names]
+    pq.write_table(pa.Table.from_pandas(columns, schema=QUARANTINE_SCHEMA, preserve_index=False), path)
+
+
+def _explain(failed: list[Verdict], *, docs: Path) -> str:
+    lines = [f"  wanted: {verdict.wanted}; found: {verdict.observed}" for verdict in failed]
+    return "\n".join(
+        [
+            f"the data does not meet {len(failed)} expectation(s), so no manifest was written:",
+            *lines,
+            f"See {docs} and the index.html beside its folder. Mend the data and import it again, or change the block "
+            "`validate` of params.yaml",
+        ]
+    )
