@@ -1,0 +1,171 @@
+"""From landmarks to a square, upright face; and what the landmarks say about the head's pose.
+
+Coordinates are pixels, x to the right, y down, (0, 0) the outer corner of the first pixel, so that its centre is
+(0.5, 0.5). Landmarks are float `(5, 2)` in the order of TEMPLATE.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.faces.detector import Detection, Image
+
+TEMPLATE = np.array(
+    [[0.2625, 0.3625], [0.7375, 0.3625], [0.5, 0.625], [0.3, 0.856], [0.7, 0.856]],
+    np.float64,
+)
+"""Where the landmarks belong in a unit square without margin: left eye, right eye, nose, left and right mouth corner.
+
+With the usual margin of 0.1 they fall where they fall in the median FER2013 crop (785 training images, symmetrised), so
+that aligned photos and the tight crops of that data set frame a face alike.
+"""
+
+_RIGID = [0, 1, 2]  # eyes and nose: what an expression does not move
+
+
+def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Return the scaling, rotation and shift that take `source` to `target` with the least squared error.
+
+    Umeyama 1991, "Least-squares estimation of transformation parameters between two point patterns"; no reflection.
+
+    Args:
+        source, target: float `(n, 2)`; the source points must not all coincide.
+
+    Returns:
+        float64 `(2, 3)`: the linear part and the shift, as OpenCV wants them.
+    """
+    source_mean, target_mean = source.mean(axis=0), target.mean(axis=0)
+    centred, wanted = source - source_mean, target - target_mean
+    # In the plane the solution is one complex factor: sum(conj(s) t) / sum(|s|^2) has its scale and its angle.
+    s, t = centred @ (1, 1j), wanted @ (1, 1j)
+    factor = complex(np.vdot(s, t)) / float(np.vdot(s, s).real)
+    linear = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
+    return np.column_stack([linear, target_mean - linear @ source_mean])
+
+
+def align(image: Image, landmarks: NDArray[np.floating], *, size_px: int, margin: float) -> Image:
+    """Cut the face out: upright, eyes level, `size_px` square.
+
+    The transform fits the eyes and the nose only. Fitted to all five landmarks, an open mouth shrinks the face and a
+    smile widens the frame: on 60 FER2013 images of each class the five-point scale, against the three-point one and
+    relative to neutral, was 2.3 % smaller for surprise and 1.9 % larger for happy: the expression leaks into the scale.
+    Eyes alone blow a turned head up, and repeat worse: the transforms of an image and of its mirror image differ by
+    0.106 eye distances (median), against 0.099 with the nose and 0.097 with all five.
+
+    Args:
+        image: RGB uint8 `(H, W, 3)`.
+        landmarks: float `(5, 2)`, pixels of `image`.
+        size_px: side of the result.
+        margin: room around TEMPLATE on each side, as a share of the result's side, 0 to below 0.5.
+
+    Returns:
+        uint8 `(size_px, size_px, 3)`. Outside the image its edge pixels are repeated.
+    """
+    matrix = similarity(
+        np.asarray(landmarks, np.float64)[_RIGID], (margin + (1 - 2 * margin) * TEMPLATE[_RIGID]) * size_px
+    )
+    scale = math.hypot(matrix[0, 0], matrix[1, 0])  # result pixels per image pixel
+    part, corner, factor = _reduced_part(image, _footprint(matrix, size_px), scale)
+    # Image point p is part point (p - corner) / factor.
+    to_result = matrix.copy()
+    to_result[:, 2] += matrix[:, :2] @ corner
+    to_result[:, :2] *= factor
+    # OpenCV counts from pixel centres: shift by half a pixel on both sides.
+    to_result[:, 2] += to_result[:, :2] @ (0.5, 0.5) - 0.5
+    return cv2.warpAffine(
+        part,
+        to_result,
+        (size_px, size_px),
+        flags=cv2.INTER_CUBIC if scale > 1 else cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    ).astype(np.uint8, copy=False)
+
+
+def whole(image: Image, *, size_px: int) -> Image:
+    """Return the complete picture as a uint8 `(size_px, size_px, 3)` face: for crops that are tight already. Pictures
+    that are not square are padded with their edge pixels, evenly on both sides."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    top, left = (side - height) // 2, (side - width) // 2
+    if height != width:
+        image = np.pad(image, ((top, side - height - top), (left, side - width - left), (0, 0)), mode="edge")
+    method = cv2.INTER_AREA if size_px < side else cv2.INTER_CUBIC
+    return cv2.resize(image, (size_px, size_px), interpolation=method).astype(np.uint8, copy=False)
+
+
+def preferred(
+    detections: Sequence[Detection], *, image_shape: tuple[int, ...], how: Literal["largest", "central"]
+) -> list[Detection]:
+    """Return the faces in order of preference: largest box first, or the box centred nearest to the image's centre.
+
+    Args:
+        image_shape: (height, width, ...) in pixels.
+    """
+    if how == "largest":
+        return sorted(detections, key=lambda face: face.area_px, reverse=True)
+    middle = np.array([image_shape[1] / 2, image_shape[0] / 2])
+    return sorted(detections, key=lambda face: float(np.hypot(*(face.box.reshape(2, 2).mean(axis=0) - middle))))
+
+
+def choose(
+    detections: Sequence[Detection], *, image_shape: tuple[int, ...], how: Literal["largest", "central"]
+) -> Detection | None:
+    """Return the first of `preferred`, or None if there is no face."""
+    return next(iter(preferred(detections, image_shape=image_shape, how=how)), None)
+
+
+def roll_degrees(landmarks: NDArray[np.floating]) -> float:
+    """Angle of the line through the eyes, -180 to 180; positive when the head leans clockwise in the picture."""
+    across = landmarks[1] - landmarks[0]
+    return math.degrees(math.atan2(float(across[1]), float(across[0])))
+
+
+def yaw_degrees(landmarks: NDArray[np.floating]) -> float:
+    """Estimate how far the head is turned, -90 to 90; positive when the nose points to the right of the picture.
+
+    Seen along the axis of the eyes, a nose tip in front of them by `depth` moves by `depth * sin(yaw)` while the
+    distance of the eyes shrinks to `distance * cos(yaw)`; their ratio is `depth / distance * tan(yaw)`, whatever the
+    scale and the roll (weak perspective). NaN when the eyes coincide.
+    """
+    across = np.asarray(landmarks[1] - landmarks[0], np.float64)
+    distance = float(np.hypot(*across))
+    if distance == 0:
+        return math.nan
+    middle = (landmarks[0] + landmarks[1]) / 2
+    offset = float((landmarks[2] - middle) @ across) / distance**2
+    return math.degrees(math.atan(offset / _NOSE_DEPTH))
+
+
+_NOSE_DEPTH = 0.5  # nose tip in front of the eyes, in eye distances
+
+
+def _footprint(matrix: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:
+    """Corners `(4, 2)`, in image pixels, of the square that the result shows."""
+    corners = np.array([[0, 0], [size_px, 0], [0, size_px], [size_px, size_px]], np.float64)
+    return (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+
+
+def _reduced_part(image: Image, footprint: NDArray[np.float64], scale: float) -> tuple[Image, NDArray[np.float64], int]:
+    """Cut the part that the footprint needs and average blocks of `factor` pixels, so that warping skips none.
+
+    Returns:
+        the part, the image point of its corner `(2,)` (x, y), and the factor.
+    """
+    factor = max(1, int(1 / scale)) if scale < 0.5 else 1
+    height, width = image.shape[:2]
+    room = 2 * factor + 2  # neighbours that the interpolation reads
+    low = np.clip(np.floor(footprint.min(axis=0)) - room, 0, [width - 1, height - 1]).astype(int)
+    high = np.clip(np.ceil(footprint.max(axis=0)) + room, low + 1, [width, height]).astype(int)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    if factor > 1:
+        down, right = -part.shape[0] % factor, -part.shape[1] % factor
+        part = np.pad(part, ((0, down), (0, right), (0, 0)), mode="edge")  # to whole blocks
+        size = (part.shape[1] // factor, part.shape[0] // factor)
+        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+    return part, low.astype(np.float64), factor

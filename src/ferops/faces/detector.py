@@ -1,0 +1,173 @@
+"""Face detection behind a protocol, so that another detector can take MTCNN's place."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+
+MAX_SIDE_PX = 1280
+"""Larger photos are reduced to this longest side first: a face of 20 px there is too small to read anyway."""
+
+MIN_SIDE_PX = 24
+"""Images with a shorter side are padded to it: MTCNN's pyramid is empty below 20 px and raises."""
+
+BORDER_SHARE = 0.25
+"""Width of the black border, as a share of each side."""
+
+CROP_SIDE_PX = 200
+"""Images up to this longest side are likely crops around a face, where MTCNN needs the border."""
+
+_BULK_PX = 1_000_000  # pixels in one forward pass; bounds memory, and larger batches were no faster on a CPU
+_SMALLEST_FACE_PX = 20  # in the picture that MTCNN sees, its published default
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face, in pixels of its image: x to the right, y down, (0, 0) the outer corner of the first pixel.
+
+    Attributes:
+        box: float32 `(4,)`: x1, y1, x2, y2; may reach past the image's edge.
+        landmarks: float32 `(5, 2)` of x, y: left eye, right eye, nose, left and right mouth corner, left and right as
+            seen in the picture.
+        score: the detector's confidence, 0-1.
+    """
+
+    box: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    score: float
+
+    @property
+    def area_px(self) -> float:
+        """Area of the box in square pixels."""
+        return float((self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))
+
+
+class Detector(Protocol):
+    """Anything that finds faces."""
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Return the faces of each RGB uint8 `(H, W, 3)` image, in the images' order, largest box first."""
+
+
+Border = Literal["adaptive", "never", "always"]
+
+
+def mtcnn(*, min_confidence: float, device: str = "cpu", border: Border = "adaptive") -> Detector:
+    """Return MTCNN (Zhang et al. 2016, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional
+    Networks") with the weights that the package facenet-pytorch ships (MIT licence).
+
+    Args:
+        min_confidence: faces with a lower score are dropped, 0-1.
+        device: a torch device, such as `cpu` or `cuda`.
+        border: `always` or `never` add a black border of BORDER_SHARE, or `adaptive`: add it to images of up to
+            CROP_SIDE_PX, and look again, with a border, at larger ones in which nothing was found.
+    """
+    return _Mtcnn(min_confidence=min_confidence, device=device, border=border)
+
+
+class _Mtcnn:
+    def __init__(self, *, min_confidence: float, device: str, border: Border) -> None:
+        import torch
+        from facenet_pytorch import MTCNN
+
+        # facenet-pytorch reads its weights with torch.load's defaults: tensors only since torch 2.6, no code.
+        self._net: Any = MTCNN(
+            keep_all=True,
+            min_face_size=_SMALLEST_FACE_PX,
+            thresholds=[0.6, 0.7, min(0.7, min_confidence)],
+            device=torch.device(device),
+        )
+        self._min_confidence = min_confidence
+        self._border = border
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        first = [_Frame.around(image, border=self._border_at_first(image)) for image in images]
+        found = self._in_groups(first)
+        if self._border == "adaptive":
+            again = [i for i, faces in enumerate(found) if not faces and not self._border_at_first(images[i])]
+            for i, faces in zip(
+                again, self._in_groups([_Frame.around(images[i], border=True) for i in again]), strict=True
+            ):
+                found[i] = faces
+        return found
+
+    def _border_at_first(self, image: Image) -> bool:
+        return self._border == "always" or (self._border == "adaptive" and max(image.shape[:2]) <= CROP_SIDE_PX)
+
+    def _in_groups(self, frames: Sequence[_Frame]) -> list[list[Detection]]:
+        """Frames of one size go through together; MTCNN cannot mix sizes."""
+        groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for i, frame in enumerate(frames):
+            groups[frame.pixels.shape].append(i)
+        found: list[list[Detection]] = [[] for _ in frames]
+        for (height, width, _), members in groups.items():
+            size = max(1, _BULK_PX // (height * width))
+            for start in range(0, len(members), size):
+                chunk = members[start : start + size]
+                for i, faces in zip(chunk, self._forward([frames[i] for i in chunk]), strict=True):
+                    found[i] = faces
+        return found
+
+    def _forward(self, frames: Sequence[_Frame]) -> list[list[Detection]]:
+        boxes, scores, landmarks = self._net.detect(np.stack([f.pixels for f in frames]), landmarks=True)
+        return [
+            []
+            if boxes[i] is None
+            else [
+                Detection(
+                    box=frame.to_image(np.asarray(box, np.float64).reshape(2, 2)).reshape(4),
+                    landmarks=frame.to_image(np.asarray(points, np.float64) - _CROP_START_PX),
+                    score=float(score),
+                )
+                for box, points, score in zip(boxes[i], landmarks[i], scores[i], strict=True)
+                if score >= self._min_confidence
+            ]
+            for i, frame in enumerate(frames)
+        ]
+
+
+# facenet-pytorch cuts each candidate at the truncated corner minus one pixel, but adds the landmarks to the untruncated
+# one: on average half a pixel too far right and down. Seen as well: landmarks of 316 FER2013 images and of their
+# mirror images disagreed by 1.11 px (standard error 0.04), twice the offset.
+_CROP_START_PX = 0.5
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """What the detector sees of an image, and the way back to the image's coordinates."""
+
+    pixels: Image
+    offset: NDArray[np.float64]  # (2,): x, y of the image's corner in the frame
+    scale: NDArray[np.float64]  # (2,): frame pixels per image pixel along x, y
+
+    @classmethod
+    def around(cls, image: Image, *, border: bool) -> _Frame:
+        height, width = image.shape[:2]
+        shrink = min(1.0, MAX_SIDE_PX / max(height, width))
+        if shrink < 1.0:
+            size = (max(1, round(width * shrink)), max(1, round(height * shrink)))
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+        inner_height, inner_width = image.shape[:2]
+        top, left = (
+            max(round(BORDER_SHARE * side) if border else 0, -(-(MIN_SIDE_PX - side) // 2))
+            for side in (inner_height, inner_width)
+        )
+        if top or left:
+            image = np.pad(image, ((top, top), (left, left), (0, 0)))  # constant: reflection would mirror the face
+        return cls(
+            pixels=image,
+            offset=np.array([left, top], np.float64),
+            scale=np.array([inner_width / width, inner_height / height], np.float64),
+        )
+
+    def to_image(self, points: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Map `(n, 2)` frame points to the image."""
+        return ((points - self.offset) / self.scale).astype(np.float32)

@@ -1,0 +1,45 @@
+"""A .npy file that grows face by face."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from ferops.faces.detector import Image
+
+
+class FaceFile:
+    """Write uint8 `(N, size_px, size_px, 3)` to a .npy file when N is known only at the end.
+
+    NumPy leaves room in the header for the first axis to grow (numpy.lib.format), so the header can be written again
+    in place. Memory is bounded by one face.
+    """
+
+    def __init__(self, path: Path, *, size_px: int) -> None:
+        self._file = path.open("wb")
+        self._size_px = size_px
+        self.count = 0
+        self._write_header()
+
+    def append(self, face: Image) -> int:
+        """Add one uint8 `(size_px, size_px, 3)` face and return its row."""
+        self._file.write(np.ascontiguousarray(face).tobytes())
+        self.count += 1
+        return self.count - 1
+
+    def __enter__(self) -> FaceFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.seek(0)
+        self._write_header()
+        self._file.close()
+
+    def _write_header(self) -> None:
+        shape = (self.count, self._size_px, self._size_px, 3)
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.uint8)), "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)

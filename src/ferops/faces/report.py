@@ -1,0 +1,126 @@
+"""What the preprocess stage leaves for people: counts, a contact sheet, and the pictures without a face."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
+
+from ferops.config import CLASSES
+from ferops.faces.detector import Image
+from ferops.files import write_json
+
+THUMBNAIL_PX = 96
+
+_COLUMNS = 12
+_GAP_PX = 6
+_EDGE_PX = 24
+_TITLE_PX = 64
+_LABEL_PX = 130
+_INK, _PALE = (32, 33, 36), (110, 115, 120)
+
+
+def write_report(
+    folder: Path,
+    *,
+    head: dict[str, Any],
+    faces: pd.DataFrame,
+    arrays: Mapping[str, Image],
+    thumbnails: Sequence[Image],
+    speed: dict[str, Any],
+) -> dict[str, Any]:
+    """Write summary.json, contact_sheet.png and, where there are any, no_face.png to `folder`; return the summary.
+
+    Args:
+        head: what the summary starts with.
+        faces: the rows of faces.parquet.
+        arrays: split -> uint8 `(N, S, S, 3)`.
+        thumbnails: some pictures without a face, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
+        speed: detector and stage, ms per image.
+    """
+    no_face = faces.loc[faces["status"] == "no_face", "image_id"]
+    summary = {
+        **head,
+        "images": len(faces),
+        "splits": _counts(faces, "split"),
+        "labels": _counts(faces, "label"),
+        "detection": _detection(faces),
+        "several_faces": int((faces["faces_found"] > 1).sum()),
+        "speed": speed,
+        "no_face": no_face.tolist(),
+    }
+    contact_sheet(faces, arrays).save(folder / "contact_sheet.png")
+    if thumbnails:
+        caption = f"{len(no_face)} images without a face, {len(thumbnails)} shown; they take no part in training"
+        _thumbnail_sheet(thumbnails, caption).save(folder / "no_face.png")
+    write_json(folder / "summary.json", summary)
+    return summary
+
+
+def _counts(faces: pd.DataFrame, by: str) -> dict[str, dict[str, int]]:
+    table = pd.crosstab(faces[by], faces["status"]).reindex(columns=["ok", "tight", "no_face"], fill_value=0)
+    return {str(name): {str(k): int(v) for k, v in row.items()} for name, row in table.iterrows()}
+
+
+def _detection(faces: pd.DataFrame) -> dict[str, Any]:
+    """Detection rates of the images that were looked at; tight crops are not."""
+    tried = faces[faces["status"] != "tight"]
+    groups = [column for column in tried.columns if column.startswith("group_")]
+    return {
+        **_rate(tried),
+        "by": {
+            column: {str(value): _rate(rows) for value, rows in tried.groupby(column)}
+            for column in ["source", "label", *groups]
+        },
+    }
+
+
+def _rate(tried: pd.DataFrame) -> dict[str, Any]:
+    found = int((tried["status"] == "ok").sum())
+    return {"tried": len(tried), "found": found, "rate": found / len(tried) if len(tried) else None}
+
+
+def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image]) -> Picture.Image:
+    """Draw up to twelve faces of each class, evenly spaced through the data, one class a row."""
+    side = THUMBNAIL_PX
+    sheet, draw = _blank(rows=len(CLASSES), left=_LABEL_PX, title="Aligned faces, as the network sees them")
+    kept = faces[faces["row"] >= 0]
+    for i, label in enumerate(CLASSES):
+        rows = kept[kept["label"] == label]
+        y = _TITLE_PX + i * (side + _GAP_PX)
+        draw.text((_EDGE_PX, y + side / 2 - 12), label, fill=_INK, font=ImageFont.load_default(18), anchor="lm")
+        draw.text(
+            (_EDGE_PX, y + side / 2 + 12), f"{len(rows):,}", fill=_PALE, font=ImageFont.load_default(14), anchor="lm"
+        )
+        picks = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _COLUMNS)).round().astype(int))
+        for j, (split, row) in enumerate(rows.iloc[picks][["split", "row"]].itertuples(index=False)):
+            _paste(sheet, np.asarray(arrays[split][row]), x=_EDGE_PX + _LABEL_PX + j * (side + _GAP_PX), y=y)
+    return sheet
+
+
+def _thumbnail_sheet(thumbnails: Sequence[Image], caption: str) -> Picture.Image:
+    sheet, _ = _blank(rows=-(-len(thumbnails) // _COLUMNS), left=0, title=caption)
+    for i, picture in enumerate(thumbnails):
+        row, column = divmod(i, _COLUMNS)
+        step = THUMBNAIL_PX + _GAP_PX
+        _paste(sheet, picture, x=_EDGE_PX + column * step, y=_TITLE_PX + row * step)
+    return sheet
+
+
+def _blank(*, rows: int, left: int, title: str) -> tuple[Picture.Image, ImageDraw.ImageDraw]:
+    step = THUMBNAIL_PX + _GAP_PX
+    size = (2 * _EDGE_PX + left + _COLUMNS * step - _GAP_PX, _TITLE_PX + rows * step - _GAP_PX + _EDGE_PX)
+    sheet = Picture.new("RGB", size, "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.text((_EDGE_PX, _TITLE_PX / 2), title, fill=_INK, font=ImageFont.load_default(22), anchor="lm")
+    return sheet, draw
+
+
+def _paste(sheet: Picture.Image, pixels: Image, *, x: int, y: int) -> None:
+    method = Picture.Resampling.LANCZOS
+    sheet.paste(Picture.fromarray(pixels).resize((THUMBNAIL_PX, THUMBNAIL_PX), method), (x, y))
