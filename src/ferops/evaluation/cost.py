@@ -1,0 +1,89 @@
+"""What the served file costs, measured on the machine that runs the stage."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "QLinearMatMul")
+WARM_UP, REPEATS = 3, 50
+BATCH, BATCH_REPEATS = 32, 3
+
+
+class Classifies(Protocol):
+    """What this package needs of `ferops.export.runtime.Classifier`."""
+
+    def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return `(N, K)` for faces `(N, S, S, 3)`, RGB."""
+
+
+def cost(model: Path, classifier: Classifies, faces: NDArray[np.uint8]) -> dict[str, Any]:
+    """Return parameters, file_mb (1 MB = 10^6 bytes), latency_ms of single faces, images_per_s of batches, and the CPU.
+
+    Args:
+        model: the served ONNX file.
+        classifier: that file, loaded.
+        faces: `(N, S, S, 3)`, at least one; up to 50 of them are timed, each alone, the first calls thrown away.
+    """
+    singles = [np.ascontiguousarray(faces[i % len(faces)])[None] for i in range(REPEATS)]
+    for single in singles[:WARM_UP]:
+        classifier.logits(single)
+    milliseconds = np.array([_seconds(classifier, single) for single in singles]) * 1e3
+    batch = np.ascontiguousarray(faces[np.arange(BATCH) % len(faces)])
+    classifier.logits(batch)
+    fastest = min(_seconds(classifier, batch) for _ in range(BATCH_REPEATS))
+    return {
+        "parameters": parameters(model),
+        "file_mb": round(_bytes(model) / 1e6, 3),
+        "latency_ms": {
+            "p50": round(float(np.quantile(milliseconds, 0.5)), 3),
+            "p95": round(float(np.quantile(milliseconds, 0.95)), 3),
+            "batch": 1,
+            "repeats": REPEATS,
+        },
+        "images_per_s": round(BATCH / fastest, 1),
+        "images_per_s_batch": BATCH,
+        "cpu": _cpu(),
+        "cpu_cores": len(os.sched_getaffinity(0)),
+    }
+
+
+def parameters(model: Path) -> int:
+    """Return how many weights and biases the layers of an ONNX file hold, quantised ones included.
+
+    Batch normalisation that the export folded into a convolution is gone, so this can be a little less than the
+    trained network has.
+    """
+    import onnx
+
+    graph = onnx.load(model, load_external_data=False).graph
+    sizes = {one.name: int(np.prod(one.dims, dtype=np.int64)) for one in graph.initializer}
+    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+    held = {source.get(name, name) for node in graph.node if node.op_type in WEIGHTED for name in node.input[1:]}
+    return sum(sizes.get(name, 0) for name in held)
+
+
+def _seconds(classifier: Classifies, faces: NDArray[np.uint8]) -> float:
+    start = time.perf_counter()
+    classifier.logits(faces)
+    return time.perf_counter() - start
+
+
+def _bytes(model: Path) -> int:
+    """Size with the external data that ONNX may keep beside the file."""
+    return sum(path.stat().st_size for path in model.parent.glob(f"{model.name}*"))
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

@@ -1,0 +1,116 @@
+"""What the stage reads, checked once: the test split, the models' answers, the training histories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ferops.config import CLASSES, Params
+from ferops.errors import FeropsError
+from ferops.evaluation.bootstrap import Resampler
+from ferops.evaluation.cost import Classifies
+from ferops.evaluation.judge import TestSet
+from ferops.evaluation.metrics import K
+from ferops.files import read_json, require
+from ferops.layout import Layout
+
+BATCH = 64
+Loader = Callable[[Path], Classifies]
+"""From a folder with the layout of artifacts/export to a classifier."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """The test split with its faces.
+
+    `index` holds the N rows of faces.parquet in the order of `faces` `(N, S, S, 3)`, `everything` all splits.
+    """
+
+    test: TestSet
+    faces: NDArray[np.uint8]
+    index: pd.DataFrame
+    everything: pd.DataFrame
+
+
+def read_data(layout: Layout, params: Params) -> Data:
+    """Read artifacts/preprocess. Raises FeropsError: missing, no test face, or array and index disagree."""
+    faces = np.load(require(layout.faces("test"), made_by="ferops preprocess"), mmap_mode="r")
+    everything = pd.read_parquet(require(layout.face_index, made_by="ferops preprocess"))
+    images = everything[everything["split"] == "test"]
+    index = images[images["row"] >= 0].sort_values("row").reset_index(drop=True)
+    missed = images[images["row"] < 0]
+    if not np.array_equal(index["row"], np.arange(len(faces))):
+        raise FeropsError(
+            f"{layout.face_index} and {layout.faces('test')} do not belong together: {len(index)} rows with a face, "
+            f"{len(faces)} faces. Make both again: ferops preprocess"
+        )
+    if not len(faces):
+        raise FeropsError(
+            f"the test split has {len(images)} images and no face, so there is nothing to judge. "
+            "Raise split.test_share, or look at reports/preprocess for faces that were not found"
+        )
+    resampler = Resampler(
+        pd.concat([index["group"], missed["group"]]).tolist(),
+        samples=params.evaluate.bootstrap_samples,
+        seed=params.seed,
+        level=params.evaluate.confidence_level,
+    )
+    test = TestSet(
+        labels=index["label_index"].to_numpy(dtype=np.intp),
+        rows=np.arange(len(index)),
+        missed=np.arange(len(index), len(images)),
+        resampler=resampler,
+    )
+    return Data(test=test, faces=faces, index=index, everything=everything)
+
+
+def exported_logits(folder: Path, faces: NDArray[np.uint8], *, load: Loader) -> tuple[NDArray[np.float32], list[str]]:
+    """Return the logits `(N, K)` of an exported model, and notes on what had to be done to the faces for it."""
+    config = read_json(folder / "config.json", made_by="ferops export")
+    if tuple(config["classes"]) != CLASSES:
+        raise FeropsError(f"{folder} answers the classes {config['classes']}; this project's are {list(CLASSES)}")
+    classifier = load(folder)
+    size_px, wanted_px = faces.shape[1], int(config["size_px"])
+    batches = [
+        classifier.logits(_resize(np.asarray(faces[start : start + BATCH]), wanted_px))
+        for start in range(0, len(faces), BATCH)
+    ]
+    notes = [] if size_px == wanted_px else [f"judged on faces resized from {size_px} to {wanted_px} px"]
+    return _checked(np.concatenate(batches), len(faces), origin=str(folder)), notes
+
+
+def saved_logits(path: Path, n: int) -> NDArray[np.float32]:
+    """Return the logits `(n, K)` that a training run saved for the test split."""
+    return _checked(np.load(require(path, made_by="ferops train baseline")), n, origin=str(path))
+
+
+def histories(layout: Layout) -> dict[str, list[dict[str, Any]]]:
+    """Return the epochs of every model trained, by name; empty where none is left on this machine."""
+    found = sorted(layout.artifacts("train").glob("*/history.json"))
+    return {path.parent.name: read_json(path, made_by="ferops train") for path in found}
+
+
+def _checked(logits: NDArray[np.float32], n: int, *, origin: str) -> NDArray[np.float32]:
+    if logits.shape != (n, K):
+        raise FeropsError(
+            f"{origin} gives logits of shape {logits.shape}, the test split needs {(n, K)}: it was made from other "
+            "faces. Run the pipeline again: dvc repro"
+        )
+    if not np.isfinite(logits).all():
+        raise FeropsError(f"{origin} gives logits that are not finite: the training or the export went wrong")
+    return logits
+
+
+def _resize(faces: NDArray[np.uint8], size_px: int) -> NDArray[np.uint8]:
+    if faces.shape[1] == size_px:
+        return np.ascontiguousarray(faces)
+    import cv2
+
+    how = cv2.INTER_AREA if size_px < faces.shape[1] else cv2.INTER_CUBIC
+    return np.stack([cv2.resize(face, (size_px, size_px), interpolation=how) for face in faces])

@@ -1,0 +1,146 @@
+"""The candidate's figures on parts of the test split: sources, groups of people, conditions of the image.
+
+Point values come from fairlearn's MetricFrame. Its bootstrap is not used: it draws rows, where whole clusters must be
+drawn, and calls every metric once per resample and slice; the draws of `Resampler` are the ones that the figures of
+the whole test split use, so that a slice minus the whole is a paired difference.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ferops.evaluation import metrics
+from ferops.evaluation.bootstrap import Floats
+from ferops.evaluation.judge import Judged, TestSet
+from ferops.evaluation.metrics import K
+
+CONDITIONS = {
+    "brightness": ("Brightness", "mean grey level, 0-255"),
+    "sharpness": ("Sharpness", "variance of the Laplacian at 48 px"),
+    "face_px": ("Face size", "pixels"),
+    "yaw_degrees": ("Head turn", "absolute yaw, degrees"),
+}
+"""Columns of faces.parquet that are cut in thirds: name for people, and unit."""
+
+
+def slices(test: TestSet, judged: Judged, faces: pd.DataFrame, *, min_samples: int) -> dict[str, Any]:
+    """Return {"columns": how each column was cut, "slices": figures of each part, "worst": the largest gaps}.
+
+    Args:
+        faces: the N rows of faces.parquet that `test.labels` belong to, in that order.
+        min_samples: a slice with fewer is marked `small`.
+    """
+    columns: list[dict[str, Any]] = []
+    found: list[dict[str, Any]] = []
+    for name, kind, values, bounds in _cuts(faces):
+        known = values.notna().to_numpy()
+        columns.append(
+            {"column": name, "kind": kind, "n": int(known.sum()), "missing": int((~known).sum()), "bounds": bounds}
+        )
+        found += _column(test, judged, name, kind, values, min_samples=min_samples)
+    return {"columns": columns, "slices": found, "worst": _worst(found)}
+
+
+def _cuts(faces: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[Any], list[float] | None]]:
+    """Yield (column, kind, value per row or NaN, inner bounds); a column with one value is no cut."""
+    for name in ["source", *sorted(column for column in faces.columns if column.startswith("group_"))]:
+        if faces[name].nunique() > 1:
+            yield name, "source" if name == "source" else "people", faces[name].map(str, na_action="ignore"), None
+    for name in CONDITIONS:
+        if name not in faces.columns:
+            continue
+        values = faces[name].astype("float64")
+        values = values.abs() if name == "yaw_degrees" else values
+        bounds = sorted(set(values.quantile([1 / 3, 2 / 3]).dropna().tolist()))
+        if values.nunique() > 1 and bounds:
+            yield name, "condition", _thirds(values, bounds), bounds
+
+
+def _thirds(values: pd.Series[float], bounds: list[float]) -> pd.Series[Any]:
+    shown = [f"{bound:.3g}" if bound < 1000 else f"{bound:.0f}" for bound in bounds]
+    names = [
+        f"below {shown[0]}",
+        *(f"{a} to {b}" for a, b in itertools.pairwise(shown)),
+        f"{shown[-1]} and up",
+    ]
+    codes = np.searchsorted(bounds, values.to_numpy(), side="right")
+    named = pd.Series(np.array(names, dtype=object)[codes], index=values.index)
+    return named.where(values.notna())
+
+
+def _column(
+    test: TestSet, judged: Judged, name: str, kind: str, values: pd.Series[Any], *, min_samples: int
+) -> list[dict[str, Any]]:
+    frame = _metric_frame(test, judged, values)
+    whole = metrics.accuracy(judged.counts)
+    one_hot = metrics.confusion_features(test.labels, judged.predicted)
+    found = []
+    for value in sorted(frame.index, key=_condition_order if kind == "condition" else _natural_order):
+        inside = (values == value).to_numpy()
+        rows = test.rows[inside]
+        counts = test.resampler.totals(one_hot[inside], rows).reshape(-1, K, K)
+        clusters = test.resampler.clusters_in(rows)
+        accuracy = test.resampler.interval(metrics.accuracy(counts), clusters=clusters)
+        macro_f1 = test.resampler.interval(metrics.macro_f1(counts), clusters=clusters)
+        gap = metrics.accuracy(counts) - whole
+        found.append(
+            {
+                "column": name,
+                "kind": kind,
+                "value": value,
+                "n": int(frame.loc[value, "n"]),
+                "clusters": clusters,
+                "accuracy": accuracy | {"value": float(frame.loc[value, "accuracy"])},
+                "macro_f1": macro_f1 | {"value": float(frame.loc[value, "macro_f1"])},
+                "accuracy_minus_whole": test.resampler.interval(gap, clusters=clusters, share=False),
+                "small": bool(frame.loc[value, "n"] < min_samples),
+            }
+        )
+    return found
+
+
+def _metric_frame(test: TestSet, judged: Judged, values: pd.Series[Any]) -> pd.DataFrame:
+    from fairlearn.metrics import MetricFrame, count
+
+    known = values.notna().to_numpy()
+    frame = MetricFrame(
+        metrics={"n": count, "accuracy": _accuracy, "macro_f1": _macro_f1},
+        y_true=test.labels[known],
+        y_pred=judged.predicted[known],
+        sensitive_features=values[known].to_numpy(dtype=object),
+    )
+    return pd.DataFrame(frame.by_group)
+
+
+def _accuracy(y_true: Floats, y_pred: Floats) -> float:
+    return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
+
+
+def _macro_f1(y_true: Floats, y_pred: Floats) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(y_true, y_pred, labels=np.unique(y_true), average="macro", zero_division=0.0))
+
+
+def _condition_order(name: str) -> float:
+    """Sort "below 3", "3 to 9", "9 and up" by where they start."""
+    return -np.inf if name.startswith("below") else float(name.split(maxsplit=1)[0])
+
+
+def _natural_order(name: str) -> list[str | int]:
+    """Sort "type 2" before "type 10"."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
+
+
+def _worst(found: list[dict[str, Any]], *, most: int = 5) -> list[dict[str, Any]]:
+    """Return the slices with enough samples whose accuracy lies furthest below the whole."""
+    behind = [one for one in found if not one["small"] and (one["accuracy_minus_whole"]["value"] or 0.0) < 0]
+    behind.sort(key=lambda one: one["accuracy_minus_whole"]["value"])
+    keep = ("column", "kind", "value", "n", "clusters", "accuracy_minus_whole")
+    return [{key: one[key] for key in keep} for one in behind[:most]]
