@@ -1,0 +1,1 @@
+"""MLflow: runs, gates, versions and aliases."""

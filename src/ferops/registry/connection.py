@@ -1,0 +1,182 @@
+"""The way to MLflow: which store, made ready once, and a clear word when it does not answer.
+
+Without MLFLOW_TRACKING_URI the store is `<root>/mlflow.db` with the artifacts in `<root>/mlruns`. A server over both
+(`mlflow server --backend-store-uri sqlite:///mlflow.db --default-artifact-root file://<root>/mlruns`) shows what was
+written directly, and the reverse, because both sides record artifacts under their path on this machine. A server
+started with --artifacts-destination alone records `mlflow-artifacts:` locations, which only its own clients can read.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "ferops"
+"""The one MLflow experiment that holds the runs of this pipeline."""
+
+SERVER_ANSWERS_WITHIN_S = 4.0
+
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    # A server that dies in the middle of a run: seconds of retries, where MLflow's default is minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+}
+
+
+def connect(layout: Layout) -> MlflowClient:
+    """Return a client of the store that MLFLOW_TRACKING_URI names, or of the project's own; runs and registry alike.
+
+    Raises:
+        FeropsError: the server does not answer within SERVER_ANSWERS_WITHIN_S, MLflow cannot use the address, or the
+            local database cannot be made ready.
+    """
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    uri = tracking_uri(layout)
+    if uri.startswith(("http://", "https://")):
+        _require_answer(uri)
+    elif uri.startswith("sqlite:"):
+        _make_ready(_database(uri))
+    elif "://" not in uri or uri.startswith("file:"):
+        raise FeropsError(
+            f"MLFLOW_TRACKING_URI is {uri!r}, a folder: MLflow no longer keeps runs in folders. Unset it to use "
+            f"{layout.root.resolve() / 'mlflow.db'}, or name a server (http://...) or a database (sqlite:///...)"
+        )
+    from mlflow import MlflowClient
+
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def tracking_uri(layout: Layout) -> str:
+    """Return MLFLOW_TRACKING_URI if it is set and not empty, otherwise the SQLite file in the project's root."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{layout.root.resolve() / 'mlflow.db'}"
+
+
+def experiment_id(client: MlflowClient) -> str:
+    """Return the id of EXPERIMENT, which is made on first use.
+
+    Raises:
+        FeropsError: the experiment was deleted, or a server owns its artifacts and the client goes past that server.
+    """
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is None:
+        try:
+            return str(client.create_experiment(EXPERIMENT, artifact_location=_artifact_location(client)))
+        except MlflowException:  # another process made it in between
+            found = client.get_experiment_by_name(EXPERIMENT)
+            if found is None:
+                raise
+    if found.lifecycle_stage != "active":
+        raise FeropsError(
+            f"the MLflow experiment {EXPERIMENT!r} was deleted. Bring it back: "
+            f"mlflow experiments restore --experiment-id {found.experiment_id}"
+        )
+    if found.artifact_location.startswith("mlflow-artifacts:") and not client.tracking_uri.startswith("http"):
+        raise FeropsError(
+            f"the artifacts of the experiment {EXPERIMENT!r} in {client.tracking_uri} belong to an MLflow server "
+            f"({found.artifact_location}) and cannot be reached without it. Start it (make up) and set "
+            "MLFLOW_TRACKING_URI to its address"
+        )
+    return str(found.experiment_id)
+
+
+@contextmanager
+def fluent(client: MlflowClient) -> Iterator[None]:
+    """Point MLflow's global functions, which log_model needs, at the client's store for the length of the block."""
+    import mlflow
+
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    before = {name: os.environ.get(name) for name in names}
+    mlflow.set_tracking_uri(client.tracking_uri)
+    mlflow.set_registry_uri(client.tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(None)  # type: ignore[arg-type] # back to the environment's
+        mlflow.set_registry_uri(None)  # type: ignore[arg-type]
+        for name, value in before.items():  # set_tracking_uri exports its value to child processes
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _artifact_location(client: MlflowClient) -> str | None:
+    """A folder beside a SQLite database; for a server None, its own choice."""
+    uri = client.tracking_uri
+    return (_database(uri).parent / "mlruns" / EXPERIMENT).as_uri() if uri.startswith("sqlite:") else None
+
+
+def _database(uri: str) -> Path:
+    path = uri.removeprefix("sqlite:///")
+    if path == uri or not path:
+        raise FeropsError(
+            f"MLFLOW_TRACKING_URI is {uri!r}; a SQLite address is written sqlite:////absolute/path/mlflow.db"
+        )
+    return Path(path).resolve()
+
+
+def _require_answer(uri: str) -> None:
+    problem = ""
+    try:
+        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SERVER_ANSWERS_WITHIN_S).close()
+    except urllib.error.HTTPError as error:
+        # 401 and 403: somebody is there and wants credentials, which MLflow's client sends and this probe does not
+        if error.code not in (401, 403):
+            problem = f"it answers {error.code} {error.reason}: is it an MLflow server?"
+        error.close()
+    except (OSError, ValueError) as error:  # URLError and TimeoutError are OSErrors
+        problem = str(getattr(error, "reason", error))
+    if problem:
+        raise FeropsError(
+            f"no MLflow server at MLFLOW_TRACKING_URI={uri} ({problem}). Start it (make up), or unset "
+            "MLFLOW_TRACKING_URI to work with the project's own mlflow.db"
+        )
+
+
+def _make_ready(database: Path) -> None:
+    """Create or migrate the database once per MLflow release; two processes on a fresh file would race."""
+    from filelock import FileLock
+
+    release = version("mlflow")
+    stamp = database.with_name(f"{database.name}.schema")  # the MLflow release that last migrated the file
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(database.with_name(f"{database.name}.lock")):
+        if stamp.exists() and stamp.read_text(encoding="utf-8") == release and _has_tables(database):
+            return
+        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
+            raise FeropsError(
+                f"{database} could not be made ready for MLflow {release}: {''.join(last)}. If the file is damaged, "
+                "move it away and a new one is made"
+            )
+        stamp.write_text(release, encoding="utf-8")
+
+
+def _has_tables(database: Path) -> bool:
+    if not database.exists():
+        return False
+    with closing(sqlite3.connect(database)) as connection:
+        query = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
+        return bool(connection.execute(query).fetchone()[0])

@@ -1,0 +1,223 @@
+"""The stage `register`: gates decide whether the exported candidate becomes a version with the alias `challenger`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ferops
+from ferops.config import CLASSES, Params
+from ferops.files import atomic_folder, read_json, require, write_json
+from ferops.layout import Layout
+from ferops.provenance import provenance
+from ferops.registry.connection import connect, experiment_id, fluent
+from ferops.registry.gates import Gate, judge
+from ferops.registry.tracking import find_run, flatten, log_metrics, log_training, start_run, weights_digest
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.models import ModelSignature
+
+CHALLENGER = "challenger"
+DIGEST_TAG = "digest"
+PYFUNC = Path(ferops.__file__).parent / "inference" / "pyfunc.py"
+"""The MLflow model from code; its source is stored with the version, so nothing is pickled."""
+
+
+def register(layout: Layout, params: Params, *, pyfunc: Path = PYFUNC) -> dict[str, Any]:
+    """Judge the candidate, log evaluation and gates to its run, and make it a version if no gate blocks it.
+
+    The same exported files never become a second version. The first version does not become champion: a person
+    promotes. A version whose gates fail on a later judgement loses the alias challenger and is tagged so.
+
+    Returns:
+        The content of reports/register/summary.json: `version` (None if a gate blocks), `run_id`, `gates` and counts.
+
+    Raises:
+        FeropsError: an earlier stage has not run, the store does not answer, or an override is wrong.
+    """
+    metrics = read_json(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
+    require(layout.reports("evaluate"), made_by="ferops evaluate")
+    require(layout.exported / "config.json", made_by="ferops export")
+    gates = judge(metrics, params.registry)
+    client = connect(layout)
+    run_id = _candidate_run(client, layout, params)
+    _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
+
+    name, digest = params.registry.model_name, export_digest(layout.exported)
+    version = _version_of(client, name, digest)
+    if any(gate.blocks for gate in gates):
+        if version is not None:
+            _withdraw(client, name, version)
+        version = None
+    else:
+        if version is None:
+            version = _create_version(client, layout, name, run_id=run_id, pyfunc=pyfunc)
+        _describe(client, layout, name, version, metrics=metrics, tags={DIGEST_TAG: digest, "gates": _verdict(gates)})
+        client.set_registered_model_alias(name, CHALLENGER, version)
+
+    summary = _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
+    with atomic_folder(layout.reports("register")) as folder:
+        write_json(folder / "summary.json", summary)
+    return summary
+
+
+def export_digest(folder: Path) -> str:
+    """Return the SHA-256 of an export folder, without the `provenance` in config.json: every commit changes it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.name == "config.json":
+            config = json.loads(content)
+            config.pop("provenance", None)
+            content = json.dumps(config, sort_keys=True).encode()
+        digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def _candidate_run(client: MlflowClient, layout: Layout, params: Params) -> str:
+    """Return the run that trained the candidate; weights that DVC restored may have none here: make it from history."""
+    found = find_run(client, weights_digest(layout, "candidate"))
+    if found is not None:
+        return found
+    config = read_json(layout.model("candidate") / "config.json", made_by="ferops train candidate")
+    made_from = config.get("provenance") or provenance(layout, params)
+    # Not this machine's environment: the training happened somewhere else
+    run_id = start_run(client, params, "candidate", made_from=made_from, where={"ferops.restored": "true"})
+    log_training(client, layout, "candidate", run_id, logged=set())
+    client.set_terminated(run_id)
+    return run_id
+
+
+def _log_evaluation(
+    client: MlflowClient, layout: Layout, run_id: str, *, metrics: Mapping[str, Any], gates: Sequence[Gate]
+) -> None:
+    numbers = flatten({key: metrics[key] for key in metrics if key != "provenance"}, separator="/")
+    log_metrics(client, run_id, {f"test/{key.removesuffix('/value')}": value for key, value in numbers.items()})
+    client.log_artifacts(run_id, str(layout.reports("evaluate")), "evaluate")
+    client.log_artifact(run_id, str(layout.artifacts("evaluate") / "metrics.json"), "evaluate")
+    client.log_dict(run_id, {"gates": [asdict(gate) for gate in gates]}, "evaluate/gates.json")
+    client.set_tag(run_id, "gates", _verdict(gates))
+    for gate in gates:
+        client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
+    client.set_tag(run_id, "mlflow.note.content", gates_table(gates))
+
+
+def gates_table(gates: Sequence[Gate]) -> str:
+    """Return the gates as a Markdown table, for the run's page."""
+    rows = [f"| {gate.name} | {gate.wanted} | {_outcome(gate)} |" for gate in gates]
+    return "\n".join(["| gate | wanted | outcome |", "|---|---|---|", *rows])
+
+
+def _outcome(gate: Gate) -> str:
+    if gate.passed:
+        return f"passed: {gate.reason}"
+    return f"failed: {gate.reason}" + (f"; overridden: {gate.overridden}" if gate.overridden else "")
+
+
+def _verdict(gates: Sequence[Gate]) -> str:
+    if any(gate.blocks for gate in gates):
+        return "failed"
+    return "passed" if all(gate.passed for gate in gates) else "overridden"
+
+
+def _version_of(client: MlflowClient, name: str, digest: str) -> str | None:
+    found = client.search_model_versions(f"name = '{name}' and tags.{DIGEST_TAG} = '{digest}'", max_results=1)
+    return str(found[0].version) if found else None
+
+
+def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: str, pyfunc: Path) -> str:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    with fluent(client), mlflow.start_run(run_id=run_id):
+        model = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(require(pyfunc, made_by="the ferops package")),
+            artifacts={"export": str(layout.exported.resolve())},
+            signature=_signature(layout),
+            # Written down: inferring them would load the model in a child process
+            pip_requirements=[
+                f"{each}=={installed(each)}" for each in ("ferops", "mlflow", "numpy", "onnxruntime", "openvino")
+            ],
+        )
+    try:
+        client.get_registered_model(name)
+    except MlflowException:
+        client.create_registered_model(name, description="Facial-expression classifiers made by the ferops pipeline.")
+    tags = {DIGEST_TAG: export_digest(layout.exported)}
+    made = client.create_model_version(name, model.model_uri, run_id=run_id, tags=tags, model_id=model.model_id)
+    return str(made.version)
+
+
+def _signature(layout: Layout) -> ModelSignature:
+    import numpy as np
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    size_px = read_json(layout.exported / "config.json", made_by="ferops export")["size_px"]
+    return ModelSignature(
+        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, size_px, size_px, 3), "faces")]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(CLASSES)), "probabilities")]),
+    )
+
+
+def _describe(
+    client: MlflowClient,
+    layout: Layout,
+    name: str,
+    version: str,
+    *,
+    metrics: Mapping[str, Any],
+    tags: Mapping[str, str],
+) -> None:
+    made_from, candidate = metrics["provenance"], metrics["candidate"]
+    every = {key: made_from[key] for key in ("data_version", "split_hash", "git_commit", "preset", "synthetic")}
+    every |= {score: f"{candidate[score]['value']:.4f}" for score in ("accuracy", "macro_f1")} | dict(tags)
+    for key, value in every.items():
+        client.set_model_version_tag(name, version, key, str(value))
+    client.update_model_version(name, version, description=_card_head(layout.reports("evaluate") / "model_card.md"))
+
+
+def _card_head(card: Path) -> str:
+    """Return the card's first 12 lines of text, without the YAML header that model cards may start with."""
+    text = require(card, made_by="ferops evaluate").read_text(encoding="utf-8")
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2]
+    return "\n".join(text.strip().splitlines()[:12])
+
+
+def _withdraw(client: MlflowClient, name: str, version: str) -> None:
+    client.set_model_version_tag(name, version, "gates", "failed")
+    if client.get_registered_model(name).aliases.get(CHALLENGER) == version:
+        client.delete_registered_model_alias(name, CHALLENGER)
+
+
+def _summary(
+    client: MlflowClient, layout: Layout, params: Params, *, gates: Sequence[Gate], run_id: str, version: str | None
+) -> dict[str, Any]:
+    name, uri = params.registry.model_name, client.tracking_uri
+    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    page = f"models/{name}/versions/{version}" if version else f"experiments/{experiment_id(client)}/runs/{run_id}"
+    look = f"{server}/#/{page}" if uri.startswith("http") else f"make up, then {server}/#/{page}"
+    return {
+        "stage": "register",
+        "provenance": provenance(layout, params),
+        "version": version,
+        "alias": CHALLENGER if version else None,
+        "model_uri": f"models:/{name}/{version}" if version else None,
+        "run_id": run_id,
+        "tracking_uri": uri,
+        "gates_passed": sum(gate.passed for gate in gates),
+        "gates_overridden": sum(gate.overridden is not None for gate in gates),
+        "gates_failed": sum(gate.blocks for gate in gates),
+        "failed": {gate.name: gate.reason for gate in gates if gate.blocks},
+        "look": look,
+        "promote": f"ferops promote {version}" if version else None,
+        "gates": [asdict(gate) for gate in gates],
+    }

@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from mlflow import MlflowClient
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.registry.connection import EXPERIMENT, connect, experiment_id
+from ferops.registry.promotion import champion, promote, versions
+from ferops.registry.stage import export_digest, register
+from ferops.registry.tracking import training_run
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> str:
+    """An address where nobody listens."""
+    address = f"http://127.0.0.1:{free_port()}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    return address
+
+
+def test_a_dead_server_is_named_at_once(address: str, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(FeropsError, match=rf"no MLflow server at .*{address}.*make up.*unset MLFLOW_TRACKING_URI"):
+        connect(Layout(tmp_path))
+    assert time.monotonic() - start < 10
+    assert list(tmp_path.iterdir()) == []  # no local store beside the one that was asked for
+
+
+def test_a_server_that_never_answers_is_named_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        monkeypatch.setattr("ferops.registry.connection.SERVER_ANSWERS_WITHIN_S", 0.2)
+        with pytest.raises(FeropsError, match="timed out"):
+            connect(Layout(tmp_path))
+
+
+@pytest.mark.parametrize(("status", "accepted"), [(200, True), (401, True), (404, False), (500, False)])
+def test_what_answers_must_look_like_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: int, accepted: bool
+) -> None:
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        Thread(target=server.handle_request, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        if accepted:
+            assert connect(Layout(tmp_path)).tracking_uri.startswith("http")
+        else:
+            with pytest.raises(FeropsError, match=f"answers {status}"):
+                connect(Layout(tmp_path))
+
+
+@pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///"])
+def test_addresses_that_cannot_work_are_refused(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(FeropsError, match="MLFLOW_TRACKING_URI is"):
+        connect(Layout(tmp_path))
+
+
+def test_a_damaged_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_text("this is no database, " * 100)
+    with pytest.raises(FeropsError, match=r"mlflow\.db could not be made ready.*not a database"):
+        connect(Layout(tmp_path))
+
+
+def test_two_processes_make_one_fresh_store(tmp_path: Path) -> None:
+    script = (
+        "import sys; from pathlib import Path; from ferops.layout import Layout\n"
+        "from ferops.registry.connection import connect, experiment_id\n"
+        "print(experiment_id(connect(Layout(Path(sys.argv[1])))))"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    command = [sys.executable, "-c", script, str(tmp_path)]
+    both = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    ids = [process.communicate(timeout=60)[0].strip() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert ids[0] == ids[1] != ""
+    assert (tmp_path / "mlflow.db").exists()
+
+
+def test_a_deleted_experiment_is_named(layout: Layout, client: MlflowClient) -> None:
+    found = experiment_id(client)
+    client.delete_experiment(found)
+    try:
+        with pytest.raises(FeropsError, match=f"restore --experiment-id {found}"):
+            experiment_id(connect(layout))
+    finally:
+        client.restore_experiment(found)
+
+
+@contextmanager
+def mlflow_server(root: Path, *options: str) -> Iterator[str]:
+    """Serve `root`/mlflow.db as `make up` does; yield the address."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--backend-store-uri", "sqlite:///mlflow.db", *options]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "server.log").open("w") as log:
+        server = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
+    try:
+        address = f"http://127.0.0.1:{port}"
+        wait_for(f"{address}/health", server)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "the MLflow server ended at once"
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except OSError:
+            time.sleep(0.2)
+        else:
+            return
+    pytest.fail(f"{url} did not answer")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server_first", [True, False])
+def test_a_store_is_the_same_with_and_without_its_server(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch, layout: Layout, server_first: bool
+) -> None:
+    root = layout.root
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+
+    def record() -> str:
+        with training_run(layout, params, "candidate") as log_epoch:
+            log_epoch(1, {"train_loss": 2.0})
+        register(layout, params)
+        promote(layout, params, "1")
+        return export_digest(layout.exported)
+
+    def read(folder: Path, digest: str) -> None:
+        found = champion(layout, params, folder)
+        assert found is not None
+        assert found[0] == "1"
+        assert export_digest(found[1]) == digest
+        assert register(layout, params)["version"] == "1"
+        client = connect(layout)
+        run = client.get_run(versions(layout, params)[0]["run_id"])
+        assert run.data.metrics["train_loss"] == pytest.approx(2 / 3)
+        client.download_artifacts(run.info.run_id, "evaluate/report.html", str(folder))
+        assert (folder / "evaluate" / "report.html").read_text() == "<h1>Report</h1>"
+
+    if not server_first:
+        digest = record()
+    with mlflow_server(root, "--default-artifact-root", (root / "mlruns").as_uri()) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        if server_first:
+            digest = record()
+        read(tmp_path / "through the server", digest)
+        run_id = versions(layout, params)[0]["run_id"]
+        # What a browser asks for
+        page = urllib.request.urlopen(f"{address}/get-artifact?path=evaluate/report.html&run_uuid={run_id}")
+        with page:
+            assert page.read() == b"<h1>Report</h1>"
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    read(tmp_path / "directly", digest)
+
+
+@pytest.mark.slow
+def test_artifacts_that_only_the_server_can_reach_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = Layout(tmp_path / "project")
+    with mlflow_server(layout.root, "--artifacts-destination", "mlruns") as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        experiment_id(connect(layout))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    with pytest.raises(FeropsError, match=f"{EXPERIMENT}.* belong to an MLflow server"):
+        experiment_id(connect(layout))

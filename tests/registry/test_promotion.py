@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.registry.promotion import champion, promote, versions
+from ferops.registry.stage import export_digest, register
+
+
+def register_with_temperature(layout: Layout, params: Params, temperature: float) -> str:
+    path = layout.exported / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": temperature}))
+    return str(register(layout, params)["version"])
+
+
+def test_without_model_there_is_no_champion(layout: Layout, params: Params, tmp_path: Path) -> None:
+    assert champion(layout, params, tmp_path / "champion") is None
+    assert versions(layout, params) == []
+    with pytest.raises(FeropsError, match=r"no version '1'.*none yet"):
+        promote(layout, params, "1")
+
+
+def test_promotion_and_the_champions_files(
+    layout: Layout, params: Params, client: MlflowClient, tmp_path: Path
+) -> None:
+    register_with_temperature(layout, params, 1.1)
+    first_digest = export_digest(layout.exported)
+    assert champion(layout, params, tmp_path / "none") is None  # a challenger is no champion
+    register_with_temperature(layout, params, 1.2)
+
+    assert promote(layout, params, "1")["promoted_from"] is None
+    found = champion(layout, params, tmp_path / "first")
+    assert found is not None
+    version, copy = found
+    assert version == "1"
+    assert export_digest(copy) == first_digest  # of version 1, although 2 is newer
+    assert copy.is_relative_to(tmp_path / "first")
+    (copy / "model.onnx").write_bytes(b"")  # a copy: spoiling it harms nobody
+    assert champion(layout, params, tmp_path / "again") is not None
+
+    moved = promote(layout, params, "v2")
+    assert (moved["champion"], moved["promoted_from"], moved["changed"]) == ("2", "1", True)
+    tags = client.get_model_version("ferops", "2").tags
+    assert tags["promoted_from"] == "1"
+    assert tags["promoted_by"]
+    assert datetime.fromisoformat(tags["promoted_at"]).tzinfo is not None
+    assert promote(layout, params, "2")["changed"] is False
+    assert client.get_model_version("ferops", "2").tags == tags
+
+    rows = versions(layout, params)
+    assert [(row["version"], row["aliases"]) for row in rows] == [("2", ["challenger", "champion"]), ("1", [])]
+    assert rows[0]["accuracy"] == "0.8000"
+    with pytest.raises(FeropsError, match=r"no version '7'\. It has: 2 \(challenger champion\), 1 \(no alias\)"):
+        promote(layout, params, "7")
+
+
+def test_files_that_changed_in_the_store_are_refused(
+    layout: Layout, params: Params, client: MlflowClient, store: Path, tmp_path: Path
+) -> None:
+    promote(layout, params, register_with_temperature(layout, params, 1.3))
+    location = client.get_logged_model(client.get_model_version_by_alias("ferops", "champion").model_id)
+    stored = Path(location.artifact_location.removeprefix("file://")) / "artifacts" / "export" / "model.onnx"
+    assert stored.is_relative_to(store.parent)
+    stored.write_bytes(stored.read_bytes() + b" ")
+    with pytest.raises(FeropsError, match="are not those that `ferops register` recorded"):
+        champion(layout, params, tmp_path / "champion")
