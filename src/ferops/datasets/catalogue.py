@@ -59,8 +59,8 @@ SOURCES = {
 
 
 def entries(layout: Layout) -> list[dict[str, Any]]:
-    """Return one dict per source in data/, by name: source, rows, classes (label -> rows), usage (part -> rows), size_mb,
-    title, licence, citation, tight. The last four are None for a file that no reader of ferops wrote."""
+    """Return one dict per source in data/, by name: source, rows, classes (label -> rows), usage (part -> rows),
+    size_mb, title, licence, citation, tight. The last four are None for a file that no reader of ferops wrote."""
     return [_describe_file(layout, path.stem) for path in sorted(layout.data.glob("*.parquet"))]
 
 

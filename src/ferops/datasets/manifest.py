@@ -1,6 +1,7 @@
 """The raw Parquet file of one source: its columns, a writer that streams, and what is checked on the way in.
 
-The columns are described in docs/files.md. Readers yield one dict a row; `make_row` fills in what follows from the image.
+The columns are described in docs/files.md. Readers yield one dict a row; `make_row` fills in what follows from the
+image.
 """
 
 from __future__ import annotations

@@ -41,11 +41,8 @@ def add_data(layout: Layout) -> None:
         FeropsError: DVC failed; data.dvc is as before.
     """
     before = layout.data_dvc.read_bytes() if layout.data_dvc.exists() else None
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", layout.data.name]
     try:
-        done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise FeropsError(f"dvc add {layout.data.name} failed: {(done.stderr or done.stdout).strip()}")
+        _dvc_add(layout)
         _drop_embedded_remote(layout)
     except BaseException:
         if before is None:
@@ -53,6 +50,13 @@ def add_data(layout: Layout) -> None:
         else:
             layout.data_dvc.write_bytes(before)
         raise
+
+
+def _dvc_add(layout: Layout) -> None:
+    command = [sys.executable, "-m", "dvc", "add", "--quiet", layout.data.name]
+    done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise FeropsError(f"dvc add {layout.data.name} failed: {(done.stderr or done.stdout).strip()}")
 
 
 def _drop_embedded_remote(layout: Layout) -> None:

@@ -36,12 +36,13 @@ def judge(
     """
     with _quiet():
         import great_expectations as gx
+        from great_expectations.data_context.types.base import ProgressBarsConfig
 
         from ferops.validation import expectations
 
         context = gx.get_context(mode="file", project_root_dir=folder)
         context.enable_analytics(enable=False)
-        context.variables.progress_bars = {"globally": False}
+        context.variables.progress_bars = ProgressBarsConfig(globally=False)
         source = context.data_sources.add_pandas("ferops")
         verdicts = []
         for name, frame, wanted in (
@@ -50,9 +51,7 @@ def judge(
         ):
             batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
             suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
-            definition = context.validation_definitions.add(
-                gx.ValidationDefinition(name=name, data=batch, suite=suite)
-            )
+            definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
             checkpoint = context.checkpoints.add(
                 gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
             )

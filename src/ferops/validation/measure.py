@@ -84,7 +84,9 @@ def open_source(layout: Layout, source: str) -> pq.ParquetFile:
         raise FeropsError(f"{path} is not a Parquet file ({error}). Import it again: ferops import {source}") from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
-        raise FeropsError(f"{path} lacks the columns {missing} of docs/files.md. Import it again: ferops import {source}")
+        raise FeropsError(
+            f"{path} lacks the columns {missing} of docs/files.md. Import it again: ferops import {source}"
+        )
     return file
 
 
@@ -135,7 +137,7 @@ def measure(image: bytes, *, image_id: str | None, header_px: int, settings: Val
         pixels = decode(image, max_megapixels=settings.max_side_px**2 / 1e6)
     except UnreadableImageError as error:
         return Measures(id_matches, False, None, nan, nan, nan, str(error))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     mean, deviation = cv2.meanStdDev(grey)
     return Measures(
         id_matches, True, pixel_hash(pixels), float(mean[0, 0]), float(deviation[0, 0]), sharpness(grey), None

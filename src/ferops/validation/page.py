@@ -59,7 +59,7 @@ def render(layout: Layout, summary: dict[str, Any], facts: pd.DataFrame, result:
 
 
 def _shown(layout: Layout, facts: pd.DataFrame, result: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """Up to 8 rows per reason, spread over the data; copies and conflicts in the order of their clusters, side by side."""
+    """Up to 8 rows per reason, spread over the data; conflicts by cluster, so that the copies stand side by side."""
     held = facts.join(result[["reason", "detail"]])[result["outcome"] == "quarantined"]
     chosen: dict[str, pd.DataFrame] = {}
     for reason, rows in held.groupby("reason"):
@@ -74,12 +74,12 @@ def _shown(layout: Layout, facts: pd.DataFrame, result: pd.DataFrame) -> dict[st
     return {
         reason: [
             {
-                "thumbnail": thumbnail(images[row.source][row.row]),
-                "label": row.label,
-                "detail": row.detail,
-                "where": f"{row.source} row {row.row}",
+                "thumbnail": thumbnail(images[row["source"]][row["row"]]),
+                "label": row["label"],
+                "detail": row["detail"],
+                "where": f"{row['source']} row {row['row']}",
             }
-            for row in rows.itertuples()
+            for row in rows.to_dict("records")
         ]
         for reason, rows in chosen.items()
     }

@@ -51,7 +51,7 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     accepted = (result["outcome"] == "accepted").to_numpy()
     with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
         verdicts = judge(
-            facts.join(result),
+            _incoming_frame(facts, result),
             _accepted_frame(facts[accepted]),
             params.validation,
             folder=artifacts,
@@ -67,6 +67,10 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     if failed:
         raise FeropsError(_explain(failed, docs=layout.reports("validate") / "data_docs" / "index.html"))
     return summary
+
+
+def _incoming_frame(facts: pd.DataFrame, result: pd.DataFrame) -> pd.DataFrame:
+    return facts.assign(held_back=result["outcome"] == "quarantined")
 
 
 def _accepted_frame(facts: pd.DataFrame) -> pd.DataFrame:

@@ -14,7 +14,7 @@ USAGE_RANK = {"train": 0, "val": 1, "test": 2}
 
 
 def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
-    """Return `outcome` (accepted, excluded, quarantined), `reason` (of REASONS, or null) and `detail` per row of `facts`.
+    """Return `outcome` (accepted, excluded, quarantined), `reason` (of REASONS, or null) and `detail` per row.
 
     `facts` holds source, row, label, usage, width, height and the columns of Measures; its index is 0 to N-1 and its
     order breaks ties between duplicates. A row has one reason, the first that applies in the order: unknown label,
@@ -96,5 +96,6 @@ def _hold_copies(facts: pd.DataFrame, result: pd.DataFrame) -> None:
     kept_rows = facts.iloc[keeper[copies].astype(int)]
     where = kept_rows["source"].astype(str) + " row " + kept_rows["row"].astype(str)
     usage = kept_rows["usage"].map(lambda part: "" if pd.isna(part) else f" ({part})")
-    detail = pd.Series(("the same pixels as " + where + usage + ", which is kept").to_numpy(), index=facts.index[copies])
-    _hold(result, copies, "exact_duplicate", detail.reindex(facts.index))
+    detail = pd.Series(index=facts.index, dtype=object)
+    detail[copies] = ("the same pixels as " + where + usage + ", which is kept").to_numpy()
+    _hold(result, copies, "exact_duplicate", detail)
