@@ -1,0 +1,86 @@
+"""Augmentation of a whole batch on its device: one resampling, one colour change, one Mixup.
+
+All random numbers come from a NumPy generator that the caller seeds with (seed, epoch, step): an interrupted run that
+goes on draws the same ones, on any device.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ferops.config import Train
+
+# ITU-R BT.601 luma, the grey of Pillow and OpenCV
+LUMA = (0.299, 0.587, 0.114)
+
+
+def augment(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
+    """Flip, rotate, crop and colour each image by its own draw.
+
+    Args:
+        pixels: float `(N, 3, S, S)` in 0-1.
+        train: `flip_probability`, `rotation_degrees` (uniform within plus and minus), `crop_share` (the crop's side is
+            uniform in 1 - crop_share to 1, its place uniform), `brightness`, `contrast`, `saturation` (factors uniform
+            in 1 - x to 1 + x).
+
+    Returns:
+        A new tensor of the same shape, in 0-1. What a rotation uncovers repeats the border: a reflected border would
+        show parts of a second face.
+    """
+    return _jitter(_warp(pixels, train, rng), train, rng)
+
+
+def mixup(pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Blend each image and its target with those of another image of the batch (Zhang et al. 2018, "mixup").
+
+    Args:
+        pixels: float `(N, 3, S, S)`.
+        targets: probabilities, float `(N, K)`.
+        alpha: the share of each image is drawn from Beta(alpha, alpha), one draw per pair; 0 changes nothing.
+    """
+    if not alpha:
+        return pixels, targets
+    count = len(pixels)
+    share = _to(rng.beta(alpha, alpha, size=count), pixels)
+    partner = torch.from_numpy(rng.permutation(count)).to(pixels.device)
+    weight = share.view(-1, 1, 1, 1)
+    mixed = weight * pixels + (1.0 - weight) * pixels[partner]
+    return mixed, share[:, None] * targets + (1.0 - share[:, None]) * targets[partner]
+
+
+def _warp(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
+    count = len(pixels)
+    flip = np.where(rng.random(count) < train.flip_probability, -1.0, 1.0)
+    angle = np.deg2rad(rng.uniform(-train.rotation_degrees, train.rotation_degrees, count))
+    side = rng.uniform(1.0 - train.crop_share, 1.0, count)
+    # The crop's centre, in units where the image spans -1 to 1: it stays inside
+    centre = rng.uniform(-1.0, 1.0, (2, count)) * (1.0 - side)
+    cosine, sine = side * np.cos(angle), side * np.sin(angle)
+    # Output coordinates -> input coordinates, so the flip comes first and the crop's place last
+    matrix = np.stack(
+        [np.stack([flip * cosine, -sine, centre[0]], axis=1), np.stack([flip * sine, cosine, centre[1]], axis=1)],
+        axis=1,
+    )  # (N, 2, 3)
+    grid = F.affine_grid(_to(matrix, pixels), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _jitter(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
+    def factor(spread: float) -> Tensor:
+        return _to(rng.uniform(1.0 - spread, 1.0 + spread, len(pixels)), pixels).view(-1, 1, 1, 1)
+
+    brightness, contrast, saturation = factor(train.brightness), factor(train.contrast), factor(train.saturation)
+    luma = torch.tensor(LUMA, device=pixels.device).view(1, 3, 1, 1)
+    bright = pixels * brightness
+    grey = (bright * luma).sum(dim=1, keepdim=True)  # (N, 1, S, S)
+    coloured = grey + (bright - grey) * saturation
+    mean = grey.mean(dim=(2, 3), keepdim=True)  # (N, 1, 1, 1): saturation leaves it as it is
+    return (mean + (coloured - mean) * contrast).clamp(0.0, 1.0)
+
+
+def _to(values: NDArray[np.float64], like: Tensor) -> Tensor:
+    return torch.from_numpy(values.astype(np.float32)).to(like.device, non_blocking=True)

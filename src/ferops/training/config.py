@@ -1,0 +1,60 @@
+"""config.json beside the weights: all that is needed to use them, readable without torch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ferops.config import CLASSES
+from ferops.errors import FeropsError
+
+Channels = tuple[float, float, float]
+
+
+class ModelConfig(BaseModel):
+    """What travels with a model's weights.
+
+    `mean` and `std` are those of the training faces, per RGB channel, in units of 0-1. `temperature` divides the logits
+    before the softmax (1.0 until the export has fitted it). `parameters` counts the trainable numbers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    architecture: Literal["resnet18", "resnet50"]
+    classes: tuple[str, ...] = CLASSES
+    size_px: Annotated[int, Field(ge=32)]
+    mean: Channels
+    std: Channels
+    temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
+    parameters: Annotated[int, Field(ge=1)]
+    provenance: dict[str, Any]
+    licence: str
+
+
+Config = TypeVar("Config", bound=ModelConfig)
+
+
+def read(folder: Path, kind: type[Config]) -> Config:
+    """Read `folder`/config.json as `kind`.
+
+    Raises:
+        FeropsError: the file is missing, not JSON, or not such a config.
+    """
+    path = folder / "config.json"
+    try:
+        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise FeropsError(
+            f"{path} does not exist: {folder} holds no model. "
+            "A model folder is made by `ferops train NAME` or `ferops export`"
+        ) from error
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}" for detail in error.errors()
+        )
+        raise FeropsError(f"{path} is not the config of a model: {problems}. Make the model again") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise FeropsError(f"{path} is not JSON: {error}. Make the model again") from error

@@ -1,0 +1,51 @@
+"""Focal loss with class weights, for hard labels and for Mixup's soft ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from ferops.config import CLASSES
+
+
+def inverse_frequency(labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return class weights `(K,)`, n / (K * n_c): their mean over the images is 1, so the loss keeps its scale.
+
+    `labels` are class indices `(N,)`, 0 to K - 1, and hold every class.
+    """
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    weights: NDArray[np.float64] = len(labels) / (len(CLASSES) * counts)
+    return weights
+
+
+def focal_loss(
+    logits: Tensor, targets: Tensor, *, gamma: float, weights: Tensor | None = None, label_smoothing: float = 0.0
+) -> Tensor:
+    """Return the mean over the batch of sum_k y_k * w_k * (1 - p_k)^gamma * -log p_k, a scalar.
+
+    Focal loss of Lin et al. 2017 ("Focal loss for dense object detection", eq. 5), written for a distribution y of
+    targets, so that Mixup and label smoothing need no second loss. gamma 0 is the weighted cross entropy. The mean is
+    over images, not over their weights: `inverse_frequency` weights have mean 1 already.
+
+    Args:
+        logits: float `(N, K)`; computed in float32 whatever the autocast type.
+        targets: class indices int64 `(N,)`, or probabilities float `(N, K)` whose rows sum to 1.
+        gamma: 0 or more; how much well-classified images are played down.
+        weights: float `(K,)`, or None for ones.
+        label_smoothing: share 0-1 of the target spread evenly over the classes.
+    """
+    log_p = F.log_softmax(logits.float(), dim=1)
+    classes = logits.shape[1]
+    y = targets if targets.is_floating_point() else F.one_hot(targets, classes).to(log_p.dtype)
+    if label_smoothing:
+        y = y * (1.0 - label_smoothing) + label_smoothing / classes
+    terms = -y * log_p  # (N, K)
+    if gamma:
+        # 1 - p via expm1 keeps its digits near p = 1; the clamp keeps the power's slope finite at exactly 1
+        terms = terms * torch.clamp(-torch.expm1(log_p), min=1e-8) ** gamma
+    if weights is not None:
+        terms = terms * weights
+    return terms.sum(dim=1).mean()

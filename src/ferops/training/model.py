@@ -1,0 +1,122 @@
+"""The networks: a torchvision ResNet with its normalisation inside, and its files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from ferops.config import CLASSES
+from ferops.errors import FeropsError
+from ferops.files import atomic_file, write_json
+from ferops.training import config as model_config
+from ferops.training.config import Channels, ModelConfig
+
+HALF = (0.5, 0.5, 0.5)
+
+
+class ExpressionNet(nn.Module):
+    """uint8 faces in, logits out. Faces are scaled and normalised here and nowhere else, ONNX included.
+
+    `forward` is `classify(pixels(faces))`; training puts the augmentation between the two.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: nn.Module, *, size_px: int, mean: Channels, std: Channels) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.size_px = size_px
+        # Not persistent: they are in config.json, the weights hold learnt numbers only
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, 6)` in CLASSES order."""
+        return self.classify(self.pixels(faces))
+
+    @staticmethod
+    def pixels(faces: Tensor) -> Tensor:
+        """Map uint8 `(N, S, S, 3)` to float32 `(N, 3, S, S)` in 0-1 (a view: its memory stays channels-last)."""
+        return faces.permute(0, 3, 1, 2).float() / 255.0
+
+    def classify(self, pixels: Tensor) -> Tensor:
+        """Map float32 `(N, 3, S, S)` in 0-1 to logits `(N, 6)`."""
+        logits: Tensor = self.backbone((pixels - self.mean) / self.std)
+        return logits
+
+
+def build(
+    architecture: str, *, size_px: int, mean: Channels = HALF, std: Channels = HALF, seed: int = 0
+) -> ExpressionNet:
+    """Make a network with random weights drawn from `seed`; torch's global random state is left as it was.
+
+    Residual branches start at zero (last batch-norm scale of each block, Goyal et al. 2017, "Accurate, large minibatch
+    SGD"), so that a deep network starts as a shallow one: that matters when training from scratch on few images.
+
+    Args:
+        architecture: `resnet18` or `resnet50` (He et al. 2016, as in torchvision).
+        size_px: side S of the faces, at least 32 (the network divides it by 32).
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        backbone = torchvision.models.get_model(
+            architecture, weights=None, num_classes=len(CLASSES), zero_init_residual=True
+        )
+    net = ExpressionNet(backbone, size_px=size_px, mean=mean, std=std)
+    return net.to(memory_format=torch.channels_last)  # 1.3 to 3 times as fast as NCHW on CPU and GPU
+
+
+def count_parameters(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def save(folder: Path, module: nn.Module, config: ModelConfig) -> None:
+    """Write weights.safetensors and config.json into `folder`, which exists."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    with atomic_file(folder / "weights.safetensors") as temporary:
+        save_file(tensors, temporary)
+    write_json(folder / "config.json", config.model_dump(mode="json"))
+
+
+def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
+    """Read what `save` wrote; the network is on the CPU, in evaluation mode.
+
+    Raises:
+        FeropsError: a file is missing or damaged, or the weights are not those of the config's architecture (the
+            message names the layers).
+    """
+    config = model_config.read(folder, ModelConfig)
+    path = folder / "weights.safetensors"
+    try:
+        tensors = load_file(path)
+    except FileNotFoundError as error:
+        raise FeropsError(f"{path} does not exist. Weights are made by: ferops train NAME") from error
+    except SafetensorError as error:
+        raise FeropsError(f"{path} is damaged or no safetensors file ({error}). Train the model again") from error
+    net = build(config.architecture, size_px=config.size_px, mean=config.mean, std=config.std)
+    problems = _mismatches(wanted=net.state_dict(), found=tensors)
+    if problems:
+        shown = "\n".join(f"  {problem}" for problem in problems[:8])
+        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise FeropsError(
+            f"{path} does not fit a {config.architecture} as {folder / 'config.json'} says:\n{shown}{more}"
+        )
+    net.load_state_dict(tensors)
+    return net.eval(), config
+
+
+def _mismatches(*, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
+    missing = [f"{name}: missing" for name in wanted if name not in found]
+    surplus = [f"{name}: unknown layer" for name in found if name not in wanted]
+    shapes = [
+        f"{name}: shape {tuple(found[name].shape)}, wanted {tuple(tensor.shape)}"
+        for name, tensor in wanted.items()
+        if name in found and found[name].shape != tensor.shape
+    ]
+    return [*missing, *surplus, *shapes]

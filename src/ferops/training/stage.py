@@ -1,0 +1,131 @@
+"""The stage `train@NAME`: the packed faces -> one trained model, its logits, its history."""
+
+from __future__ import annotations
+
+import difflib
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.files import atomic_folder, write_json
+from ferops.layout import Layout
+from ferops.provenance import provenance
+from ferops.training import data, model, precision, report
+from ferops.training.checkpoint import Checkpoint, fingerprint
+from ferops.training.config import ModelConfig
+from ferops.training.fit import Fit, predict, scores
+
+SPLITS = ("train", "val", "test")
+
+
+def train(
+    layout: Layout,
+    params: Params,
+    name: str,
+    *,
+    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+) -> dict[str, Any]:
+    """Train the model `name` of the block `models` and write artifacts/train/<name> and reports/train/<name>.
+
+    A run that was killed goes on from its last checkpoint when it is started again with the same settings and data; on
+    a CPU it ends with the same weights, bit for bit, as an uninterrupted one. The epoch is chosen on the validation
+    split by macro-F1; the test split is run through the chosen weights at the end, and not looked at.
+
+    Args:
+        on_epoch: called after each epoch with its number (from 1) and its row of history.json.
+
+    Returns:
+        The summary, as in reports/train/<name>/summary.json.
+
+    Raises:
+        FeropsError: unknown name, missing, empty or too small input, hardware that cannot do what the settings ask for,
+            a diverged run, or SIGTERM (the state is saved first).
+    """
+    if name not in params.models:
+        near = difflib.get_close_matches(name, params.models, n=1)
+        hint = f", did you mean {near[0]}?" if near else ""
+        raise FeropsError(f"there is no model {name!r} in params.yaml{hint} Known: {', '.join(params.models)}")
+    started = time.perf_counter()
+    faces = {split: data.read(layout, split) for split in SPLITS}
+    data.require_every_class(faces["train"], split="train")
+    chosen = precision.choose(params.train)
+    config, net = _new_model(layout, params, name, faces["train"])
+    run = fingerprint(params, name, data.content_hash(*faces.values()))
+    checkpoint = Checkpoint(layout.state / "checkpoints" / name, run)
+    fit = Fit(
+        net,
+        train=params.train,
+        epochs=params.models[name].epochs,
+        seed=params.seed,
+        faces=faces["train"],
+        validation=faces["val"],
+        precision=chosen,
+        checkpoint=checkpoint,
+    )
+    fit.run(on_epoch)
+    # The logits that others compare with are FP32, whatever the training ran in
+    plain = precision.Precision(chosen.device, None)
+    logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
+    with atomic_folder(layout.model(name)) as folder:
+        model.save(folder, net, config)
+        write_json(folder / "history.json", fit.progress.history)
+        for split, values in logits.items():
+            np.save(folder / f"{split}_logits.npy", values)
+    summary = {
+        "stage": "train",
+        "provenance": config.provenance,
+        "model": name,
+        "architecture": config.architecture,
+        "parameters": config.parameters,
+        "size_px": config.size_px,
+        "images": {split: len(faces[split]) for split in SPLITS},
+        "device": str(chosen.device),
+        "precision": chosen.name,
+        "epochs": params.models[name].epochs,
+        "best_epoch": fit.progress.best_epoch,
+        **scores(faces["val"].labels, logits["val"]),
+        "images_per_s": float(np.median([row["images_per_s"] for row in fit.progress.history])),
+        "seconds": time.perf_counter() - started,
+        "peak_memory_mb": peak_memory_mb(chosen.device),
+    }
+    with atomic_folder(layout.reports("train") / name) as folder:
+        write_json(folder / "summary.json", summary)
+        report.draw_curves(folder / "curves.png", fit.progress.history, best_epoch=fit.progress.best_epoch)
+        report.draw_augmented(folder / "augmented.png", faces["train"], params.train, seed=params.seed)
+    checkpoint.remove()
+    return summary
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Return the largest memory so far in MB (10^6 bytes): the process's resident set, and the GPU's tensors if any."""
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}  # Linux counts in KiB
+    if device.type == "cuda":
+        peak["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peak
+
+
+def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:
+    architecture = params.models[name].architecture
+    mean, std = data.channel_statistics(faces)
+    net = model.build(architecture, size_px=faces.size_px, mean=mean, std=std, seed=params.seed)
+    made_from = provenance(layout, params)
+    # Weights from scratch carry the terms of the images they were learnt from; the rendered ones are the project's own
+    licence = (
+        "Apache-2.0" if made_from["synthetic"] else "the terms of the training data: " + ", ".join(params.data.sources)
+    )
+    config = ModelConfig(
+        architecture=architecture,
+        size_px=faces.size_px,
+        mean=mean,
+        std=std,
+        parameters=model.count_parameters(net),
+        provenance=made_from,
+        licence=licence,
+    )
+    return config, net

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from blobs import COLOURS, blobs, write_faces
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.training import data
+
+
+def test_labels_follow_the_rows_of_the_array(layout):
+    faces = data.read(layout, "train")
+    assert len(faces) == 96
+    assert faces.size_px == 32
+    for image, label in zip(faces.images, faces.labels, strict=True):
+        hits = [(image == colour.astype(np.uint8)).all(axis=2).sum() for colour in COLOURS]
+        assert np.argmax(hits) == label
+
+
+def test_faces_that_were_not_found_are_left_out(layout):
+    images, _ = blobs(16, seed=1)
+    assert np.array_equal(data.read(layout, "train").images, images)
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FeropsError, match="dvc repro preprocess"):
+        data.read(Layout(tmp_path), "val")
+
+
+def test_an_empty_split(layout):
+    empty = (np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64))
+    write_faces(layout, {"train": blobs(2, seed=1), "val": empty})
+    with pytest.raises(FeropsError, match="the val split has no faces"):
+        data.read(layout, "val")
+
+
+def test_array_and_table_of_different_runs(layout):
+    np.save(layout.faces("val"), blobs(4, seed=9)[0])
+    with pytest.raises(FeropsError, match=r"24 faces.*lists 30"):
+        data.read(layout, "val")
+
+
+def test_a_class_without_faces(layout):
+    images, labels = blobs(4, seed=1)
+    write_faces(layout, {"train": (images[labels != 1], labels[labels != 1])})
+    with pytest.raises(FeropsError, match="no face labelled disgust"):
+        data.require_every_class(data.read(layout, "train"), split="train")
+
+
+def test_channel_statistics(layout):
+    faces = data.read(layout, "train")
+    values = np.asarray(faces.images).reshape(-1, 3) / 255.0
+    mean, std = data.channel_statistics(faces, chunk=7)
+    assert mean == pytest.approx(values.mean(axis=0), rel=1e-9)
+    assert std == pytest.approx(values.std(axis=0), rel=1e-9)
+
+
+def test_hash_sees_pixels_labels_and_order(layout):
+    faces = data.read(layout, "train")
+    images, labels = np.array(faces.images), faces.labels
+    one_pixel, one_label = images.copy(), labels.copy()
+    one_pixel[5, 3, 2, 1] ^= 1
+    one_label[0] = (one_label[0] + 1) % 6
+    variants = [(images, labels), (one_pixel, labels), (images, one_label), (images[::-1], labels[::-1])]
+    assert len({data.content_hash(data.Faces(*variant)) for variant in variants}) == 4
+    assert data.content_hash(faces) == data.content_hash(data.Faces(images, labels.copy()))

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from ferops.training.losses import focal_loss, inverse_frequency
+
+RNG = np.random.default_rng(0)
+LOGITS = RNG.normal(0, 2, (5, 6))
+LABELS = np.array([0, 3, 5, 1, 3])
+WEIGHTS = np.array([1.0, 6.45, 0.98, 0.55, 0.84, 1.2])
+
+
+def by_hand(logits, y, gamma, weights):
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    total = 0.0
+    for i in range(len(logits)):
+        for k in range(6):
+            total += -y[i, k] * weights[k] * (1 - p[i, k]) ** gamma * np.log(p[i, k])
+    return total / len(logits)
+
+
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 2.0])
+def test_matches_the_formula_with_hard_labels(gamma):
+    loss = focal_loss(torch.tensor(LOGITS), torch.tensor(LABELS), gamma=gamma, weights=torch.tensor(WEIGHTS))
+    assert float(loss) == pytest.approx(by_hand(LOGITS, np.eye(6)[LABELS], gamma, WEIGHTS), rel=1e-5)
+
+
+def test_matches_the_formula_with_soft_labels_and_smoothing():
+    y = RNG.dirichlet(np.ones(6), 5)
+    loss = focal_loss(
+        torch.tensor(LOGITS), torch.tensor(y), gamma=2.0, weights=torch.tensor(WEIGHTS), label_smoothing=0.1
+    )
+    assert float(loss) == pytest.approx(by_hand(LOGITS, y * 0.9 + 0.1 / 6, 2.0, WEIGHTS), rel=1e-5)
+
+
+def test_gamma_zero_is_torchs_cross_entropy():
+    logits, labels = torch.tensor(LOGITS), torch.tensor(LABELS)
+    assert torch.allclose(
+        focal_loss(logits, labels, gamma=0.0, label_smoothing=0.2).double(),
+        F.cross_entropy(logits, labels, label_smoothing=0.2),
+        atol=1e-6,
+    )
+
+
+def test_gradient_is_finite_when_the_network_is_certain():
+    logits = torch.tensor([[200.0, -200, 0, 0, 0, 0], [-200.0, 200, 0, 0, 0, 0]], requires_grad=True)
+    focal_loss(logits, torch.tensor([0, 0]), gamma=0.5).backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[1].abs().sum() > 0  # the wrong one still learns
+
+
+def test_inverse_frequency_of_the_reference_mix():
+    counts = [4160, 642, 4204, 7453, 4945, 3450]
+    weights = inverse_frequency(np.repeat(np.arange(6), counts))
+    assert weights[1] == pytest.approx(6.45, abs=0.005)
+    assert weights[3] == pytest.approx(0.556, abs=0.0005)
+    assert np.average(weights, weights=counts) == pytest.approx(1.0)

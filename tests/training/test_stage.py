@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ferops.errors import FeropsError
+from ferops.training import data, model
+from ferops.training.stage import train
+
+SCRIPT = """
+import json, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from ferops import config
+from ferops.layout import Layout
+from ferops.training.stage import train
+params = config.parse(json.loads(sys.argv[2]))
+def told(epoch, row):
+    print(epoch, flush=True)
+train(Layout(Path(sys.argv[1])), params, "baseline", on_epoch=told)
+"""
+
+
+def test_outputs(layout, make_params):
+    epochs = []
+    params = make_params(epochs=3)
+    summary = train(layout, params, "baseline", on_epoch=lambda epoch, row: epochs.append((epoch, row["val_loss"])))
+
+    folder = layout.model("baseline")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json",
+        "history.json",
+        "test_logits.npy",
+        "val_logits.npy",
+        "weights.safetensors",
+    ]
+    history = json.loads((folder / "history.json").read_text())
+    assert epochs == [(row["epoch"], row["val_loss"]) for row in history]
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+
+    net, config = model.load(folder)
+    assert (config.architecture, config.size_px, config.temperature) == ("resnet18", 32, 1.0)
+    assert (config.mean, config.std) == data.channel_statistics(data.read(layout, "train"))
+    assert config.provenance["seed"] == 7
+    for split in ("val", "test"):
+        faces = data.read(layout, split)
+        with torch.inference_mode():
+            expected = net(torch.from_numpy(np.array(faces.images))).numpy()
+        logits = np.load(folder / f"{split}_logits.npy")
+        assert logits.dtype == np.float32
+        assert np.allclose(logits, expected, atol=1e-4)
+        assert (logits.argmax(axis=1) == faces.labels).mean() > 0.6  # chance is 0.17
+
+    best = max(history, key=lambda row: (row["val_macro_f1"], -row["val_loss"]))
+    assert summary["best_epoch"] == best["epoch"]
+    assert summary["val_macro_f1"] == pytest.approx(best["val_macro_f1"])
+    assert summary["parameters"] == 11_179_590
+    assert summary["images_per_s"] > 0
+    assert not any("test" in key for key in summary)
+
+    report = layout.reports("train") / "baseline"
+    assert json.loads((report / "summary.json").read_text()) == summary
+    for name in ("curves.png", "augmented.png"):
+        with Image.open(report / name) as picture:
+            picture.load()
+            assert np.asarray(picture).std() > 5
+    assert not (layout.state / "checkpoints" / "baseline").exists()
+
+
+def test_a_killed_process_is_resumed_to_the_same_bits(layout, make_params):
+    params = make_params(epochs=3, mixup_alpha=0.2)
+    arguments = [sys.executable, "-c", SCRIPT, str(layout.root), params.model_dump_json(by_alias=True)]
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "1\n"
+    time.sleep(0.05)  # somewhere in the second epoch
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not layout.model("baseline").exists()
+
+    epochs = []
+    train(layout, params, "baseline", on_epoch=lambda epoch, _: epochs.append(epoch))
+    assert epochs == [2, 3]
+    resumed = (layout.model("baseline") / "weights.safetensors").read_bytes()
+    train(layout, params, "baseline")
+    assert (layout.model("baseline") / "weights.safetensors").read_bytes() == resumed
+
+
+def test_unknown_model_names_the_nearest(layout, make_params):
+    with pytest.raises(FeropsError, match="did you mean baseline"):
+        train(layout, make_params(), "basline")
+
+
+def test_empty_validation_split(layout, make_params):
+    from blobs import blobs, write_faces
+
+    empty = (np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64))
+    write_faces(layout, {"train": blobs(8, seed=1), "val": empty, "test": blobs(2, seed=2)})
+    with pytest.raises(FeropsError, match="the val split has no faces"):
+        train(layout, make_params(), "baseline")
