@@ -107,7 +107,7 @@ def _reach(metrics: dict[str, Any]) -> float:
     """Half the axis of the differences: the furthest end of an interval, at least 5 points, in steps of 5 points."""
     ends = [
         abs(end)
-        for pair in ("candidate_minus_baseline", "candidate_minus_champion", "candidate_minus_chance")
+        for pair in ("candidate_minus_baseline", "candidate_minus_champion")
         for minus in (metrics[pair] or {}).values()
         for end in (minus["low"], minus["high"], minus["value"])
         if end is not None

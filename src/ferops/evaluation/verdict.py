@@ -8,7 +8,7 @@ from ferops.evaluation.bootstrap import Interval
 
 
 def verdict(metrics: dict[str, Any]) -> dict[str, str]:
-    """Return {"headline": a sentence, "standing": better, same or worse than the champion (the baseline without one)}."""
+    """Return {"headline": a sentence, "standing": better, same or worse than the champion (without one, baseline)}."""
     rivals = [("the baseline", metrics["candidate_minus_baseline"])]
     if metrics["champion"] is not None:
         rivals.insert(0, (f"champion version {metrics['champion']['version']}", metrics["candidate_minus_champion"]))

@@ -19,7 +19,7 @@ NONE = "n/a"
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    return NONE if value is None else f"{100 * value:.{digits}f} %"
+    return NONE if value is None else f"{100 * value:.{digits}f}\u00a0%"
 
 
 def points(value: float | None, digits: int = 1) -> str:
@@ -34,7 +34,7 @@ def with_interval(interval: Interval, *, signed: bool = False, digits: int = 1) 
         return f"{NONE}: {interval['reason']}"
     value = show(interval["value"], digits)
     if interval["low"] is None:
-        return f"{value} (no interval: {interval['reason']})"
+        return f"{value} (no interval)"
     return f"{value} ({show(interval['low'], digits)} to {show(interval['high'], digits)})"
 
 
@@ -43,7 +43,7 @@ def figure(interval: Interval, digits: int = 3) -> str:
     if interval["value"] is None:
         return f"{NONE}: {interval['reason']}"
     if interval["low"] is None:
-        return f"{interval['value']:.{digits}f} (no interval: {interval['reason']})"
+        return f"{interval['value']:.{digits}f} (no interval)"
     return f"{interval['value']:.{digits}f} ({interval['low']:.{digits}f} to {interval['high']:.{digits}f})"
 
 
