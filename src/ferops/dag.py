@@ -5,7 +5,6 @@ DVC stays the only authority on what exists, in which order, and whether it has 
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import signal
@@ -121,7 +120,7 @@ def condensed(
 ) -> Iterator[str]:
     """Turn terminal output into log lines: no colours, no empty lines, and of a line that redraws itself with
     carriage returns (a progress bar) one state every `progress_every_s` and the last one."""
-    shown_s = -math.inf
+    shown_s = clock()
     line = ""
     for chunk in chunks:
         *complete, line = (line + chunk).split("\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import time
 import urllib.error
@@ -81,19 +80,6 @@ def stop(processes: Sequence[Process], *, within_s: float = STOP_WITHIN_S) -> No
     for member in _wait(left, within_s=within_s / 4):
         _quietly(member.kill)
     _wait(left, within_s=within_s / 4)
-
-
-def require_free_port(port: int, *, variable: str, what: str, host: str = "127.0.0.1") -> None:
-    """Raise a FeropsError that names `variable` if something listens on `port` already."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed counts as free
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise FeropsError(
-                f"port {port}, wanted for {what}, cannot be used: {error.strerror}. End the program that holds it, or "
-                f"choose another port: {variable}={port + 1} make up"
-            ) from error
 
 
 def wait_until(ready: Callable[[], bool], process: Process, *, within_s: float, every_s: float = 0.2) -> None:

@@ -21,48 +21,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from ferops import processes
 from ferops.dag import environment
 from ferops.errors import FeropsError
 from ferops.files import write_json
 from ferops.layout import Layout
+from ferops.ports import HOST, Ports, require_free
 from ferops.processes import Process
 
-HOST = "127.0.0.1"
 WORK_POOL = "local"
 WORKER = "ferops"
 SERVER_WITHIN_S = 120.0  # seconds on a quiet machine; the first start migrates a database
 SETUP_WITHIN_S = 120.0
-
-
-@dataclass(frozen=True)
-class Ports:
-    """TCP ports on this machine; FEROPS_PREFECT_PORT, FEROPS_MLFLOW_PORT and FEROPS_SERVICE_PORT change them."""
-
-    prefect: int = 4200
-    mlflow: int = 5000
-    service: int = 3000
-
-    @staticmethod
-    def from_environment() -> Ports:
-        """Raises FeropsError for a value that is no port, and for one given twice."""
-        ports = Ports(**{field.name: _port(field.name, Ports) for field in dataclasses.fields(Ports)})
-        if len({ports.prefect, ports.mlflow, ports.service}) < 3:
-            raise FeropsError(f"Prefect, MLflow and the service need three different ports, found {ports}")
-        return ports
-
-    @property
-    def prefect_url(self) -> str:
-        return f"http://{HOST}:{self.prefect}"
-
-    @property
-    def mlflow_url(self) -> str:
-        return f"http://{HOST}:{self.mlflow}"
-
-    @property
-    def service_url(self) -> str:
-        return f"http://{HOST}:{self.service}"
 
 
 @dataclass(frozen=True)
@@ -75,8 +47,13 @@ class Part:
     log: str
 
 
-def up(layout: Layout, ports: Ports, *, say: Callable[[str], None] = print) -> None:
-    """Start the stack and return when it is ready; if it runs already, only say where.
+def up(layout: Layout, ports: Ports | None = None, *, say: Callable[[str], None] = print) -> str:
+    """Start the stack, wait until it is ready, and return where everything is; if it runs already, only that.
+
+    Args:
+        layout: the project's folders.
+        ports: those of the environment if None.
+        say: takes what a person wants to know meanwhile.
 
     Raises:
         FeropsError: a port is taken, prefect.yaml is missing, or a part did not start. Whatever had been started is
@@ -84,27 +61,26 @@ def up(layout: Layout, ports: Ports, *, say: Callable[[str], None] = print) -> N
     """
     parts = status(layout)
     if parts and all(part.running for part in parts):
-        say("The stack is up already.")
-        say(_where(_recorded_ports(layout)))
-        return
+        return "The stack is up already.\n" + _where(_recorded_ports(layout))
+    ports = ports or Ports.from_environment()
     if parts:
         say(f"Not running any more: {', '.join(part.name for part in parts if not part.running)}. Starting afresh.")
-        down(layout, say=lambda _: None)
+        down(layout)
     _require_project(layout)
-    processes.require_free_port(ports.prefect, variable="FEROPS_PREFECT_PORT", what="the Prefect server")
-    processes.require_free_port(ports.mlflow, variable="FEROPS_MLFLOW_PORT", what="the MLflow server")
+    require_free(ports.prefect, variable="FEROPS_PREFECT_PORT", what="the Prefect server")
+    require_free(ports.mlflow, variable="FEROPS_MLFLOW_PORT", what="the MLflow server")
     with _all_or_nothing(layout, ports) as begin:
         _start_all(layout, ports, begin=begin, say=say)
-    say(_where(ports))
+    return "The stack is up.\n" + _where(ports)
 
 
-def down(layout: Layout, *, say: Callable[[str], None] = print) -> None:
-    """End the stack, its running flows included. Nothing running is fine."""
+def down(layout: Layout) -> str:
+    """End the stack, its running flows included, and say so. Nothing running is fine."""
     recorded = _recorded(layout)
     running = any(processes.find(process) for process in recorded)
     processes.stop(list(reversed(recorded)))  # the worker first: it tells the server about the flows it ends
     _state_file(layout).unlink(missing_ok=True)
-    say("The stack is down." if running else "The stack was not running.")
+    return "The stack is down." if running else "The stack was not running."
 
 
 def status(layout: Layout) -> list[Part]:
@@ -139,7 +115,7 @@ def _start_all(
 ) -> None:
     root = layout.root.resolve()
     env = _stack_environment(root, ports)
-    say("Starting the Prefect server, the MLflow server and a worker (half a minute) ...")
+    say("Starting the Prefect server, the MLflow server and a worker (10 to 60 s) ...")
     prefect = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]
     prefect_server = begin("prefect-server", prefect, env)
     # Servers and stages may meet in a fresh database: migrate it before anyone opens it
@@ -158,6 +134,7 @@ def _start_all(
     processes.wait_until(
         lambda: processes.answers(f"{ports.mlflow_url}/health"), mlflow_server, within_s=SERVER_WITHIN_S
     )
+    _end_orphans(ports)
     since_s = time.time()
     worker = ["-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--name", WORKER, "--type", "process"]
     started = begin("prefect-worker", worker, env)
@@ -184,7 +161,7 @@ def _all_or_nothing(layout: Layout, ports: Ports) -> Iterator[Callable[[str, lis
     try:
         yield begin
     except BaseException:
-        down(layout, say=lambda _: None)
+        down(layout)
         raise
 
 
@@ -217,23 +194,40 @@ def _set_up(layout: Layout, arguments: list[str], env: dict[str, str]) -> None:
     )
     if done.returncode != 0:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise FeropsError(f"`{' '.join(arguments)}` failed:\n" + "\n".join(f"  {line}" for line in said[-15:]))
+        raise FeropsError(
+            f"while starting the stack, `{' '.join(arguments)}` failed:\n"
+            + "\n".join(f"  {line}" for line in said[-15:])
+        )
 
 
 def _worker_polls(ports: Ports, *, since_s: float) -> bool:
+    workers = _ask_prefect(ports, f"work_pools/{WORK_POOL}/workers/filter", {})
+    beats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in workers]
+    return any(beat >= since_s for beat in beats)  # an earlier start of the stack left its worker in the list
+
+
+def _end_orphans(ports: Ports) -> None:
+    """Mark runs that an earlier worker left unfinished as crashed: they would hold the one slot of `pipeline` for ever.
+
+    Called before the worker starts, when nothing of the work pool can be running.
+    """
+    unfinished = {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}
+    here = {"name": {"any_": [WORK_POOL]}}
+    for run in _ask_prefect(ports, "flow_runs/filter", {"flow_runs": unfinished, "work_pools": here}):
+        state = {"type": "CRASHED", "message": "The stack was stopped during this run"}
+        _ask_prefect(ports, f"flow_runs/{run['id']}/set_state", {"state": state})
+
+
+def _ask_prefect(ports: Ports, path: str, body: dict[str, Any]) -> Any:
+    """POST to the Prefect API, which must be up; return the JSON answer."""
     request = urllib.request.Request(
-        f"{ports.prefect_url}/api/work_pools/{WORK_POOL}/workers/filter",
-        data=b"{}",
+        f"{ports.prefect_url}/api/{path}",
+        data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=5) as reply:
-            workers = json.load(reply)
-    except OSError:
-        return False
-    beats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in workers]
-    return any(beat >= since_s for beat in beats)  # an earlier start of the stack left its worker in the list
+    with opener.open(request, timeout=30) as reply:
+        return json.load(reply)
 
 
 def _where(ports: Ports) -> str:
@@ -255,19 +249,11 @@ def _require_project(layout: Layout) -> None:
             raise FeropsError(f"{layout.root.resolve()} has no {name}. Run the command in the project's folder")
 
 
-def _port(name: str, defaults: type[Ports]) -> int:
-    variable = f"FEROPS_{name.upper()}_PORT"
-    text = os.environ.get(variable) or str(getattr(defaults, name))
-    if not (text.isascii() and text.isdigit() and 1024 <= int(text) <= 65535):
-        raise FeropsError(f"{variable} is {text!r}; it must be a port number from 1024 to 65535")
-    return int(text)
-
-
 def _state_file(layout: Layout) -> Path:
     return layout.state / "stack.json"
 
 
-def _state(layout: Layout) -> dict[str, object]:
+def _state(layout: Layout) -> dict[str, Any]:
     try:
         return dict(json.loads(_state_file(layout).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -275,12 +261,8 @@ def _state(layout: Layout) -> dict[str, object]:
 
 
 def _recorded(layout: Layout) -> list[Process]:
-    found = _state(layout).get("processes", [])
-    assert isinstance(found, list)
-    return [Process(**each) for each in found]
+    return [Process(**each) for each in _state(layout).get("processes", [])]
 
 
 def _recorded_ports(layout: Layout) -> Ports:
-    found = _state(layout)["ports"]
-    assert isinstance(found, dict)
-    return Ports(**found)
+    return Ports(**_state(layout)["ports"])

@@ -1,0 +1,63 @@
+"""Which TCP ports the local servers use, and whether they are free."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from dataclasses import dataclass
+
+from ferops.errors import FeropsError
+
+HOST = "127.0.0.1"
+"""All servers listen on this machine only."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """TCP ports on this machine; FEROPS_PREFECT_PORT, FEROPS_MLFLOW_PORT and FEROPS_SERVICE_PORT change them."""
+
+    prefect: int = 4200
+    mlflow: int = 5000
+    service: int = 3000
+
+    @staticmethod
+    def from_environment() -> Ports:
+        """Raises FeropsError for a value that is no port, and for one given twice."""
+        ports = Ports(**{field.name: _port(field.name) for field in dataclasses.fields(Ports)})
+        if len({ports.prefect, ports.mlflow, ports.service}) < 3:
+            raise FeropsError(f"Prefect, MLflow and the service need three different ports, found {ports}")
+        return ports
+
+    @property
+    def prefect_url(self) -> str:
+        return f"http://{HOST}:{self.prefect}"
+
+    @property
+    def mlflow_url(self) -> str:
+        return f"http://{HOST}:{self.mlflow}"
+
+    @property
+    def service_url(self) -> str:
+        return f"http://{HOST}:{self.service}"
+
+
+def require_free(port: int, *, variable: str, what: str) -> None:
+    """Raise a FeropsError that names `variable` if something listens on `port` already."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed counts as free
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise FeropsError(
+                f"port {port}, wanted for {what}, cannot be used: {error.strerror}. End the program that holds it, or "
+                f"choose another port: {variable}={port + 1} make up"
+            ) from error
+
+
+def _port(name: str) -> int:
+    variable = f"FEROPS_{name.upper()}_PORT"
+    text = os.environ.get(variable) or str(getattr(Ports, name))
+    if not (text.isascii() and text.isdigit() and 1024 <= int(text) <= 65535):
+        raise FeropsError(f"{variable} is {text!r}; it must be a port number from 1024 to 65535")
+    return int(text)
