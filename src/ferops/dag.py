@@ -147,7 +147,8 @@ def explain(stage: str, lines: Sequence[str], *, root: Path) -> str:
             f"{stage} did not start: another DVC command is at work in this project{who}. Wait for it to end, then run "
             "again. If there is none, a killed one left its lock: delete .dvc/tmp/lock and .dvc/tmp/rwlock"
         )
-    if not (root / "data").exists() and re.search(r"No such file or directory: '[^']*/data'", text):
+    no_data = r"dependency '([^']*/)?data' does not exist|No such file or directory: '([^']*/)?data'"
+    if not (root / "data").exists() and re.search(no_data, text):
         return f"{stage} needs data/, which is not here. Fetch it: dvc pull data.dvc, or import your own: ferops import"
     own = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
     starts = [i for i, line in enumerate(own) if line.startswith("> ")]  # DVC echoes the stage's command so
