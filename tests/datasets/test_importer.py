@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from pictures import picture
+from ruamel.yaml import YAML
+from test_fer2013 import NAMES, make_zip, members
+
+from ferops.datasets import catalogue, manifest, synthetic
+from ferops.datasets.importer import import_source
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+
+REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
+
+
+def _dvc(root: Path, *arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty git and DVC project with two remotes: `embedded` inside it, and the user's own as the default."""
+    root = tmp_path_factory.mktemp("template") / "project"
+    root.mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
+    _dvc(root, "init", "-q")
+    (root / ".dvc" / "config").write_text(
+        "[core]\n    remote = mine\n    analytics = false\n"
+        "['remote \"embedded\"']\n    url = ../embedded\n['remote \"mine\"']\n    url = ../../mine\n",
+        encoding="utf-8",
+    )
+    return root
+
+
+@pytest.fixture
+def layout(dvc_project: Path, tmp_path: Path) -> Layout:
+    shutil.copytree(dvc_project, tmp_path / "project")
+    return Layout(tmp_path / "project")
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Path:
+    return make_zip(tmp_path / "fer.zip", members())
+
+
+def _few_rows(*, seed: int) -> list[dict[str, Any]]:
+    return [manifest.make_row(picture(seed + i), source="synthetic", label="happy") for i in range(3)]
+
+
+def _tracked(layout: Layout) -> dict[str, Any]:
+    return dict(YAML(typ="safe").load(layout.data_dvc.read_text(encoding="utf-8"))["outs"][0])
+
+
+def _state(layout: Layout) -> dict[str, bytes]:
+    files = [layout.data_dvc, *layout.data.rglob("*")] if layout.data.exists() else []
+    return {str(file): file.read_bytes() for file in files}
+
+
+def test_an_import_is_written_versioned_and_described(layout: Layout, release: Path) -> None:
+    summary = import_source(layout, "fer2013", release, seed=1)
+    assert summary["rows"] == len(NAMES)
+    assert summary["classes"] == {"anger": 1, "happy": 1, "sad": 1, "surprised": 1, "neutral": 1}
+    assert summary["skipped"] == {}
+    assert _tracked(layout)["md5"] == summary["data_version"] + ".dir"
+    assert sorted(pd.read_parquet(layout.source("fer2013"))["label"]) == sorted(summary["classes"])
+    assert [file.name for file in layout.data.iterdir()] == ["fer2013.parquet"]
+    said = catalogue.describe(layout)
+    for wanted in ("5 images", "anger 1, happy 1", "licence: no licence", "Goodfellow", summary["data_version"]):
+        assert wanted in said
+    assert import_source(layout, "fer2013", release, seed=2)["data_version"] == summary["data_version"]
+
+
+def test_an_imported_data_set_never_reaches_the_embedded_remote(
+    layout: Layout, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "rows", _few_rows, raising=False)
+    embedded, mine = layout.root / "embedded", layout.root.parent / "mine"
+    import_source(layout, "synthetic", None, seed=7)
+    text = layout.data_dvc.read_text(encoding="utf-8")
+    layout.data_dvc.write_text(text + "  remote: embedded\n", encoding="utf-8")
+    _dvc(layout.root, "push", "data.dvc")
+    shipped = sorted(embedded.rglob("*"))
+    assert len([file for file in shipped if file.is_file()]) == 2  # the folder's list and its one file
+
+    import_source(layout, "synthetic", None, seed=7)  # the same version again: still the embedded default
+    assert _tracked(layout)["remote"] == "embedded"
+
+    import_source(layout, "fer2013", release, seed=7)
+    assert "remote" not in _tracked(layout)
+    assert {file.stem for file in layout.data.iterdir()} == {"fer2013", "synthetic"}
+    _dvc(layout.root, "push")
+    assert sorted(embedded.rglob("*")) == shipped
+    pushed = {file.read_bytes() for file in mine.rglob("*") if file.is_file()}
+    assert layout.source("fer2013").read_bytes() in pushed
+
+
+def test_a_failed_import_leaves_everything_as_it_was(layout: Layout, release: Path) -> None:
+    import_source(layout, "fer2013", release, seed=7)
+    before = _state(layout)
+    cut = release.with_name("cut.zip")
+    cut.write_bytes(release.read_bytes()[:-200])
+    with pytest.raises(FeropsError, match="cut short"):
+        import_source(layout, "fer2013", cut, seed=7)
+    assert _state(layout) == before
+
+    (layout.root / ".dvc" / "config").write_text("[core\n", encoding="utf-8")  # now dvc itself fails
+    changed = make_zip(release.with_name("more.zip"), members([*NAMES, "train/fear/Training_8.jpg"]))
+    with pytest.raises(FeropsError, match="dvc add data failed"):
+        import_source(layout, "fer2013", changed, seed=7)
+    assert _state(layout) == before
+
+
+def test_a_failed_first_import_leaves_no_data_folder(layout: Layout, release: Path) -> None:
+    (layout.root / ".dvc" / "config").write_text("[core\n", encoding="utf-8")
+    with pytest.raises(FeropsError, match="dvc add data failed"):
+        import_source(layout, "fer2013", release, seed=7)
+    assert not layout.data.exists()
+    assert not layout.data_dvc.exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "said"),
+    [
+        ("FER-2013", None, "no data set is called 'FER-2013'; did you mean fer2013\\?"),
+        ("imagenet-xyz", None, "known are fer2013, synthetic"),
+        ("fer2013", None, "fer2013 needs the path of your copy"),
+        ("synthetic", Path("x.zip"), "takes no path, found x.zip"),
+    ],
+)
+def test_a_request_that_cannot_be_met(tmp_path: Path, source: str, path: Path | None, said: str) -> None:
+    with pytest.raises(FeropsError, match=said):
+        import_source(Layout(tmp_path), source, path, seed=7)
+
+
+def test_outside_a_dvc_project_nothing_is_imported(tmp_path: Path, release: Path) -> None:
+    with pytest.raises(FeropsError, match="is no DVC project.*git init && dvc init"):
+        import_source(Layout(tmp_path / "empty"), "fer2013", release, seed=7)
+
+
+def test_data_that_was_not_pulled_is_not_dropped_silently(layout: Layout, release: Path) -> None:
+    layout.data_dvc.write_text("outs:\n- md5: aa.dir\n  path: data\n", encoding="utf-8")
+    with pytest.raises(FeropsError, match="dvc pull data.dvc"):
+        import_source(layout, "fer2013", release, seed=7)
+
+
+def test_describing_no_data_says_how_to_get_some(tmp_path: Path) -> None:
+    with pytest.raises(FeropsError, match="dvc pull data.dvc, or ferops import"):
+        catalogue.describe(Layout(tmp_path))
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.exists(), reason="needs ../shared/data/fer2013.zip, which is not part of the product")
+def test_the_real_release_comes_in_whole(layout: Layout) -> None:
+    summary = import_source(layout, "fer2013", REAL, seed=7)
+    assert summary["rows"] == 28_709 + 3_589
+    assert summary["classes"]["neutral"] == 4_965 + 607
+    assert summary["skipped"] == {}
+    usage = pd.read_parquet(layout.source("fer2013"), columns=["usage"])["usage"].value_counts()
+    assert usage.to_dict() == {"train": 28_709, "test": 3_589}
