@@ -93,6 +93,7 @@ def test_a_damaged_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyP
         connect(Layout(tmp_path))
 
 
+@pytest.mark.slow
 def test_two_processes_make_one_fresh_store(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from ferops.layout import Layout\n"

@@ -1,12 +1,9 @@
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
@@ -113,29 +110,26 @@ def test_an_unknown_model_is_refused(layout: Layout, params: Params) -> None:
         pass
 
 
-CHILD = """
-import sys, time
-from pathlib import Path
-from ferops import config
-from ferops.layout import Layout
-from ferops.registry.tracking import training_run
-layout = Layout(Path(sys.argv[1]))
-with training_run(layout, config.load(Path(sys.argv[2])), "candidate") as log_epoch:
-    log_epoch(1, {"train_loss": 2.0})
-    (layout.root / "training").touch()
-    time.sleep(60)
-"""
+def train_and_be_stopped(layout: Layout, params: Params) -> None:
+    with training_run(layout, params, "candidate"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)  # the signal ends it
 
 
-def test_sigterm_marks_the_run_killed(layout: Layout, client: MlflowClient) -> None:
-    preset = Path(__file__).parents[2] / "src" / "ferops" / "presets" / "quick.yaml"
-    child = subprocess.Popen([sys.executable, "-c", CHILD, str(layout.root), str(preset)], env=os.environ)
-    deadline = time.monotonic() + 60
-    while not (layout.root / "training").exists():
-        assert child.poll() is None, "the training ended before it could be stopped"
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    child.send_signal(signal.SIGTERM)
-    assert child.wait(timeout=30) == 128 + signal.SIGTERM
-    run_id = json.loads((layout.state / "runs" / "candidate.json").read_text())["run_id"]
+def test_sigterm_marks_the_run_killed(layout: Layout, params: Params, client: MlflowClient) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as stopped:
+        train_and_be_stopped(layout, params)
+    assert stopped.value.code == 128 + signal.SIGTERM
+    assert client.get_run(newest_run(client)).info.status == "KILLED"
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_run_whose_process_was_shot_is_not_left_running(layout: Layout, params: Params, client: MlflowClient) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_and_die(layout, params, KeyboardInterrupt)
+    run_id = newest_run(client)
+    client.update_run(run_id, status="RUNNING")  # SIGKILL leaves it like this
+    with training_run(layout, params.model_copy(update={"seed": params.seed + 1}), "candidate"):
+        pass
     assert client.get_run(run_id).info.status == "KILLED"

@@ -158,19 +158,20 @@ def _make_ready(database: Path) -> None:
     from filelock import FileLock
 
     release = version("mlflow")
+    broken = f"{database} could not be made ready for MLflow {release}: {{}}. Move it away if it is damaged"
     stamp = database.with_name(f"{database.name}.schema")  # the MLflow release that last migrated the file
     database.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(database.with_name(f"{database.name}.lock")):
-        if stamp.exists() and stamp.read_text(encoding="utf-8") == release and _has_tables(database):
+        try:
+            has_tables = _has_tables(database)
+        except sqlite3.DatabaseError as error:
+            raise FeropsError(broken.format(error)) from error
+        if has_tables and stamp.exists() and stamp.read_text(encoding="utf-8") == release:
             return
         command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
-            raise FeropsError(
-                f"{database} could not be made ready for MLflow {release}: {''.join(last)}. If the file is damaged, "
-                "move it away and a new one is made"
-            )
+            raise FeropsError(broken.format("".join((done.stderr or done.stdout).strip().splitlines()[-1:])))
         stamp.write_text(release, encoding="utf-8")
 
 

@@ -47,7 +47,7 @@ def promote(layout: Layout, params: Params, version: str) -> dict[str, Any]:
             )
         )
     former = _holder(client, name)
-    before = former.version if former else None
+    before = str(former.version) if former else None  # SQLite gives an int, the server a string
     if before != wanted:
         tags = {"promoted_from": before or "none", "promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
         for key, value in (tags | {"promoted_by": user_name()}).items():

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -132,10 +134,12 @@ def _version_of(client: MlflowClient, name: str, digest: str) -> str | None:
 
 
 def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: str, pyfunc: Path) -> str:
-    import mlflow
     from mlflow.exceptions import MlflowException
 
-    with fluent(client), mlflow.start_run(run_id=run_id):
+    with _without_advice():
+        import mlflow.pyfunc
+
+    with _without_advice(), fluent(client), mlflow.start_run(run_id=run_id):
         model = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(require(pyfunc, made_by="the ferops package")),
@@ -153,6 +157,16 @@ def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: 
     tags = {DIGEST_TAG: export_digest(layout.exported)}
     made = client.create_model_version(name, model.model_uri, run_id=run_id, tags=tags, model_id=model.model_id)
     return str(made.version)
+
+
+@contextmanager
+def _without_advice() -> Iterator[None]:
+    """MLflow warns about its own type hints on import, and advises what an explicit signature makes needless."""
+    needless = ("Any type hint is inferred as AnyType", "Add type hints to the `predict`", "An input example was not")
+    with warnings.catch_warnings():
+        for message in needless:
+            warnings.filterwarnings("ignore", message=f".*{message}", category=UserWarning)
+        yield
 
 
 def _signature(layout: Layout) -> ModelSignature:
@@ -194,7 +208,7 @@ def _card_head(card: Path) -> str:
 
 def _withdraw(client: MlflowClient, name: str, version: str) -> None:
     client.set_model_version_tag(name, version, "gates", "failed")
-    if client.get_registered_model(name).aliases.get(CHALLENGER) == version:
+    if str(client.get_registered_model(name).aliases.get(CHALLENGER, "")) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 
 
