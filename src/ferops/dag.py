@@ -51,7 +51,7 @@ def stages(root: Path) -> list[str]:
     except DvcException as error:
         cause = f" ({error.__cause__})" if error.__cause__ else ""
         raise FeropsError(f"DVC cannot read the pipeline in {root.resolve()}: {error}{cause}") from error
-    return [stage.addressing for stage in ordered if stage.cmd]
+    return [stage.name for stage in ordered if stage.cmd]  # data.dvc is a stage, too, but has no command
 
 
 def select(names: Sequence[str], *, only: str = "", until: str = "") -> list[str]:

@@ -46,6 +46,7 @@ def start(name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+    child.returncode = 0  # it outlives this object on purpose; Popen would warn of that
     # A child that ends at once stays a zombie until it is waited for, so psutil still knows it here
     return Process(name, child.pid, psutil.Process(child.pid).create_time(), str(log))
 
