@@ -1,0 +1,1 @@
+"""Export: the candidate's weights -> ONNX and INT8 files that the service runs, proved against the weights."""

@@ -1,0 +1,90 @@
+"""How fast each runtime is here: the table of benchmarks/infer.py and of the export's summary."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.export.runtime import compile_onnx
+from ferops.training.model import ExpressionNet
+
+Run = Callable[[NDArray[np.uint8]], Any]
+
+BATCH = 16
+
+
+def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) -> list[dict[str, Any]]:
+    """Time every runtime on random faces, with all cores.
+
+    Args:
+        budget_s: measure each cell for about so long (at least three times).
+
+    Returns:
+        A row per runtime: `runtime`, `precision`, `latency_ms` (median, batch 1) and `images_per_s` (batch 16).
+    """
+    faces = np.random.default_rng(0).integers(0, 256, (BATCH, net.size_px, net.size_px, 3), dtype=np.uint8)
+    makers: list[tuple[str, str, Callable[[], Run]]] = [
+        ("torch", "fp32", lambda: _torch(net)),
+        ("onnxruntime", "fp32", lambda: _onnxruntime(fp32)),
+        ("onnxruntime", "int8", lambda: _onnxruntime(int8)),
+        ("openvino", "fp32", lambda: compile_onnx(fp32)),
+        ("openvino", "bf16", lambda: compile_onnx(fp32, precision="bf16")),
+        ("openvino", "int8", lambda: compile_onnx(int8)),
+    ]
+    rows = []
+    for runtime, precision, make in makers:
+        run = make()
+        single = _median_s(run, faces[:1], budget_s)
+        batch = _median_s(run, faces, budget_s)
+        rows.append(
+            {
+                "runtime": runtime,
+                "precision": precision,
+                "latency_ms": round(single * 1000.0, 3),
+                "images_per_s": round(BATCH / batch, 1),
+            }
+        )
+    return rows
+
+
+def cpu_name() -> str:
+    """Return the CPU's model name as Linux gives it, else what the platform module knows."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _median_s(run: Run, faces: NDArray[np.uint8], budget_s: float) -> float:
+    run(faces)  # the first call prepares kernels for this shape
+    times: list[float] = []
+    while len(times) < 3 or sum(times) < budget_s:
+        started = time.perf_counter()
+        run(faces)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def _torch(net: ExpressionNet) -> Run:
+    import torch
+
+    def run(faces: NDArray[np.uint8]) -> Any:
+        with torch.inference_mode():
+            return net(torch.from_numpy(faces))
+
+    return run
+
+
+def _onnxruntime(path: Path) -> Run:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda faces: session.run(None, {name: faces})

@@ -1,0 +1,142 @@
+"""The stage `export`: the candidate's weights -> the files that are evaluated and served."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.export import files, latency
+from ferops.export.calibration import fit_temperature
+from ferops.export.config import FP32_FILE, INT8_FILE, ExportConfig
+from ferops.export.runtime import Classifier
+from ferops.files import atomic_folder, require, write_json
+from ferops.layout import Layout
+from ferops.provenance import provenance
+from ferops.training import data, model
+from ferops.training.config import ModelConfig
+
+FP32_TOLERANCE = 0.05
+"""Largest accepted logit difference of the FP32 file. Rounding stays near 1e-4, a GPU's TF32 near 1e-2."""
+
+
+def export(layout: Layout, params: Params) -> dict[str, Any]:
+    """Write artifacts/export and reports/export from artifacts/train/candidate.
+
+    Both files are run on the validation split as the service will run them, and compared with the logits that the
+    trained weights gave there. The temperature is fitted on the served file's logits.
+
+    Returns:
+        The summary, as in reports/export/summary.json.
+
+    Raises:
+        FeropsError: inputs are missing or do not fit each other, the FP32 file computes something else than the
+            weights, or the INT8 file is to be served and changes more predicted classes than export.max_disagreement.
+    """
+    net, trained_config = model.load(layout.model("candidate"))
+    validation = data.read(layout, "val")
+    trained = _trained_logits(layout, validation)
+    with atomic_folder(layout.exported) as folder:
+        files.write_onnx(net, folder / FP32_FILE)
+        files.write_int8(folder / FP32_FILE, folder / INT8_FILE, _calibration_faces(layout, params))
+        logits = {name: _logits(folder, name, trained_config, params, validation) for name in (FP32_FILE, INT8_FILE)}
+        parity = {name: compare(trained, found, validation.labels) for name, found in logits.items()}
+        _accept(parity, params)
+        served = INT8_FILE if params.export.serve == "int8" else FP32_FILE
+        temperature = fit_temperature(logits[served], validation.labels)
+        _write_config(folder, _config(trained_config, params, served, temperature))
+        summary = {
+            "stage": "export",
+            "provenance": provenance(layout, params),
+            "served": served,
+            "size_mb": {name: (folder / name).stat().st_size / 1e6 for name in (FP32_FILE, INT8_FILE)},
+            "validation_images": len(validation),
+            "parity": parity,
+            "temperature": temperature,
+            "cpu": latency.cpu_name(),
+            "speed": latency.table(net, folder / FP32_FILE, folder / INT8_FILE),
+        }
+    with atomic_folder(layout.reports("export")) as folder:
+        write_json(folder / "summary.json", summary)
+    return summary
+
+
+def compare(trained: NDArray[np.float32], exported: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
+    """Compare two sets of logits `(N, K)` on the same faces.
+
+    Returns:
+        `max_abs_difference` (logits), `changed_share` (share of faces whose predicted class differs), `accuracy` (of
+        the exported) and `accuracy_difference` (exported minus trained).
+    """
+    before, after = trained.argmax(axis=1), exported.argmax(axis=1)
+    accuracy = float((after == labels).mean())
+    return {
+        "max_abs_difference": float(np.abs(trained - exported).max()),
+        "changed_share": float((before != after).mean()),
+        "accuracy": accuracy,
+        "accuracy_difference": accuracy - float((before == labels).mean()),
+    }
+
+
+def _accept(parity: dict[str, dict[str, float]], params: Params) -> None:
+    difference = parity[FP32_FILE]["max_abs_difference"]
+    if not difference <= FP32_TOLERANCE:  # NaN is refused too
+        raise FeropsError(
+            f"the FP32 export's logits differ by up to {difference:.3g} from those of the trained weights (accepted: "
+            f"{FP32_TOLERANCE}). Train the candidate again: dvc repro --force train@candidate"
+        )
+    changed = parity[INT8_FILE]["changed_share"]
+    if params.export.serve == "int8" and changed > params.export.max_disagreement:
+        raise FeropsError(
+            f"the INT8 file changes the predicted class of {changed:.1%} of the validation faces; "
+            f"export.max_disagreement is {params.export.max_disagreement:.1%}. Set export.serve: fp32, raise "
+            "export.calibration_images, or accept more in export.max_disagreement"
+        )
+
+
+def _trained_logits(layout: Layout, validation: data.Faces) -> NDArray[np.float32]:
+    path = require(layout.model("candidate") / "val_logits.npy", made_by="dvc repro train@candidate")
+    logits: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    if len(logits) != len(validation):
+        raise FeropsError(
+            f"{path} has {len(logits)} rows for {len(validation)} validation faces: the candidate was trained on "
+            "another split. Run: dvc repro train@candidate"
+        )
+    return logits
+
+
+def _calibration_faces(layout: Layout, params: Params) -> NDArray[np.uint8]:
+    faces = data.read(layout, "train")
+    count = min(params.export.calibration_images, len(faces))
+    rows = np.random.default_rng(params.seed).choice(len(faces), size=count, replace=False)
+    return np.asarray(faces.images[np.sort(rows)])
+
+
+def _logits(
+    folder: Path, served: str, trained: ModelConfig, params: Params, validation: data.Faces
+) -> NDArray[np.float32]:
+    """Run one file exactly as the service would: through a Classifier, with a config that serves it."""
+    _write_config(folder, _config(trained, params, served, temperature=1.0))
+    return Classifier(folder).logits(validation.images)
+
+
+def _config(trained: ModelConfig, params: Params, served: str, temperature: float) -> ExportConfig:
+    return ExportConfig.model_validate(
+        trained.model_dump()
+        | {
+            "temperature": temperature,
+            "served": served,
+            "min_confidence": params.preprocess.min_confidence,
+            "margin": params.preprocess.margin,
+            "choose": params.preprocess.choose,
+            "low_confidence": params.evaluate.low_confidence,
+        }
+    )
+
+
+def _write_config(folder: Path, config: ExportConfig) -> None:
+    write_json(folder / "config.json", config.model_dump(mode="json"))

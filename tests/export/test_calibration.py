@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ferops.export.calibration import BOUNDS, fit_temperature, probabilities
+
+
+def draw(temperature: float, count: int = 20_000):
+    """Labels drawn from softmax(logits / temperature): that temperature is the right one by construction."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (count, 6)).astype(np.float32)
+    p = np.exp(logits / temperature)
+    p /= p.sum(axis=1, keepdims=True)
+    labels = (rng.random(count)[:, None] > p.cumsum(axis=1)).sum(axis=1).clip(0, 5)
+    return logits, labels
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_recovers_a_known_temperature(temperature):
+    assert fit_temperature(*draw(temperature)) == pytest.approx(temperature, rel=0.04)
+
+
+def test_is_the_minimum_of_the_likelihood():
+    logits, labels = draw(1.7, count=300)
+    best = fit_temperature(logits, labels)
+
+    def loss(temperature):
+        return -np.log(probabilities(logits, temperature)[np.arange(300), labels]).mean()
+
+    assert loss(best) <= min(loss(t) for t in np.linspace(0.2, 5, 97)) + 1e-6
+
+
+def test_a_faultless_split_stops_at_the_bound():
+    logits = np.eye(6, dtype=np.float32) * 3
+    assert fit_temperature(logits, np.arange(6)) == pytest.approx(BOUNDS[0], rel=1e-3)
+
+
+def test_probabilities():
+    logits = np.array([[1000.0, 0, 0, 0, 0, 0], [2, 1, 0, 0, 0, 0]], dtype=np.float32)
+    p = probabilities(logits, 2.0)
+    assert p.dtype == np.float32
+    assert p.sum(axis=1) == pytest.approx([1, 1])
+    assert p[1, 0] / p[1, 1] == pytest.approx(np.exp(0.5))

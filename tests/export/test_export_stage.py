@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.export import stage
+from ferops.export.calibration import fit_temperature
+from ferops.export.runtime import Classifier
+from ferops.export.stage import compare, export
+from ferops.layout import Layout
+from ferops.training import data, model
+
+
+@pytest.fixture(scope="module")
+def summary(project, params):
+    return export(project, params)
+
+
+def with_export(params: Params, **changes) -> Params:
+    return params.model_copy(update={"export": params.export.model_copy(update=changes)})
+
+
+@pytest.fixture
+def copy(project, tmp_path) -> Layout:
+    """The project, to damage."""
+    shutil.copytree(project.root, tmp_path / "copy", ignore=shutil.ignore_patterns("export"))
+    return Layout(tmp_path / "copy")
+
+
+def test_files_and_summary(project, summary):
+    assert sorted(path.name for path in project.exported.iterdir()) == [
+        "config.json",
+        "model-int8.onnx",
+        "model.onnx",
+    ]
+    assert json.loads(project.summary("export").read_text()) == summary
+    assert summary["stage"] == "export"
+    assert summary["size_mb"]["model.onnx"] == pytest.approx(44.7, abs=0.5)  # 11.18 million numbers of 4 bytes
+    assert summary["size_mb"]["model-int8.onnx"] == pytest.approx(44.7 / 4, rel=0.1)
+    rows = {(row["runtime"], row["precision"]) for row in summary["speed"]}
+    assert rows == {
+        ("torch", "fp32"),
+        ("onnxruntime", "fp32"),
+        ("onnxruntime", "int8"),
+        ("openvino", "fp32"),
+        ("openvino", "bf16"),
+        ("openvino", "int8"),
+    }
+    assert all(row["latency_ms"] > 0 and row["images_per_s"] > 0 for row in summary["speed"])
+
+
+@pytest.mark.usefixtures("summary")
+def test_the_config_is_the_candidates_and_the_predictors(project, params):
+    config = Classifier(project.exported).config
+    _, trained = model.load(project.model("candidate"))
+    assert (config.mean, config.std, config.size_px) == (trained.mean, trained.std, 32)
+    assert config.served == "model-int8.onnx"
+    assert (config.min_confidence, config.margin, config.choose, config.low_confidence) == (
+        params.preprocess.min_confidence,
+        params.preprocess.margin,
+        params.preprocess.choose,
+        params.evaluate.low_confidence,
+    )
+
+
+@pytest.mark.usefixtures("summary")
+@pytest.mark.parametrize("count", [1, 5])
+def test_fp32_file_computes_what_the_weights_do(project, count):
+    """In a second runtime than the served one, on other faces than the stage looked at, at two batch sizes."""
+    net, _ = model.load(project.model("candidate"))
+    faces = np.array(data.read(project, "test").images[:count])
+    session = onnxruntime.InferenceSession(project.exported / "model.onnx")
+    (found,) = session.run(["logits"], {"faces": faces})
+    with torch.inference_mode():
+        assert np.allclose(found, net(torch.from_numpy(faces)).numpy(), atol=1e-3)
+
+
+@pytest.mark.usefixtures("summary")
+def test_int8_file_is_quantised_where_it_should_be(project):
+    graph = onnx.load(project.exported / "model-int8.onnx").graph
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    convolutions = [node for node in graph.node if node.op_type == "Conv"]
+    producers = {output: node for node in graph.node for output in node.output}
+    assert len(convolutions) == 20
+    for node in convolutions:
+        dequantize = producers[node.input[1]]
+        assert dequantize.op_type == "DequantizeLinear"
+        assert weights[dequantize.input[0]].data_type == onnx.TensorProto.INT8
+        assert len(weights[dequantize.input[1]].dims) == 1  # a scale per output channel
+    # From the pixels to the first quantisation there is only arithmetic in float
+    assert producers[producers[producers[convolutions[0].input[0]].input[0]].input[0]].op_type == "Div"
+
+
+def test_parity_is_what_the_files_give(project, summary):
+    validation = data.read(project, "val")
+    trained = np.load(project.model("candidate") / "val_logits.npy")
+    found = Classifier(project.exported).logits(validation.images)
+    parity = summary["parity"]
+    assert parity["model.onnx"]["max_abs_difference"] < 1e-3
+    assert parity["model.onnx"]["changed_share"] == 0.0
+    assert parity["model-int8.onnx"]["max_abs_difference"] > 1e-4
+    assert parity["model-int8.onnx"]["max_abs_difference"] == pytest.approx(np.abs(found - trained).max(), abs=1e-5)
+    assert summary["temperature"] == pytest.approx(fit_temperature(found, validation.labels), rel=1e-3)
+
+
+def test_int8_that_changes_too_much_is_refused(copy, params, monkeypatch):
+    """Calibrated on black pictures, the ranges are wrong and the file is useless."""
+    monkeypatch.setattr(stage, "_calibration_faces", lambda *_: np.zeros((8, 32, 32, 3), np.uint8))
+    with pytest.raises(FeropsError, match=r"Set export\.serve: fp32"):
+        export(copy, with_export(params, max_disagreement=0.0))
+    assert not copy.exported.exists()
+
+
+def test_fp32_may_be_served_instead(copy, params, monkeypatch):
+    monkeypatch.setattr(stage, "_calibration_faces", lambda *_: np.zeros((8, 32, 32, 3), np.uint8))
+    monkeypatch.setattr(stage.latency, "table", lambda *_: [])
+    summary = export(copy, with_export(params, max_disagreement=0.0, serve="fp32"))
+    assert summary["served"] == "model.onnx"
+    assert summary["parity"]["model-int8.onnx"]["changed_share"] > 0
+    found = Classifier(copy.exported).logits(data.read(copy, "val").images)
+    assert np.allclose(found, np.load(copy.model("candidate") / "val_logits.npy"), atol=1e-3)
+
+
+def test_logits_of_other_weights_are_found(copy, params):
+    path = copy.model("candidate") / "val_logits.npy"
+    np.save(path, np.load(path) + 1.0)
+    with pytest.raises(FeropsError, match="differ by up to 1"):
+        export(copy, params)
+
+
+def test_logits_of_another_split_are_found(copy, params):
+    path = copy.model("candidate") / "val_logits.npy"
+    np.save(path, np.load(path)[:-1])
+    with pytest.raises(FeropsError, match="29 rows for 30"):
+        export(copy, params)
+
+
+def test_calibration_uses_training_faces_only(project, params):
+    faces = stage._calibration_faces(project, params)
+    assert len(faces) == 48
+    train = {image.tobytes() for image in data.read(project, "train").images}
+    assert {image.tobytes() for image in faces} <= train
+
+
+def test_compare_by_hand():
+    trained = np.array([[2, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32)
+    exported = np.array([[2, 0, 0], [1.5, 1, 0], [0, 0, 1], [0, 1, 0]], dtype=np.float32)
+    found = compare(trained, exported, np.array([0, 1, 2, 1]))
+    assert found == {
+        "max_abs_difference": 1.5,
+        "changed_share": 0.5,
+        "accuracy": 0.75,
+        "accuracy_difference": 0.0,
+    }
