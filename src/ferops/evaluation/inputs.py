@@ -70,19 +70,39 @@ def read_data(layout: Layout, params: Params) -> Data:
     return Data(test=test, faces=faces, index=index, everything=everything)
 
 
-def exported_logits(folder: Path, faces: NDArray[np.uint8], *, load: Loader) -> tuple[NDArray[np.float32], list[str]]:
-    """Return the logits `(N, K)` of an exported model, and notes on what had to be done to the faces for it."""
-    config = read_json(folder / "config.json", made_by="ferops export")
+@dataclass(frozen=True)
+class Exported:
+    """A folder with the layout of artifacts/export, its configuration and its classifier."""
+
+    folder: Path
+    config: dict[str, Any]
+    classifier: Classifies
+
+    @property
+    def served(self) -> Path:
+        return self.folder / str(self.config["served"])
+
+    @property
+    def size_px(self) -> int:
+        return int(self.config["size_px"])
+
+    @property
+    def temperature(self) -> float:
+        return float(self.config["temperature"])
+
+    def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return `(N, K)` for `faces` `(N, S, S, 3)`, which are resized where the model wants another size."""
+        starts = range(0, len(faces), BATCH)
+        batches = [self.classifier.logits(_resize(faces[start : start + BATCH], self.size_px)) for start in starts]
+        return _checked(np.concatenate(batches), len(faces), origin=str(self.folder))
+
+
+def open_export(folder: Path, *, load: Loader, made_by: str = "ferops export") -> Exported:
+    """Open an exported model. Raises FeropsError: it is missing, or answers other classes."""
+    config = read_json(folder / "config.json", made_by=made_by)
     if tuple(config["classes"]) != CLASSES:
         raise FeropsError(f"{folder} answers the classes {config['classes']}; this project's are {list(CLASSES)}")
-    classifier = load(folder)
-    size_px, wanted_px = faces.shape[1], int(config["size_px"])
-    batches = [
-        classifier.logits(_resize(np.asarray(faces[start : start + BATCH]), wanted_px))
-        for start in range(0, len(faces), BATCH)
-    ]
-    notes = [] if size_px == wanted_px else [f"judged on faces resized from {size_px} to {wanted_px} px"]
-    return _checked(np.concatenate(batches), len(faces), origin=str(folder)), notes
+    return Exported(folder=folder, config=config, classifier=load(folder))
 
 
 def saved_logits(path: Path, n: int) -> NDArray[np.float32]:

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ferops.evaluation.bootstrap import Resampler
+from ferops.evaluation.judge import TestSet, constant_answer, difference, judge
+from ferops.evaluation.metrics import K, one_hot, softmax
+
+
+def _test_set(labels, *, clusters=None, missed=0, seed=0):
+    n = len(labels)
+    clusters = list(range(n + missed)) if clusters is None else clusters
+    resampler = Resampler(clusters, samples=400, seed=seed, level=0.95)
+    return TestSet(labels=labels, rows=np.arange(n), missed=np.arange(n, n + missed), resampler=resampler)
+
+
+def _sure_of(answers, confidence=0.9):
+    return one_hot(answers, K) * (confidence - (1 - confidence) / (K - 1)) + (1 - confidence) / (K - 1)
+
+
+def _width(interval):
+    return interval["high"] - interval["low"]
+
+
+def test_a_paired_comparison_is_sharper_than_two_intervals() -> None:
+    """Two models that differ on 4 of 200 faces: each is uncertain, their difference hardly is."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(K, size=200)
+    answers = np.where(rng.random(200) < 0.6, labels, (labels + 1) % K)
+    better = answers.copy()
+    mended = np.flatnonzero(answers != labels)[:4]
+    better[mended] = labels[mended]
+    test = _test_set(labels)
+    first, second = (judge(test, _sure_of(given), review_below=0.5) for given in (better, answers))
+
+    paired = difference(test, first, second)["accuracy"]
+
+    unpaired = np.hypot(_width(first.figures["accuracy"]), _width(second.figures["accuracy"]))
+    assert paired["value"] == pytest.approx(4 / 200)
+    assert paired["low"] >= 0.0
+    assert _width(paired) < unpaired / 3
+
+
+def test_faces_that_were_missed_count_as_wrong() -> None:
+    labels = np.tile(np.arange(K), 10)
+    test = _test_set(labels, missed=20)
+    figures = judge(test, _sure_of(labels), review_below=0.5).figures
+    assert figures["accuracy"]["value"] == 1.0
+    assert figures["accuracy_missed_as_wrong"]["value"] == pytest.approx(60 / 80)
+    assert figures["accuracy_missed_as_wrong"]["low"] < 0.75 < figures["accuracy_missed_as_wrong"]["high"]
+
+
+def test_chance_is_the_most_frequent_class() -> None:
+    labels = np.repeat(np.arange(K), [10, 5, 5, 20, 5, 5])
+    figures = constant_answer(_test_set(labels)).figures
+    assert figures["answer"] == "happy"
+    assert figures["accuracy"] == pytest.approx(20 / 50)
+    assert figures["macro_f1"] == pytest.approx((2 * 20 / (20 + 50)) / K)
+    assert figures["uniform_accuracy"] == pytest.approx(1 / 6)
+
+
+def test_review_keeps_the_sure_answers() -> None:
+    labels = np.zeros(100, dtype=int)
+    sure = np.arange(100) < 70
+    probabilities = np.where(sure[:, None], _sure_of(labels, 0.8), _sure_of(labels + 1, 0.4))
+    review = judge(_test_set(labels), probabilities, review_below=0.5).figures["review"]
+    assert review == {"threshold": 0.5, "share_flagged": pytest.approx(0.3), "n_kept": 70, "accuracy_kept": 1.0}
+    nothing = judge(_test_set(labels), probabilities, review_below=0.95).figures["review"]
+    assert nothing["accuracy_kept"] is None
+
+
+def test_a_class_without_test_faces_is_null_with_a_reason() -> None:
+    labels = np.tile([0, 1, 2, 3, 4], 12)  # nobody is surprised
+    figures = judge(_test_set(labels), _sure_of(labels), review_below=0.5).figures
+    recall = figures["per_class"]["surprised"]["recall"]
+    assert recall["value"] is None
+    assert recall["reason"] == "the class does not occur"
+    assert figures["per_class"]["surprised"]["support"] == 0
+    assert figures["macro_f1"]["value"] == 1.0
+
+
+def test_the_calibration_interval_holds_a_small_error_and_a_large_one() -> None:
+    """Labels drawn from the probabilities themselves: the truth is 0. Sharpened logits: it is far from 0."""
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(1500, K)) * 1.5
+    probabilities = softmax(logits)
+    labels = (probabilities.cumsum(axis=1) > rng.random((1500, 1))).argmax(axis=1)
+    test = _test_set(labels)
+    calibrated = judge(test, probabilities, review_below=0.5).figures["calibration_error"]
+    sharpened = judge(test, softmax(3 * logits), review_below=0.5).figures["calibration_error"]
+    truth = np.abs(softmax(3 * logits).max(axis=1).mean() - probabilities[range(1500), logits.argmax(axis=1)].mean())
+    assert calibrated["low"] < 0.015
+    assert calibrated["value"] < 0.05
+    assert sharpened["low"] < truth < sharpened["high"]
+    assert sharpened["low"] > calibrated["high"]
+
+
+def test_three_thousand_faces_take_no_time() -> None:
+    import time
+
+    rng = np.random.default_rng(0)
+    labels = rng.integers(K, size=3000)
+    start = time.perf_counter()
+    resampler = Resampler(range(3000), samples=1000, seed=0, level=0.95)
+    test = TestSet(labels=labels, rows=np.arange(3000), missed=np.arange(0), resampler=resampler)
+    judge(test, softmax(rng.normal(size=(3000, K))), review_below=0.5)
+    assert time.perf_counter() - start < 10  # takes 0.5 s alone; machines are shared

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from ferops.evaluation.bootstrap import Resampler
+from ferops.evaluation.judge import TestSet, judge
+from ferops.evaluation.metrics import K, one_hot
+from ferops.evaluation.slices import slices
+
+
+@pytest.fixture
+def case():
+    rng = np.random.default_rng(0)
+    n = 300
+    faces = pd.DataFrame(
+        {
+            "source": rng.choice(["one", "two"], size=n),
+            "group_glasses": rng.choice(np.array(["yes", "no", None], dtype=object), size=n),
+            "group_type": "type 1",
+            "brightness": rng.uniform(0, 255, size=n),
+            "yaw_degrees": np.where(np.arange(n) < 30, np.nan, rng.normal(0, 15, size=n)),
+        }
+    )
+    labels = rng.integers(K, size=n)
+    failing = (faces["group_glasses"] == "yes").to_numpy() & (rng.random(n) < 0.5)
+    predicted = np.where(failing, (labels + 1) % K, labels)
+    resampler = Resampler(rng.integers(60, size=n), samples=300, seed=0, level=0.95)
+    test = TestSet(labels=labels, rows=np.arange(n), missed=np.arange(0), resampler=resampler)
+    found = slices(test, judge(test, one_hot(predicted, K), review_below=0.5), faces, min_samples=95)
+    return faces, labels, predicted, found
+
+
+def _entry(found, column, value):
+    (entry,) = [one for one in found["slices"] if (one["column"], one["value"]) == (column, value)]
+    return entry
+
+
+def test_figures_of_a_slice(case) -> None:
+    faces, labels, predicted, found = case
+    inside = (faces["group_glasses"] == "yes").to_numpy()
+    entry = _entry(found, "group_glasses", "yes")
+    hits = (labels == predicted)[inside]
+    assert entry["n"] == inside.sum()
+    assert entry["accuracy"]["value"] == pytest.approx(hits.mean())
+    assert entry["macro_f1"]["value"] == pytest.approx(f1_score(labels[inside], predicted[inside], average="macro"))
+    gap = entry["accuracy_minus_whole"]
+    assert gap["value"] == pytest.approx(hits.mean() - (labels == predicted).mean())
+    assert gap["low"] < gap["value"] < gap["high"] < 0
+
+
+def test_the_worst_slice_is_named(case) -> None:
+    faces, found = case[0], case[3]
+    assert (found["worst"][0]["column"], found["worst"][0]["value"]) == ("group_glasses", "yes")
+    small = {(one["column"], one["value"]) for one in found["slices"] if one["small"]}
+    assert small == {("yaw_degrees", one["value"]) for one in found["slices"] if one["column"] == "yaw_degrees"} | {
+        ("group_glasses", value) for value in ("yes", "no") if (faces["group_glasses"] == value).sum() < 95
+    }
+    assert not small & {(one["column"], one["value"]) for one in found["worst"]}
+
+
+def test_every_known_row_is_in_one_slice_of_each_column(case) -> None:
+    faces, found = case[0], case[3]
+    columns = {one["column"]: one for one in found["columns"]}
+    assert list(columns) == ["source", "group_glasses", "brightness", "yaw_degrees"], "group_type has one value"
+    for name, column in columns.items():
+        members = [one["n"] for one in found["slices"] if one["column"] == name]
+        assert sum(members) == column["n"] == faces[name].notna().sum()
+        assert column["missing"] == faces[name].isna().sum()
+
+
+def test_conditions_are_cut_in_thirds_in_order(case) -> None:
+    faces, found = case[0], case[3]
+    yaw = [one for one in found["slices"] if one["column"] == "yaw_degrees"]
+    assert [one["n"] for one in yaw] == [90, 90, 90]
+    low, high = next(one["bounds"] for one in found["columns"] if one["column"] == "yaw_degrees")
+    assert [low, high] == pytest.approx(np.nanquantile(faces["yaw_degrees"].abs(), [1 / 3, 2 / 3]))
+    assert [one["value"] for one in yaw] == [f"below {low:.3g}", f"{low:.3g} to {high:.3g}", f"{high:.3g} and up"]
+
+
+def test_perfect_slices_still_have_an_interval(case) -> None:
+    entry = _entry(case[3], "group_glasses", "no")
+    assert entry["accuracy"]["value"] == entry["accuracy"]["high"] == 1.0
+    assert 0.8 < entry["accuracy"]["low"] < 1.0
