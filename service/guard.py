@@ -90,20 +90,19 @@ class Guard:
         try:
             form = await parser.parse()
         except (MultiPartException, FormParserError, KeyError, ValueError) as error:
-            reason = getattr(error, "message", None) or "the boundary is missing or the body is damaged"
+            reason = str(getattr(error, "message", "its boundary is missing or damaged")).rstrip(".")
             raise Refusal(400, "bad_form", f"the form cannot be read: {reason}. Send it so: {CURL}") from error
-        async with form:
-            value = form.get(FIELD)
-            if isinstance(value, UploadFile):
-                return await value.read()
-            if isinstance(value, str):
-                raise Refusal(
-                    422, "not_a_file", f"the field {FIELD} holds text, not a file. Mind the @ in: {CURL}"
-                )
-            fields = ", ".join(sorted(set(form))) or "none"
-            raise Refusal(
-                422, "missing_field", f"the form has no field {FIELD} (found: {fields}). Send it so: {CURL}"
-            )
+        if len(form.getlist(FIELD)) > 1:
+            raise Refusal(422, "several_files", f"found several fields {FIELD}; send one picture a request: {CURL}")
+        value = form.get(FIELD)
+        if isinstance(value, UploadFile):
+            encoded = await value.read()
+            await form.close()
+            return encoded
+        if isinstance(value, str):
+            raise Refusal(422, "not_a_file", f"the field {FIELD} holds text, not a file. Mind the @ in: {CURL}")
+        fields = ", ".join(sorted(set(form))) or "none"
+        raise Refusal(422, "missing_field", f"the form has no field {FIELD} (found: {fields}). Send it so: {CURL}")
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         declared = headers.get("content-length", "")

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import bentoml
 from pydantic import Field
+from service.guard import UPLOAD, Guard, Refusal
+from service.web import web
 from starlette.responses import Response
 
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.errors import FeropsError
+from ferops.export.config import ExportConfig
 from ferops.inference import answer as answers
 from ferops.inference.answer import Answer
-from service.guard import UPLOAD, Guard, Refusal
-from service.web import web
+from ferops.training.config import read as read_config
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -46,9 +48,7 @@ def _release() -> dict[str, Any]:
 
 RELEASE = _release()
 LIMITS: dict[str, Any] = RELEASE["limits"]
-INFO = answers.info(
-    release=RELEASE, config=json.loads((MODEL / "config.json").read_text(encoding="utf-8"))
-)
+INFO = answers.info(release=RELEASE, config=read_config(MODEL, ExportConfig))
 
 
 class Upload(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untyped
@@ -60,7 +60,8 @@ class Upload(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untyped
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Upload:  # noqa: ARG003
-        return cls.model_construct(image=request.scope[UPLOAD])
+        form: Upload = cls.model_construct(image=request.scope[UPLOAD])
+        return form
 
 
 class Counters:
@@ -105,7 +106,9 @@ class Ferops:
         counters()
         self.predictor = Predictor(MODEL)
 
-    @bentoml.api(route="/predict", input_spec=Upload, output_spec=Answer)
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        route="/predict", input_spec=Upload, output_spec=Answer
+    )
     def predict(self, image: bytes) -> Answer | Response:
         """Faces of a picture with their expression labels; `image` is the encoded picture as uploaded."""
         start = time.perf_counter()
@@ -128,7 +131,7 @@ class Ferops:
         return result
 
 
-Ferops.add_asgi_middleware(
+Ferops.add_asgi_middleware(  # type: ignore[attr-defined]
     Guard,
     path="/predict",
     max_body_mb=LIMITS["max_body_mb"],

@@ -32,16 +32,22 @@ MODULES = (
     "__init__.py",
     "config.py",
     "errors.py",
-    "files.py",
     "uses.py",
     "datasets/__init__.py",
     "datasets/images.py",
-    "faces",
+    "faces/__init__.py",
+    "faces/align.py",
+    "faces/crop.py",
+    "faces/detector.py",
     "export/__init__.py",
+    "export/calibration.py",
+    "export/config.py",
     "export/runtime.py",
     "inference/__init__.py",
     "inference/answer.py",
     "inference/predictor.py",
+    "training/__init__.py",
+    "training/config.py",
 )
 
 # What these modules import; constraints.txt pins them and all that they need
@@ -49,7 +55,6 @@ REQUIREMENTS = (
     "bentoml",
     "facenet-pytorch",
     "numpy",
-    "onnxruntime",
     "opencv-python-headless",
     "openvino",
     "pillow",
@@ -57,6 +62,7 @@ REQUIREMENTS = (
     "pydantic",
     "python-multipart",
     "ruamel-yaml",
+    "scipy",
     "starlette",
     "torch",
     "torchvision",
@@ -129,7 +135,7 @@ def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1")
     """Replace this process with the server (so that signals reach it); FeropsError as `serve_command`."""
     command, variables = serve_command(layout, params, port=port, host=host)
     print(f"serving {packaged(layout)} at http://{host}:{port}", flush=True)
-    os.execve(command[0], command, variables)  # noqa: S606
+    os.execve(command[0], command, variables)
 
 
 def packaged(layout: Layout) -> str | None:
@@ -245,11 +251,8 @@ def _copy_model(source: Path, target: Path) -> None:
 def _copy_ferops(target: Path) -> None:
     source = Path(__file__).parent
     for module in MODULES:
-        if (source / module).is_dir():
-            shutil.copytree(source / module, target / module, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            (target / module).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / module, target / module)
+        (target / module).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / module, target / module)
 
 
 def pins(constraints: Path) -> list[str]:

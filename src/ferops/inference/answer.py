@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from ferops import uses
 from ferops.config import CLASSES
+from ferops.export.config import ExportConfig
 from ferops.inference.predictor import LANDMARKS, Face, FaceStatus, Prediction, Status
 
 PRIVACY = "Pictures are held in memory while they are answered. None is stored, logged or passed on."
@@ -81,25 +82,23 @@ def _face(face: Face) -> FaceAnswer:
     )
 
 
-def info(*, release: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of GET /info; `config` is the exported model's config.json."""
-    provenance = config.get("provenance", {})
+def info(*, release: dict[str, Any], config: ExportConfig) -> dict[str, Any]:
+    """Return the JSON of GET /info; `config` is the exported model's."""
     return {
         "model_version": release["model_version"],
         "tag": release["tag"],
         "data_version": release["data_version"],
-        "architecture": config.get("architecture"),
-        "served": config.get("served"),
-        "size_px": config["size_px"],
-        "classes": list(CLASSES),
-        "low_confidence": config["low_confidence"],
-        "min_detection_confidence": config["min_confidence"],
-        "temperature": config.get("temperature"),
-        "metrics": config.get("metrics"),
-        "sources": provenance.get("sources"),
-        "synthetic_data": provenance.get("synthetic"),
-        "git_commit": provenance.get("git_commit"),
-        "licence": config.get("licence"),
+        "architecture": config.architecture,
+        "served": config.served,
+        "size_px": config.size_px,
+        "classes": list(config.classes),
+        "low_confidence": config.low_confidence,
+        "min_detection_confidence": config.min_confidence,
+        "temperature": config.temperature,
+        "sources": config.provenance.get("sources"),
+        "synthetic_data": config.provenance.get("synthetic"),
+        "git_commit": config.provenance.get("git_commit"),
+        "licence": config.licence,
         "purpose": release["purpose"],
         "notice": uses.DISCLAIMER,
         "intended_uses": list(uses.INTENDED),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from ferops.config import CLASSES
 from ferops.errors import FeropsError
 
 if TYPE_CHECKING:
-    from ferops.faces.detector import Detection
+    from ferops.export.config import ExportConfig
+    from ferops.faces.detector import Detection, Detector
 
 FaceStatus = Literal["ok", "low_confidence"]
 Status = Literal["ok", "no_face", "low_confidence"]
@@ -27,18 +28,11 @@ LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 """The five points in their order; left and right as seen in the picture."""
 
 
-class Detector(Protocol):
-    """What finds faces: `ferops.faces.detector.mtcnn(...)`, or a stand-in in tests."""
-
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        """Return the faces of each image (uint8 `(H, W, 3)`, RGB) in any order."""
-
-
 class Runtime(Protocol):
     """What classifies faces: `ferops.export.runtime.Classifier`, or a stand-in in tests."""
 
     @property
-    def config(self) -> dict[str, Any]: ...
+    def config(self) -> ExportConfig: ...
 
     def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return calibrated probabilities `(N, 6)` of aligned faces, uint8 `(N, S, S, 3)`."""
@@ -98,10 +92,11 @@ class Predictor:
         threads: int | None = None,
     ) -> None:
         self._classifier = classifier or _exported(folder, threads=threads)
-        self.config: dict[str, Any] = dict(self._classifier.config)
-        classes = tuple(self.config["classes"])
-        if classes != CLASSES:
-            raise FeropsError(f"{folder} predicts {classes}; this version of ferops serves {CLASSES}. Export again.")
+        self.config: ExportConfig = self._classifier.config
+        if self.config.classes != CLASSES:
+            raise FeropsError(
+                f"{folder} predicts {self.config.classes}; this version of ferops serves {CLASSES}. Export again"
+            )
         self._detector = detector or _trained_with(self.config)
 
     def predict(self, images: Sequence[NDArray[np.uint8]], *, max_faces: int | None = None) -> list[Prediction]:
@@ -111,36 +106,39 @@ class Predictor:
             images: uint8 `(H, W, 3)`, RGB, upright, of any sizes (`ferops.datasets.images.decode` makes them).
             max_faces: keep at most this many faces of an image, the preferred ones; None keeps all.
         """
-        from ferops.faces.align import align
+        from ferops.faces.crop import faces_from
 
-        size_px, margin = int(self.config["size_px"]), float(self.config["margin"])
         found = [
-            _preferred(detections, image, choose=self.config["choose"])[:max_faces]
+            faces_from(
+                image,
+                detections,
+                size_px=self.config.size_px,
+                margin=self.config.margin,
+                how=self.config.choose,
+                at_most=max_faces,
+            )
             for image, detections in zip(images, self._detector.detect(images), strict=True)
         ]
-        crops = [
-            align(image, detection.landmarks, size_px=size_px, margin=margin)
-            for image, detections in zip(images, found, strict=True)
-            for detection in detections
-        ]
+        crops = [face.pixels for faces in found for face in faces]
         if not crops:
             return [Prediction(status="no_face", faces=()) for _ in images]
         # All faces of all images in one batch: (N, S, S, 3) -> (N, 6)
         rows = iter(self._classifier.probabilities(np.stack(crops)))
-        return [_prediction([self._face(detection, next(rows)) for detection in faces]) for faces in found]
+        return [_prediction([self._face(face.detection, next(rows)) for face in faces]) for faces in found]
 
-    def _face(self, detection: Detection, probabilities: NDArray[np.float32]) -> Face:
+    def _face(self, detection: Detection | None, probabilities: NDArray[np.float32]) -> Face:
+        assert detection is not None  # only faces kept whole have none
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         x1, y1, x2, y2 = (float(side) for side in detection.box)
         return Face(
             box=(x1, y1, x2, y2),
-            landmarks=np.asarray(detection.landmarks, dtype=np.float32),
+            landmarks=detection.landmarks,
             probabilities=probabilities,
             label=CLASSES[best],
             confidence=confidence,
-            status="low_confidence" if confidence < self.config["low_confidence"] else "ok",
-            detection_score=float(detection.score),
+            status="low_confidence" if confidence < self.config.low_confidence else "ok",
+            detection_score=detection.score,
         )
 
 
@@ -151,30 +149,13 @@ def _prediction(faces: list[Face]) -> Prediction:
     return Prediction(status="low_confidence" if unsure else "ok", faces=tuple(faces))
 
 
-def _preferred(detections: list[Detection], image: NDArray[np.uint8], *, choose: str) -> list[Detection]:
-    """Sort by the rule that chose the training face: largest box, or nearest to the centre."""
-    height, width = image.shape[:2]
-
-    def area(detection: Detection) -> float:
-        x1, y1, x2, y2 = detection.box
-        return float((x2 - x1) * (y2 - y1))
-
-    def off_centre(detection: Detection) -> float:
-        x1, y1, x2, y2 = detection.box
-        return float(np.hypot((x1 + x2 - width) / 2, (y1 + y2 - height) / 2))
-
-    if choose == "largest":
-        return sorted(detections, key=area, reverse=True)
-    return sorted(detections, key=off_centre)
-
-
 def _exported(folder: Path, *, threads: int | None) -> Runtime:
     from ferops.export.runtime import Classifier
 
     return Classifier(folder, threads=threads)
 
 
-def _trained_with(config: dict[str, Any]) -> Detector:
+def _trained_with(config: ExportConfig) -> Detector:
     from ferops.faces.detector import mtcnn
 
-    return mtcnn(min_confidence=float(config["min_confidence"]), device="cpu")
+    return mtcnn(min_confidence=config.min_confidence, device="cpu")

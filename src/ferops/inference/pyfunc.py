@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ferops.export.runtime import Classifier
 
 
-class ExportedClassifier(PythonModel):  # type: ignore[misc] # mlflow is untyped
+class ExportedClassifier(PythonModel):
     """Runs the `served` file of the export folder."""
 
     _classifier: Classifier

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ferops import uses
+from ferops.config import CLASSES
+from ferops.export.config import ExportConfig
+from ferops.inference.answer import answer, info
+from ferops.inference.predictor import LANDMARKS, Face, Prediction
+from ferops.training.config import read
+
+RELEASE = {
+    "tag": "ferops:v3",
+    "model_version": "3",
+    "data_version": "abc",
+    "purpose": "research",
+    "limits": {"max_faces": 20},
+}
+
+
+def test_an_answer_names_every_number() -> None:
+    face = Face(
+        box=(1.04, 2.06, 30, 40),
+        landmarks=np.arange(10, dtype=np.float32).reshape(5, 2),
+        probabilities=np.array([0.1, 0.2, 0.3, 0.25, 0.1, 0.05], np.float32),
+        label="fear",
+        confidence=0.3,
+        status="low_confidence",
+        detection_score=0.99,
+    )
+    said = json.loads(
+        answer(
+            Prediction(status="low_confidence", faces=(face,)),
+            release=RELEASE,
+            width=100,
+            height=50,
+            timing_ms={"predict": 12.3456},
+        ).model_dump_json()
+    )
+    assert (said["model_version"], said["data_version"]) == ("3", "abc")
+    assert (said["width"], said["height"], said["timing_ms"]) == (100, 50, {"predict": 12.35})
+    assert said["status"] == said["faces"][0]["status"] == "low_confidence"
+    assert said["faces"][0]["box"] == {"x1": 1.0, "y1": 2.1, "x2": 30.0, "y2": 40.0}
+    assert list(said["faces"][0]["landmarks"]) == list(LANDMARKS)
+    assert said["faces"][0]["landmarks"]["nose"] == [4.0, 5.0]
+    assert list(said["faces"][0]["probabilities"]) == said["classes"] == list(CLASSES)
+    assert sum(said["faces"][0]["probabilities"].values()) == pytest.approx(1)
+    assert said["notice"] == uses.DISCLAIMER
+
+
+def test_info_names_the_uses_and_the_declared_purpose(make_export: Any) -> None:
+    said = info(release=RELEASE, config=read(make_export(), ExportConfig))
+    assert said["purpose"] == "research"
+    assert (said["model_version"], said["tag"]) == ("3", "ferops:v3")
+    assert said["synthetic_data"] is True
+    prohibited = " ".join(said["prohibited_uses"])
+    for word in ("work", "education", "Hiring", "5(1)(f)"):
+        assert word in prohibited
+    assert said["notice"] == uses.DISCLAIMER
+    json.dumps(said)
