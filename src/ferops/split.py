@@ -107,8 +107,8 @@ def components(rows: pd.DataFrame) -> NDArray[np.object_]:
     from scipy.sparse.csgraph import connected_components
 
     # A bipartite graph: rows on one side, what they show (clusters, people) on the other.
-    subjects = (rows["source"] + "\n" + rows["subject"]).where(rows["subject"].notna())
-    codes = [pd.factorize(rows["cluster"])[0], pd.factorize(subjects)[0]]
+    subjects = rows.groupby(["source", "subject"]).ngroup().fillna(-1)  # no subject: no tie
+    codes = [pd.factorize(rows["cluster"])[0], subjects.to_numpy(dtype=np.int64)]
     ends, width = [], len(rows)
     for code in codes:
         ends.append(np.where(code < 0, -1, code + width))
@@ -150,7 +150,9 @@ def _draw(rows: pd.DataFrame, share: float, *, seed: int, name: str) -> NDArray[
     from sklearn.model_selection import StratifiedGroupKFold
 
     groups = rows["group"].nunique()
-    fraction = Fraction(share).limit_denominator(max(min(MAX_FOLDS, groups), 1))
+    # A fold needs a group, and scikit-learn wants no more folds than the largest stratum has rows.
+    most = min(MAX_FOLDS, groups, int(rows["stratum"].value_counts().max())) if groups else 1
+    fraction = Fraction(share).limit_denominator(most)
     folds, wanted = fraction.denominator, fraction.numerator
     if wanted in (0, folds):
         raise FeropsError(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from pictures import picture
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, make_zip, members
 
@@ -16,6 +15,7 @@ from ferops.datasets import catalogue, manifest, synthetic
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from pictures import picture
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 
@@ -106,20 +106,20 @@ def test_a_failed_import_leaves_everything_as_it_was(layout: Layout, release: Pa
     before = _state(layout)
     cut = release.with_name("cut.zip")
     cut.write_bytes(release.read_bytes()[:-200])
-    with pytest.raises(FeropsError, match="cut short"):
+    with pytest.raises(FeropsError, match=r"cut short"):
         import_source(layout, "fer2013", cut, seed=7)
     assert _state(layout) == before
 
     (layout.root / ".dvc" / "config").write_text("[core\n", encoding="utf-8")  # now dvc itself fails
     changed = make_zip(release.with_name("more.zip"), members([*NAMES, "train/fear/Training_8.jpg"]))
-    with pytest.raises(FeropsError, match="dvc add data failed"):
+    with pytest.raises(FeropsError, match=r"dvc add data failed"):
         import_source(layout, "fer2013", changed, seed=7)
     assert _state(layout) == before
 
 
 def test_a_failed_first_import_leaves_no_data_folder(layout: Layout, release: Path) -> None:
     (layout.root / ".dvc" / "config").write_text("[core\n", encoding="utf-8")
-    with pytest.raises(FeropsError, match="dvc add data failed"):
+    with pytest.raises(FeropsError, match=r"dvc add data failed"):
         import_source(layout, "fer2013", release, seed=7)
     assert not layout.data.exists()
     assert not layout.data_dvc.exists()
@@ -140,18 +140,18 @@ def test_a_request_that_cannot_be_met(tmp_path: Path, source: str, path: Path | 
 
 
 def test_outside_a_dvc_project_nothing_is_imported(tmp_path: Path, release: Path) -> None:
-    with pytest.raises(FeropsError, match="is no DVC project.*git init && dvc init"):
+    with pytest.raises(FeropsError, match=r"is no DVC project.*git init && dvc init"):
         import_source(Layout(tmp_path / "empty"), "fer2013", release, seed=7)
 
 
 def test_data_that_was_not_pulled_is_not_dropped_silently(layout: Layout, release: Path) -> None:
     layout.data_dvc.write_text("outs:\n- md5: aa.dir\n  path: data\n", encoding="utf-8")
-    with pytest.raises(FeropsError, match="dvc pull data.dvc"):
+    with pytest.raises(FeropsError, match=r"dvc pull data.dvc"):
         import_source(layout, "fer2013", release, seed=7)
 
 
 def test_describing_no_data_says_how_to_get_some(tmp_path: Path) -> None:
-    with pytest.raises(FeropsError, match="dvc pull data.dvc, or ferops import"):
+    with pytest.raises(FeropsError, match=r"dvc pull data.dvc, or ferops import"):
         catalogue.describe(Layout(tmp_path))
 
 

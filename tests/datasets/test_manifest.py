@@ -6,10 +6,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from pictures import picture
 
 from ferops.datasets import manifest
 from ferops.errors import FeropsError
+from pictures import picture
 
 
 def _rows(number: int, **more: Any) -> list[dict[str, Any]]:
@@ -56,18 +56,18 @@ def test_a_row_group_is_bounded_by_rows_and_by_bytes(tmp_path: Path, monkeypatch
 def test_a_malformed_row_is_refused_with_its_position(tmp_path: Path, change: dict[str, Any], said: str) -> None:
     rows = _rows(2)
     rows[1] |= change
-    with pytest.raises(FeropsError, match=f"here, row 1: .*{said}"):
+    with pytest.raises(FeropsError, match=rf"here, row 1: .*{said}"):
         manifest.write(tmp_path / "here.parquet", rows, source="here")
 
 
 def test_a_missing_column_is_named(tmp_path: Path) -> None:
     rows = _rows(1)
     del rows[0]["subject"]
-    with pytest.raises(FeropsError, match="columns are missing: \\['subject'\\]"):
+    with pytest.raises(FeropsError, match=r"columns are missing: \['subject'\]"):
         manifest.write(tmp_path / "here.parquet", rows, source="here")
 
 
 def test_no_row_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FeropsError, match="found no image"):
+    with pytest.raises(FeropsError, match=r"found no image"):
         manifest.write(tmp_path / "here.parquet", [], source="here")
     assert not (tmp_path / "here.parquet").exists()

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from ferops.datasets.manifest import make_row
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.validation import measure
+from ferops.validation.measure import Measures, measure_sources, read_images
+from pictures import encoded, noise, picture, quick_params, write_source
+
+SETTINGS = quick_params().validation
+
+
+def _measure(image: bytes, *, header_px: int = 48) -> Measures:
+    return measure.measure(image, image_id=hashlib.sha256(image).hexdigest(), header_px=header_px, settings=SETTINGS)
+
+
+def test_the_numbers_are_those_of_the_pixels() -> None:
+    pixels = noise(3)
+    found = _measure(encoded(pixels))
+    as_float = pixels.astype(float)
+    assert found.brightness == pytest.approx(as_float.mean())
+    assert found.grey_std == pytest.approx(as_float.std())
+    assert found.sharpness == pytest.approx(ndimage.laplace(as_float, mode="mirror").var())
+    assert found.id_matches
+    assert found.decodes
+
+
+def test_sharpness_does_not_depend_on_the_published_size() -> None:
+    smooth = ndimage.gaussian_filter(noise(1).astype(float), 3)
+    large = np.kron(smooth, np.ones((4, 4)))
+    values = [_measure(encoded(image.astype(np.uint8)), header_px=192).sharpness for image in (smooth, large)]
+    assert values[0] == pytest.approx(values[1], rel=0.02)
+
+
+def test_a_cluster_is_the_pixels_and_nothing_else() -> None:
+    pixels = noise(4)
+    as_colour = np.repeat(pixels[:, :, None], 3, axis=2)
+    same = {_measure(image).cluster for image in (encoded(pixels), encoded(pixels, kind="BMP"), encoded(as_colour))}
+    assert len(same) == 1
+    other = pixels.copy()
+    other[0, 0] ^= 1
+    assert _measure(encoded(other)).cluster not in same
+    flat = [_measure(encoded(np.zeros(shape, np.uint8))).cluster for shape in ((40, 60), (60, 40))]
+    assert flat[0] != flat[1]
+
+
+def test_what_is_no_picture_has_no_cluster_and_says_why() -> None:
+    whole = io.BytesIO()
+    Image.fromarray(noise(1)).save(whole, format="JPEG")
+    for broken in (b"", b"text", whole.getvalue()[:-900]):
+        found = _measure(broken)
+        assert (found.decodes, found.cluster) == (False, None)
+        assert np.isnan(found.sharpness)
+        assert found.problem
+
+
+def test_a_picture_too_large_is_not_decoded() -> None:
+    found = _measure(picture(1), header_px=SETTINGS.max_side_px + 1)
+    assert (found.decodes, found.cluster, found.problem) == (True, None, None)
+
+
+def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "BATCH_ROWS", 3)
+    layout = Layout(tmp_path)
+    write_source(layout, "one", [make_row(picture(i), source="one", label="sad", group_age="old") for i in range(20)])
+    write_source(layout, "two", [make_row(picture(i), source="two", label="sad", subject=str(i)) for i in range(7)])
+    raw, measured = measure_sources(layout, ("two", "one"), SETTINGS)
+    expected = [picture(i) for i in (*range(7), *range(20))]
+    assert raw.column("image_id").to_pylist() == [hashlib.sha256(image).hexdigest() for image in expected]
+    assert list(measured["cluster"]) == [_measure(image).cluster for image in expected]
+    assert list(measured["row"]) == [*range(7), *range(20)]
+    assert "image" not in raw.column_names
+    assert raw.column("group_age").to_pylist() == [None] * 7 + ["old"] * 20
+
+
+def test_chosen_images_come_back_from_any_row_group(tmp_path: Path) -> None:
+    rows = [make_row(picture(i), source="one", label="sad") for i in range(9)]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "one.parquet", row_group_size=4)
+    assert read_images(tmp_path / "one.parquet", {0, 3, 8}) == {i: picture(i) for i in (0, 3, 8)}
+
+
+def test_a_missing_source_says_what_is_there_and_how_to_import_it(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
+    with pytest.raises(FeropsError, match=r"'two' in data.sources.* holds one. Import it: ferops import two PATH"):
+        measure_sources(layout, ("one", "two"), SETTINGS)
+
+
+def test_a_file_that_is_not_a_raw_file(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.data.mkdir()
+    layout.source("one").write_bytes(b"text")
+    with pytest.raises(FeropsError, match=r"is not a Parquet file"):
+        measure_sources(layout, ("one",), SETTINGS)
+    pq.write_table(pa.table({"image": [b"x"], "label": ["sad"]}), layout.source("one"))
+    with pytest.raises(FeropsError, match=r"lacks the columns \['image_id', 'source'"):
+        measure_sources(layout, ("one",), SETTINGS)
