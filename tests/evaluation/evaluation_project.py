@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ferops.config import CLASSES, Params, load
+from ferops.export.config import ExportConfig
 from ferops.layout import Layout
 
 SIZE_PX = 32
@@ -82,6 +84,45 @@ def export(folder: Path, logits: NDArray[np.float64], *, temperature: float = 1.
     }
     (folder / "config.json").write_text(json.dumps(config | changes))
     return folder
+
+
+def linear_export(folder: Path) -> NDArray[np.float32]:
+    """Replace `folder` by an export that the real runtime opens: logits = pixels @ weights; return the weights."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    weights = np.random.default_rng(1).normal(scale=1e-4, size=(SIZE_PX**2 * 3, 6)).astype(np.float32)
+    nodes = [
+        helper.make_node("Cast", ["faces"], ["pixels"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["pixels"], ["flat"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", SIZE_PX, SIZE_PX, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 6])],
+        [numpy_helper.from_array(weights, "weights")],
+    )
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
+    config = ExportConfig(
+        architecture="resnet50",
+        classes=CLASSES,
+        size_px=SIZE_PX,
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        temperature=1.7,
+        parameters=weights.size,
+        provenance={"split_hash": None},
+        licence="Apache-2.0",
+        served="model.onnx",
+        min_confidence=0.9,
+        margin=0.1,
+        choose="largest",
+        low_confidence=0.5,
+    )
+    (folder / "config.json").write_text(config.model_dump_json())
+    return weights
 
 
 def write_onnx(path: Path) -> int:

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_project import FixedAnswers, build, export
+from evaluation_project import FixedAnswers, build, export, linear_export
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from ferops.config import CLASSES
@@ -136,6 +136,32 @@ def test_a_champion_with_another_input_size_gets_resized_faces(tmp_path) -> None
     evaluate(project.layout, project.params, champion=Champion("1", folder), load=Sized)
     assert {shape[1:] for shape in seen} == {(32, 32, 3), (48, 48, 3)}
     assert "judged on faces resized from 32 to 48 px" in _metrics(project)["champion"]["notes"]
+
+
+def test_the_exported_file_itself_is_run(tmp_path) -> None:
+    """No injected classifier: a linear model as ONNX, judged through the runtime that the service uses."""
+    project = build(tmp_path / "project", n_test=60)
+    weights = linear_export(project.layout.exported)
+    evaluate(project.layout, project.params)
+    faces = np.load(project.layout.faces("test"))
+    logits = faces.reshape(len(faces), -1).astype(np.float64) @ weights
+    frame = pd.read_parquet(project.layout.artifacts("evaluate") / "predictions.parquet")
+    np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]], softmax(logits, 1.7), atol=1e-3)
+    cost = _metrics(project)["cost"]
+    assert cost["parameters"] == weights.size
+    assert cost["latency_ms"]["p50"] > 0.001
+
+
+def test_names_of_groups_cannot_break_the_pages(tmp_path) -> None:
+    project = build(tmp_path / "project", n_test=60)
+    index = pd.read_parquet(project.layout.face_index)
+    index["group_age"] = index["group_age"].replace({"18-39": "<script>x</script>|young"})
+    index.to_parquet(project.layout.face_index)
+    evaluate(project.layout, project.params, load=FixedAnswers)
+    reports = project.layout.reports("evaluate")
+    assert "<script" not in (reports / "report.html").read_text()
+    assert "&lt;script&gt;x" in (reports / "report.html").read_text()
+    assert "\\|young" in (reports / "model_card.md").read_text()
 
 
 class TestRefusals:

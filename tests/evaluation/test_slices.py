@@ -24,12 +24,13 @@ def case():
             "yaw_degrees": np.where(np.arange(n) < 30, np.nan, rng.normal(0, 15, size=n)),
         }
     )
+    missed = pd.DataFrame({"source": ["one"] * 5, "group_glasses": ["yes", "yes", "no", "never seen", None]})
     labels = rng.integers(K, size=n)
     failing = (faces["group_glasses"] == "yes").to_numpy() & (rng.random(n) < 0.5)
     predicted = np.where(failing, (labels + 1) % K, labels)
     resampler = Resampler(rng.integers(60, size=n), samples=300, seed=0, level=0.95)
     test = TestSet(labels=labels, rows=np.arange(n), missed=np.arange(0), resampler=resampler)
-    found = slices(test, judge(test, one_hot(predicted, K), review_below=0.5), faces, min_samples=95)
+    found = slices(test, judge(test, one_hot(predicted, K), review_below=0.5), faces, missed, min_samples=95)
     return faces, labels, predicted, found
 
 
@@ -84,3 +85,11 @@ def test_perfect_slices_still_have_an_interval(case) -> None:
     entry = _entry(case[3], "group_glasses", "no")
     assert entry["accuracy"]["value"] == entry["accuracy"]["high"] == 1.0
     assert 0.8 < entry["accuracy"]["low"] < 1.0
+
+
+def test_images_without_a_face_are_counted_by_people_and_source(case) -> None:
+    lost = {(one["column"], one["value"]): one["n_no_face"] for one in case[3]["slices"]}
+    assert lost["group_glasses", "yes"] == 2
+    assert lost["group_glasses", "no"] == 1
+    assert (lost["source", "one"], lost["source", "two"]) == (5, 0)
+    assert {count for (column, _), count in lost.items() if column in {"brightness", "yaw_degrees"}} == {None}

@@ -33,7 +33,7 @@ def model_card(view: dict[str, Any]) -> str:
         "points": points,
         "interval": with_interval,
         "figure": figure,
-        "slice_words": slice_words,
+        "slice_words": lambda one: slice_words(one).replace("|", "\\|"),  # a bar would end the table's cell
     }
     environment.globals |= {"split_words": split_words}
     return environment.get_template("model_card.md.j2").render(**view, **view["metrics"], classes=CLASSES, uses=uses)

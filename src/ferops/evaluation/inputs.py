@@ -29,12 +29,14 @@ Loader = Callable[[Path], Classifies]
 class Data:
     """The test split with its faces.
 
-    `index` holds the N rows of faces.parquet in the order of `faces` `(N, S, S, 3)`, `everything` all splits.
+    `index` holds the N rows of faces.parquet in the order of `faces` `(N, S, S, 3)`, `missed` the test images in which
+    no face was found, `everything` all splits.
     """
 
     test: TestSet
     faces: NDArray[np.uint8]
     index: pd.DataFrame
+    missed: pd.DataFrame
     everything: pd.DataFrame
 
 
@@ -67,7 +69,7 @@ def read_data(layout: Layout, params: Params) -> Data:
         missed=np.arange(len(index), len(images)),
         resampler=resampler,
     )
-    return Data(test=test, faces=faces, index=index, everything=everything)
+    return Data(test=test, faces=faces, index=index, missed=missed, everything=everything)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def measure(
     rival = None if champion is None else judge(test, champion.probabilities, review_below=threshold)
     chance = constant_answer(test)
     uncalibrated = {key: raw[key] for key in ("calibration_error", "calibration_bins", "log_loss")}
-    found = slices(test, judged, data.index, min_samples=settings.min_slice_samples)
+    found = slices(test, judged, data.index, data.missed, min_samples=settings.min_slice_samples)
     return {
         "split": "test",
         "n": len(data.faces),

@@ -29,11 +29,15 @@ CONDITIONS = {
 """Columns of faces.parquet that are cut in thirds: name for people, and unit."""
 
 
-def slices(test: TestSet, judged: Judged, faces: pd.DataFrame, *, min_samples: int) -> dict[str, Any]:
+def slices(
+    test: TestSet, judged: Judged, faces: pd.DataFrame, missed: pd.DataFrame, *, min_samples: int
+) -> dict[str, Any]:
     """Return {"columns": how each column was cut, "slices": figures of each part, "worst": the largest gaps}.
 
     Args:
         faces: the N rows of faces.parquet that `test.labels` belong to, in that order.
+        missed: the rows of the test images in which no face was found, counted per source and group of people: a
+            detector that misses some people more often than others is unfair before any classifier answers.
         min_samples: a slice with fewer is marked `small`.
     """
     columns: list[dict[str, Any]] = []
@@ -43,7 +47,9 @@ def slices(test: TestSet, judged: Judged, faces: pd.DataFrame, *, min_samples: i
         columns.append(
             {"column": name, "kind": kind, "n": int(known.sum()), "missing": int((~known).sum()), "bounds": bounds}
         )
-        found += _column(test, judged, name, kind, values, min_samples=min_samples)
+        lost = {} if kind == "condition" else missed[name].map(str, na_action="ignore").value_counts().to_dict()
+        for one in _column(test, judged, name, kind, values, min_samples=min_samples):
+            found.append(one | {"n_no_face": None if kind == "condition" else int(lost.get(one["value"], 0))})
     return {"columns": columns, "slices": found, "worst": _worst(found)}
 
 

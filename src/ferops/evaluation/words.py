@@ -50,7 +50,7 @@ def figure(interval: Interval, digits: int = 3) -> str:
 def split_words(column: str) -> tuple[str, str]:
     """Return name and meaning of a slice column."""
     attribute = column.removeprefix("group_").replace("_", " ")
-    return COLUMN_WORDS.get(column, (attribute.capitalize(), f"{attribute}, as annotated in the data set"))
+    return COLUMN_WORDS.get(column, (attribute.capitalize(), "as the data set annotates it"))
 
 
 def slice_words(one: dict[str, Any]) -> str:
