@@ -18,12 +18,12 @@ def reconcile(layout: Layout, params: Params) -> str:
     from ferops.package import package
     from ferops.registry.promotion import champion
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
         found = champion(layout, params, Path(folder))
         if found is None:
             return (
                 f"No version of {params.registry.model_name} has the alias champion yet. "
-                "Set it in the MLflow UI (Models), then run this again"
+                "Set it in the MLflow UI (Model registry), or: ferops promote VERSION"
             )
         version, model_folder = found
         return package(layout, params, model_folder=model_folder, version=version).message
