@@ -7,3 +7,7 @@ class FeropsError(Exception):
     The message says what was found, what was wanted and how to mend it; the command line prints it alone,
     without a traceback, and exits with status 1.
     """
+
+
+class StoppedError(FeropsError):
+    """Work was asked to stop (SIGTERM, Ctrl-C) and left at a safe point; nothing failed."""

@@ -1,11 +1,10 @@
-"""A project as the stages before `register` leave it, with a tiny ONNX file, over one MLflow store for all tests."""
+"""A project as the stages before `register` leave it, with a tiny ONNX file and an MLflow store of its own."""
 
 from __future__ import annotations
 
 import copy
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,36 +68,39 @@ def params() -> Params:
 
 @pytest.fixture(scope="session")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The path of an MLflow database that is migrated once and shared: migrating takes seconds."""
-    return tmp_path_factory.mktemp("store") / "mlflow.db"
+    """An empty MLflow database, migrated once and copied for every test: migrating takes seconds."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(Layout(root))
+    return root / "mlflow.db"
 
 
 @pytest.fixture
 def layout(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
-    """A project whose candidate is unlike that of any other test."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}")
+    """A project with its own empty store, up to the stage `evaluate`."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     layout = Layout(tmp_path / "project")
-    make_project(layout, fill=float(abs(hash(str(tmp_path))) % 10_000))
+    make_project(layout)
+    for path in (store, store.with_name("mlflow.db.schema")):
+        shutil.copy(path, layout.root / path.name)
     return layout
 
 
 @pytest.fixture
-def client(layout: Layout) -> Iterator[MlflowClient]:
-    client = connect(layout)
-    yield client
-    for model in client.search_registered_models():
-        client.delete_registered_model(model.name)
+def client(layout: Layout) -> MlflowClient:
+    return connect(layout)
 
 
-def make_project(layout: Layout, *, fill: float) -> None:
+def make_project(layout: Layout) -> None:
     layout.root.mkdir(parents=True)
     layout.data_dvc.write_text(f"outs:\n- md5: {'d' * 32}.dir\n  path: data\n")
     layout.assignment.parent.mkdir(parents=True)
     pd.DataFrame({"image_id": ["a", "b"], "split": ["train", "test"]}).to_parquet(layout.assignment)
     made_from = METRICS["provenance"] | {"sources": ["synthetic"], "params": params_tree()}
     for name in ("baseline", "candidate"):
-        _make_trained(layout, name, fill=fill, made_from=made_from)
-    make_export(layout.exported, fill=fill)
+        _make_trained(layout, name, made_from=made_from)
+    make_export(layout.exported)
     write_metrics(layout, METRICS)
     reports = layout.reports("evaluate")
     reports.mkdir(parents=True)
@@ -112,11 +114,11 @@ def write_metrics(layout: Layout, metrics: dict[str, Any]) -> None:
     (folder / "metrics.json").write_text(json.dumps(metrics))
 
 
-def make_export(folder: Path, *, fill: float) -> None:
+def make_export(folder: Path) -> None:
     """A linear ONNX model of the mean colour: input `faces` uint8 (N, S, S, 3), output `logits` float32 (N, 6)."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    weight = np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 6) + np.float32(fill)
+    weight = np.linspace(-1, 1, 18, dtype=np.float32).reshape(3, 6) / 100
     graph = helper.make_graph(
         [
             helper.make_node("Cast", ["faces"], ["float"], to=TensorProto.FLOAT),
@@ -134,7 +136,22 @@ def make_export(folder: Path, *, fill: float) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
     onnx.save(model, folder / "model.onnx")
     shutil.copy(folder / "model.onnx", folder / "model-int8.onnx")
-    settings = {"size_px": SIZE_PX, "temperature": 1.5, "served": "model-int8.onnx", "provenance": {"git_commit": "c1"}}
+    settings = {
+        "architecture": "resnet50",
+        "classes": list(config.CLASSES),
+        "size_px": SIZE_PX,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.25, 0.25, 0.25],
+        "temperature": 1.5,
+        "parameters": 18,
+        "provenance": {"git_commit": "c1"},
+        "licence": "Apache-2.0",
+        "served": "model-int8.onnx",
+        "min_confidence": 0.9,
+        "margin": 0.1,
+        "choose": "largest",
+        "low_confidence": 0.5,
+    }
     (folder / "config.json").write_text(json.dumps(settings))
 
 
@@ -145,11 +162,11 @@ def params_tree() -> dict[str, Any]:
     return tree
 
 
-def _make_trained(layout: Layout, name: str, *, fill: float, made_from: dict[str, Any]) -> None:
+def _make_trained(layout: Layout, name: str, *, made_from: dict[str, Any]) -> None:
     folder, reports = layout.model(name), layout.reports("train") / name
     folder.mkdir(parents=True)
     reports.mkdir(parents=True)
-    save_file({"weight": np.full(4, fill, dtype=np.float32)}, folder / "weights.safetensors")
+    save_file({"weight": np.full(4, len(name), dtype=np.float32)}, folder / "weights.safetensors")
     (folder / "config.json").write_text(json.dumps({"architecture": "resnet50", "provenance": made_from}))
     (folder / "history.json").write_text(json.dumps(HISTORY))
     (reports / "curves.png").write_bytes(b"\x89PNG")

@@ -121,7 +121,7 @@ def test_a_deleted_experiment_is_named(layout: Layout, client: MlflowClient) -> 
 
 @contextmanager
 def mlflow_server(root: Path, *options: str) -> Iterator[str]:
-    """Serve `root`/mlflow.db as `make up` does; yield the address."""
+    """Serve `root`/mlflow.db as `ferops up` does; yield the address."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", "sqlite:///mlflow.db", *options]
@@ -158,7 +158,6 @@ def test_a_store_is_the_same_with_and_without_its_server(
     tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch, layout: Layout, server_first: bool
 ) -> None:
     root = layout.root
-    monkeypatch.delenv("MLFLOW_TRACKING_URI")
 
     def record() -> str:
         with training_run(layout, params, "candidate") as log_epoch:
@@ -181,7 +180,7 @@ def test_a_store_is_the_same_with_and_without_its_server(
 
     if not server_first:
         digest = record()
-    with mlflow_server(root, "--default-artifact-root", (root / "mlruns").as_uri()) as address:
+    with mlflow_server(root, "--no-serve-artifacts", "--default-artifact-root", (root / "mlruns").as_uri()) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         if server_first:
             digest = record()

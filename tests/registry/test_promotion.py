@@ -62,13 +62,13 @@ def test_promotion_and_the_champions_files(
 
 
 def test_files_that_changed_in_the_store_are_refused(
-    layout: Layout, params: Params, client: MlflowClient, store: Path, tmp_path: Path
+    layout: Layout, params: Params, client: MlflowClient, tmp_path: Path
 ) -> None:
     promote(layout, params, register_with_temperature(layout, params, 1.3))
     source = client.get_model_version_by_alias("ferops", "champion").source  # models:/<id of the logged model>
     location = client.get_logged_model(source.removeprefix("models:/")).artifact_location
     stored = Path(location.removeprefix("file://")) / "artifacts" / "export" / "model.onnx"
-    assert stored.is_relative_to(store.parent)
+    assert stored.is_relative_to(layout.root / "mlruns")
     stored.write_bytes(stored.read_bytes() + b" ")
     with pytest.raises(FeropsError, match="are not those that `ferops register` recorded"):
         champion(layout, params, tmp_path / "champion")

@@ -60,7 +60,6 @@ def test_a_passing_candidate_becomes_the_challenger(layout: Layout, params: Para
 
 
 def test_the_version_answers_as_the_exported_file_does(layout: Layout, params: Params, client: MlflowClient) -> None:
-    pytest.importorskip("ferops.export.runtime")
     summary = register(layout, params)
     faces = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     session = onnxruntime.InferenceSession(layout.exported / "model-int8.onnx", providers=["CPUExecutionProvider"])

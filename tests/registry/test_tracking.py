@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from ferops.config import Params
-from ferops.errors import FeropsError
+from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
 from ferops.registry.connection import experiment_id
 from ferops.registry.tracking import WEIGHTS_TAG, training_run, weights_digest
@@ -56,7 +56,8 @@ def test_a_training_is_recorded(layout: Layout, params: Params, client: MlflowCl
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED")]
+    ("error", "status"),
+    [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (StoppedError, "KILLED")],
 )
 def test_a_run_says_how_it_ended(
     layout: Layout, params: Params, client: MlflowClient, error: type[BaseException], status: str

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.registry.connection import connect
+from ferops.registry.connection import connect, fluent
 from ferops.registry.stage import DIGEST_TAG, export_digest
 from ferops.registry.tracking import user_name
 
@@ -76,14 +76,9 @@ def champion(layout: Layout, params: Params, destination: Path) -> tuple[str, Pa
         return None
     destination.mkdir(parents=True, exist_ok=True)
     # Without dst_path MLflow returns the live folder of a local store
-    copy = Path(
-        download_artifacts(
-            artifact_uri=f"models:/{name}/{holder.version}/artifacts/export",
-            dst_path=str(destination),
-            tracking_uri=client.tracking_uri,
-            registry_uri=client.tracking_uri,
-        )
-    )
+    with fluent(client):
+        uri = f"models:/{name}/{holder.version}/artifacts/export"
+        copy = Path(download_artifacts(artifact_uri=uri, dst_path=str(destination)))
     if export_digest(copy) != holder.tags.get(DIGEST_TAG):
         raise FeropsError(
             f"the files of {name} version {holder.version}, the champion, are not those that `ferops register` "

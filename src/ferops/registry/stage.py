@@ -150,12 +150,13 @@ def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: 
                 f"{each}=={installed(each)}" for each in ("ferops", "mlflow", "numpy", "onnxruntime", "openvino")
             ],
         )
-    try:
-        client.get_registered_model(name)
-    except MlflowException:
-        client.create_registered_model(name, description="Facial-expression classifiers made by the ferops pipeline.")
-    tags = {DIGEST_TAG: export_digest(layout.exported)}
-    made = client.create_model_version(name, model.model_uri, run_id=run_id, tags=tags, model_id=model.model_id)
+        try:
+            client.get_registered_model(name)
+        except MlflowException:
+            client.create_registered_model(name, description="Facial-expression classifiers made by ferops.")
+        tags = {DIGEST_TAG: export_digest(layout.exported)}
+        # Inside the block too: a SQL store looks up the logged model through MLflow's global address
+        made = client.create_model_version(name, model.model_uri, run_id=run_id, tags=tags, model_id=model.model_id)
     return str(made.version)
 
 
@@ -176,8 +177,9 @@ def _signature(layout: Layout) -> ModelSignature:
 
     size_px = read_json(layout.exported / "config.json", made_by="ferops export")["size_px"]
     return ModelSignature(
-        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, size_px, size_px, 3), "faces")]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(CLASSES)), "probabilities")]),
+        # Unnamed: a named tensor reaches `predict` wrapped in a dict
+        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, size_px, size_px, 3))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(CLASSES)))]),
     )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ferops.config import Params
-from ferops.errors import FeropsError
+from ferops.errors import FeropsError, StoppedError
 from ferops.files import read_json, require, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
@@ -43,7 +43,8 @@ def training_run(layout: Layout, params: Params, name: str) -> Iterator[EpochLog
 
     Yields a function of the epoch and its metrics. A training that was killed continues its run; epochs the run holds
     already are not logged twice. On a clean exit the run gets the epochs it missed, the figures, the summary and the
-    weights' digest, and ends FINISHED; after an exception it ends FAILED, after Ctrl-C or SIGTERM KILLED.
+    weights' digest, and ends FINISHED; after an exception it ends FAILED, after Ctrl-C, SIGTERM or
+    a StoppedError KILLED.
 
     Raises:
         FeropsError: no such model in `params`, the store does not answer, or the training left no weights.
@@ -207,7 +208,8 @@ def _continue_run(client: MlflowClient, memory: Path, fingerprint: str) -> tuple
 def _fingerprint(made_from: Mapping[str, Any], name: str) -> str:
     """SHA-256 of what makes a training the same one: data, split, seed and settings."""
     settings = made_from["params"]
-    parts = {key: settings[key] for key in ("seed", "preprocess", "train")} | {"model": settings["models"][name]}
+    parts = {key: settings[key] for key in ("seed", "preprocess")} | {"model": settings["models"][name]}
+    parts["train"] = {key: value for key, value in settings["train"].items() if key != "checkpoint_every"}
     parts |= {key: made_from[key] for key in ("data_version", "split_hash")}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -219,7 +221,7 @@ def _ends_well(client: MlflowClient, run_id: str) -> Iterator[None]:
         with _sigterm_as_exit():
             yield
         status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, StoppedError):
         status = "KILLED"
         raise
     finally:
