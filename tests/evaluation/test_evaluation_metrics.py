@@ -92,3 +92,14 @@ def test_calibration_bins_hold_equal_numbers() -> None:
     assert np.bincount(metrics.calibration_bins(confidence)).tolist() == [200] * 15
     assert np.bincount(metrics.calibration_bins(confidence[:90])).tolist() in ([23, 22, 22, 23], [23, 22, 23, 22])
     assert metrics.calibration_bins(confidence[:3]).tolist() == [0, 0, 0]
+
+
+def test_calibration_error_by_chance_is_that_of_drawn_outcomes() -> None:
+    """One bin of 100 answers, all at 0.5: the mean of |hits / 100 - 0.5| under a fair coin."""
+    from scipy import stats
+
+    hits = np.arange(101)
+    expected = (np.abs(hits / 100 - 0.5) * stats.binom.pmf(hits, 100, 0.5)).sum()
+    drawn = metrics.calibration_error_by_chance(np.full(100, 0.5), np.zeros(100, int), seed=0, samples=4000)
+    assert drawn.mean() == pytest.approx(expected, rel=0.05)
+    assert drawn.std() > 0

@@ -41,6 +41,7 @@ class Resampler:
         self.codes = pd.factorize(np.asarray(clusters))[0]
         self.count = int(self.codes.max(initial=-1)) + 1
         self.level = level
+        self.seed = seed
         rng = np.random.default_rng(seed)
         # Row 0 is the sample itself, each cluster once; then B resamples. uint16 keeps 60,000 clusters in memory.
         self.weights = np.ones((samples + 1, self.count), dtype=np.uint16)

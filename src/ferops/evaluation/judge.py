@@ -51,6 +51,7 @@ def judge(test: TestSet, probabilities: Floats, *, review_below: float) -> Judge
     bins = metrics.calibration_bins(confidence)
     features = metrics.calibration_features(confidence, correct, bins)
     calibration = test.resampler.totals(features, test.rows)
+    by_chance = metrics.calibration_error_by_chance(confidence, bins, seed=test.resampler.seed)
     losses = np.stack(
         [
             metrics.brier_rows(probabilities, test.labels),
@@ -61,15 +62,15 @@ def judge(test: TestSet, probabilities: Floats, *, review_below: float) -> Judge
     )
     brier, log_loss, seen = test.resampler.totals(losses, test.rows).T
 
-    def interval(values: Floats, *, share: bool = True, correct_bias: bool = False) -> Interval:
-        return test.resampler.interval(values, clusters=test.clusters, share=share, correct_bias=correct_bias)
+    def interval(values: Floats, *, share: bool = True) -> Interval:
+        return test.resampler.interval(values, clusters=test.clusters, share=share)
 
     figures = {
         "accuracy": interval(metrics.accuracy(counts)),
         "macro_f1": interval(metrics.macro_f1(counts)),
         "balanced_accuracy": interval(metrics.balanced_accuracy(counts)),
-        # Noise in a bin never cancels, so a resample's error lies above the sample's: hence the basic interval
-        "calibration_error": interval(metrics.calibration_error(calibration), share=False, correct_bias=True),
+        "calibration_error": _calibration_error(test, metrics.calibration_error(calibration), by_chance),
+        "calibration_error_by_chance": float(by_chance.mean()),
         "brier": interval(metrics.ratio(brier, seen), share=False),
         "log_loss": interval(metrics.ratio(log_loss, seen), share=False),
         "accuracy_missed_as_wrong": _accuracy_missed_as_wrong(test, counts),
@@ -106,6 +107,17 @@ def difference(test: TestSet, first: Judged, second: Judged) -> dict[str, Interv
 def _counts(test: TestSet, predicted: Indices) -> Floats:
     totals = test.resampler.totals(metrics.confusion_features(test.labels, predicted), test.rows)
     return totals.reshape(-1, K, K)
+
+
+def _calibration_error(test: TestSet, values: Floats, by_chance: Floats) -> Interval:
+    """Noise in a bin never cancels, so a resample's error lies above the sample's: hence the basic interval.
+
+    Close to 0 even that is too short: an error that a perfectly calibrated model would often show gets 0 as its low end.
+    """
+    found = test.resampler.interval(values, clusters=test.clusters, share=False, correct_bias=True)
+    if found["low"] is not None and found["value"] <= np.quantile(by_chance, test.resampler.level):
+        found["low"] = 0.0
+    return found
 
 
 def _accuracy_missed_as_wrong(test: TestSet, counts: Floats) -> Interval:

@@ -94,6 +94,21 @@ def calibration_error(totals: Floats) -> Floats:
     return ratio(np.abs(confidence - correct).sum(axis=-1), members.sum(axis=-1))
 
 
+def calibration_error_by_chance(confidence: Floats, bins: Indices, *, seed: int, samples: int = 400) -> Floats:
+    """Return `(samples,)`: calibration errors that a perfectly calibrated model with these confidences would show.
+
+    Each draw makes every answer right with just its own confidence (Broecker and Smith, "Increasing the Reliability of
+    Reliability Diagrams", Weather and Forecasting 22(3), 2007). They lie well above 0 where bins are small, and an
+    error among them is no evidence of miscalibration.
+    """
+    rng = np.random.default_rng(seed)
+    member = one_hot(bins, int(bins.max()) + 1)
+    expected = confidence @ member
+    # One draw at a time: all of them would need samples x N numbers at once
+    correct = np.stack([(rng.random(len(confidence)) < confidence) @ member for _ in range(samples)])
+    return np.asarray(np.abs(expected - correct).sum(axis=1) / len(confidence))
+
+
 def brier_rows(probabilities: Floats, labels: Indices) -> Floats:
     """Return `(N,)`: the squared distance from the truth over all K classes, 0-2 (Brier 1950)."""
     return np.asarray(((probabilities - one_hot(labels, K)) ** 2).sum(axis=1))
