@@ -4,8 +4,8 @@
     python benchmarks/train.py --architectures resnet50 --sizes 48 64 96 --modes bf16
 
 A cell is the median of a few optimiser steps of the real thing (loss, clipping, optimiser), so it is noisy on a busy
-machine: processes that share the cores slow it by far more than their share. `pipeline` reads packed faces, augments and
-mixes them as the stage does; the other columns train on one fixed batch.
+machine: processes that share its cores slow it by far more than their share. `pipeline` reads packed faces, augments
+and mixes them as the stage does; the other columns train on one fixed batch.
 """
 
 from __future__ import annotations
