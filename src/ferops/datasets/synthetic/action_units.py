@@ -1,8 +1,8 @@
 """Facial action units, and the combinations that make the six expressions.
 
-Sources: Ekman, Friesen & Hager (2002), Facial Action Coding System, for the units and the intensity scale A-E; Friesen &
-Ekman (1983), EMFACS-7, for the combinations. The letters are placed at equal steps of a 0-1 range; FACS itself only
-orders them.
+Sources: Ekman, Friesen & Hager (2002), Facial Action Coding System, for the units and the intensity scale A-E;
+Friesen & Ekman (1983), EMFACS-7, for the combinations. The letters are
+placed on a 0-1 range by us; FACS itself only orders them.
 """
 
 from __future__ import annotations

@@ -21,9 +21,12 @@ Pixels = NDArray[np.uint8]
 
 
 def flawed(train: Sequence[dict[str, Any]], *, seed: int, size_px: int) -> Iterator[dict[str, Any]]:
-    """Yield 16 bad rows: 3 truncated files, 2 blank pictures, 4 copies of training pictures in "test", 1 copy with another
-    label, 4 pictures without a face, 1 picture of 20 px and 1 text file. `train` needs at least 6 good rows; they are
-    copied or cut, never changed."""
+    """Yield 16 bad rows, in this order.
+
+    3 truncated files, 2 blank pictures, 4 copies of training pictures in "test", 1 copy with another label, 4 pictures
+    without a face, 1 picture of 20 px and 1 text file. `train` needs at least 6 good rows; they are copied or cut,
+    never changed.
+    """
     rng = np.random.default_rng([seed, 13])
     picks = [train[int(place)] for place in np.linspace(0, len(train) - 1, 9)]
     for original in picks[:3]:

@@ -27,12 +27,12 @@ def rows(
     """Render the data set, in a fixed order: person by person, the expressions in turn, then 16 deliberately bad rows.
 
     Each row has the columns of raw data (`image_id`, `image`, `label`, `source`, `usage`, `subject`, `group_skin_tone`
-    "monk_01".."monk_10", `group_age` "young", "middle" or "older", `group_glasses` "yes" or "no", `width`, `height`) and
-    what the renderer knows: `truth_yaw_degrees` (positive: turned to the right of the picture), `truth_pitch_degrees`
-    (positive: looking up), `truth_roll_degrees` (positive: clockwise), `truth_intensity` (0-1), `truth_light` (one of
-    scene.LIGHTS) and `truth_landmarks` (10 floats, x and y in pixels of left eye, right eye, nose tip, left and right
-    mouth corner as seen in the picture). Truth is null in bad rows. One person in five has usage "test", one of every
-    skin tone among 50; no test person is in "train". The same arguments give the same bytes.
+    "monk_01".."monk_10", `group_age` "young", "middle" or "older", `group_glasses` "yes" or "no", `width`, `height`)
+    and what the renderer knows: `truth_yaw_degrees` (positive: turned to the right of the picture),
+    `truth_pitch_degrees` (positive: looking up), `truth_roll_degrees` (positive: clockwise), `truth_intensity` (0-1),
+    `truth_light` (one of scene.LIGHTS) and `truth_landmarks` (10 floats, x and y in pixels of left eye, right eye, nose
+    tip, left and right mouth corner as seen in the picture). Truth is null in bad rows. One person in five has usage
+    "test", one of every skin tone among 50; no test person is in "train". The same arguments give the same bytes.
 
     Raises:
         FeropsError: `images_per_identity` is no multiple of 6, `identities` is below 1, or `size_px` is below 96.

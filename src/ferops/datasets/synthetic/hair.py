@@ -59,11 +59,11 @@ def shell(face: Face, head: Head, growth: Array) -> Mesh:
     """Hair over the skull. Points without hair are left out."""
     who, noise = face.who, textures(face.who.texture_seed)
     style = who.hair_style
-    rise = np.sqrt(step(growth, 0.0, 0.10 if who.hair_style in ("short", "side", "curly") else 0.16))
+    rise = np.sqrt(step(growth, 0.0, 0.10 if who.hair_style in ("short", "side") else 0.20))
     lift = _VOLUME[style] * rise + 0.010
     texture = noise["curls"] if style == "curly" else noise["locks"]
     lift = (
-        lift * (1 + (0.16 if style == "curly" else 0.10) * texture)
+        lift * (1 + (0.14 if style == "curly" else 0.10) * texture)
         + (0.022 if style == "curly" else 0.004) * noise["curls"] * rise
     )
     if style == "side":
@@ -76,7 +76,14 @@ def shell(face: Face, head: Head, growth: Array) -> Mesh:
     position = np.stack([x, head.rest_y, head.bz], -1) + out * lift[..., None]
     shade = _strands(face, noise, style)
     keep = growth > 0.012 * noise["pores"]
-    return Mesh(position.astype(np.float32), shade, np.full(x.shape, 0.0, np.float32), keep, hair=True)
+    return Mesh(
+        position.astype(np.float32),
+        shade,
+        np.full(x.shape, 0.0, np.float32),
+        keep,
+        hair=True,
+        finer=2 if style == "curly" else 1,
+    )
 
 
 def _strands(face: Face, noise: dict[str, Array], style: str) -> Array:

@@ -69,7 +69,7 @@ def grid() -> Grid:
     )
 
 
-def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Array:
+def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Array:  # noqa: PLR0917 (a formula)
     """Gaussian hill of height 1."""
     return np.asarray(
         np.exp(-(((x - np.float32(cx)) / np.float32(sx)) ** 2) - ((y - np.float32(cy)) / np.float32(sy)) ** 2)
@@ -132,7 +132,7 @@ def _window(rest_y: Array) -> tuple[int, int]:
     return int(rows[0]), ROWS
 
 
-def box(bx: Array, by: Array, x: float, y: float, rx: float, ry: float) -> tuple[slice, slice]:
+def box(bx: Array, by: Array, x: float, y: float, *, rx: float, ry: float) -> tuple[slice, slice]:
     """Part of the grid whose points on the face lie within rx, ry of (x, y)."""
     middle = COLUMNS // 2
     rows = np.flatnonzero((by[:, middle] < y + ry) & (by[:, middle] > y - ry))
@@ -252,7 +252,7 @@ def _mouth(face: Face, x: Array, y: Array, z: Array) -> Array:
 def _eye(face: Face, side: int, bx: Array, by: Array, z: Array) -> None:
     """Eyeball, lid margins and the fold of the upper lid; changes z in place."""
     eye = face.eyes[side]
-    part = box(bx, by, (-1, 1)[side] * eye.x, eye.y, 0.26, 0.20)
+    part = box(bx, by, (-1, 1)[side] * eye.x, eye.y, rx=0.26, ry=0.20)
     a, y = np.abs(bx[part]), by[part]
     t = eye.across(a)
     up, low = eye.upper(t), eye.lower(t)

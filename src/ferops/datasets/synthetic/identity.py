@@ -33,7 +33,7 @@ _IRIS_COLOURS = {
 
 @dataclass(frozen=True)
 class Identity:
-    """Lengths are in head units: the eyes are about 0.62 apart, crown to chin is about 2.15. Colours are linear RGB, 0-1.
+    """Lengths are in head units (the eyes are about 0.62 apart, crown to chin is about 2.1), colours linear RGB, 0-1.
 
     Shape fields without a unit are factors around 1 or offsets around 0.
     """
@@ -86,7 +86,7 @@ def linear(srgb_hex: str) -> NDArray[np.float32]:
 
 
 def draw(index: int, *, seed: int) -> Identity:
-    """Draw person number `index` (0-based). Skin tones, ages, sex and glasses are balanced over the index, the rest is random."""
+    """Draw person `index` (from 0). Skin tone, age, sex and glasses are balanced over the index; the rest is random."""
     rng = np.random.default_rng([seed, 11, index])
     tone = index % 10 + 1
     age = AGES[(index * 7 + index // 10) % 3]
@@ -140,12 +140,12 @@ def draw(index: int, *, seed: int) -> Identity:
 
 
 def _skin(tone: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """The swatch as seen on lit skin: the lightest swatches are highlights rather than albedo, so they are brought down."""
+    """The swatch as seen on lit skin: the lightest swatches are highlights rather than albedo, so they are darkened."""
     swatch = linear(MONK_HEX[tone - 1])
     light = np.interp(tone, [1, 4, 5, 7, 8, 10], [0.76, 0.76, 0.80, 1.0, 1.08, 1.35])
     blood = np.array([1.06, 0.88, 0.84]) if tone <= 2 else np.array([1.06, 0.90, 0.96])
     if tone >= 6:
-        blood = np.array([1.04, 0.96, 0.95])
+        blood = np.array([0.98, 0.98, 1.0])
     if tone >= 9:
         blood = np.array([1.16, 0.97, 0.86])  # the two darkest swatches are nearly grey
 

@@ -26,7 +26,7 @@ class Mesh:
     keep: NDArray[np.bool_]
     hair: bool = False
     light: Array | float = 1.0
-    flat: bool = False  # drawn in its own colour, without shading
+    finer: int = 1  # points are put between points this many times over, where a shape is stretched
 
 
 def ears(face: Face, skin: Array) -> list[Mesh]:
@@ -108,11 +108,11 @@ def glasses(face: Face) -> list[Mesh]:
     power = 2.0 / who.frame_round
     ring_x = np.sign(np.cos(angle)) * np.abs(np.cos(angle)) ** power * 0.245
     ring_y = np.sign(np.sin(angle)) * np.abs(np.sin(angle)) ** power * 0.185
-    ring_x, ring_y = _evenly(ring_x, ring_y)
+    rim_x, rim_y = _evenly(ring_x, ring_y)
     lines = []
     for sign in (-1, 1):
-        wrap = -0.10 * np.maximum(np.abs(sign * 0.335 + ring_x) - 0.3, 0)
-        lines.append(np.stack([sign * 0.335 + ring_x, 0.105 + ring_y, depth + wrap], -1))
+        wrap = -0.10 * np.maximum(np.abs(sign * 0.335 + rim_x) - 0.3, 0)
+        lines.append(np.stack([sign * 0.335 + rim_x, 0.105 + rim_y, depth + wrap], -1))
         t = np.linspace(0, 1, 200)
         hinge, ear = (
             np.array([sign * 0.585, 0.17, depth - 0.04]),

@@ -14,8 +14,10 @@ from ferops.datasets.synthetic.shape import EYE_Y, Array, Face
 
 @dataclass(frozen=True)
 class Portrait:
-    """`pixels` uint8 `(size, size, 3)` RGB, `landmarks` float32 `(5, 2)` in pixels: left eye, right eye, nose tip, left and
-    right mouth corner as seen in the picture."""
+    """`pixels` uint8 `(size, size, 3)` RGB, `landmarks` float32 `(5, 2)` in pixels.
+
+    Landmarks are left eye, right eye, nose tip, left and right mouth corner as seen in the picture.
+    """
 
     pixels: NDArray[np.uint8]
     landmarks: Array
@@ -71,13 +73,11 @@ def _expose(
     meshes = [*parts, clothes]
     positions = [part.position @ turn for part in parts] + [clothes.position @ body]
     shadow = render.shadows(positions, [part.keep for part in meshes], lamp)
-    points = np.concatenate([position[part.keep] for part, position in zip(meshes, positions, strict=True)])
-    colours = np.concatenate(
-        [
-            render.shade(part, position, lamp, dark)[part.keep]
-            for part, position, dark in zip(meshes, positions, shadow, strict=True)
-        ]
-    )
+    drawn = [
+        render.dots(part, position, render.shade(part, position, lamp, dark))
+        for part, position, dark in zip(meshes, positions, shadow, strict=True)
+    ]
+    points, colours = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
     picture = render.draw(points, colours, scene.background(camera.size, rng), camera)
     pixels = scene.develop(picture, rng, exposure=_exposure(who))
     return pixels, _landmarks(face, geometry, turn, camera)
@@ -85,7 +85,7 @@ def _expose(
 
 def _exposure(who: Identity) -> float:
     """Cameras expose dark skin longer, though not enough to make all skins alike."""
-    return float(np.interp(who.skin_tone, [1, 5, 6, 10], [0.92, 1.05, 1.25, 2.1]))
+    return float(np.interp(who.skin_tone, [1, 5, 6, 10], [0.92, 1.05, 1.25, 2.4]))
 
 
 def _landmarks(face: Face, geometry: head.Head, turn: Array, camera: render.Camera) -> Array:

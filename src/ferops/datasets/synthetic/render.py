@@ -59,18 +59,25 @@ def rotation(pose: Pose, *, share: float = 1.0) -> Array:
     return np.asarray((about_z @ about_x @ about_y).T, np.float32)
 
 
+def cross(first: Array, second: Array) -> Array:
+    """np.cross for `(..., 3)` arrays, several times faster."""
+    (a, b, c), (d, e, f) = np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0)
+    return np.stack([b * f - c * e, c * d - a * f, a * e - b * d], -1)
+
+
 def normals(position: Array) -> Array:
     """Unit normals of a grid, outwards for columns that run to the right and rows that run down."""
     down = np.gradient(position, axis=0)
     right = np.gradient(position, axis=1)
-    normal = np.cross(down, right)
-    return np.asarray(normal / (np.linalg.norm(normal, axis=-1, keepdims=True) + 1e-9), np.float32)
+    normal = cross(down, right)
+
+    length = np.sqrt(np.einsum("ijk,ijk->ij", normal, normal)) + np.float32(1e-9)
+    return np.asarray(normal / length[..., None], np.float32)
 
 
 def shade(mesh: Mesh, position: Array, light: Light, shadow: Array) -> Array:
-    """Colour of each point. Red light wraps further round the skin than blue, a cheap stand-in for subsurface scattering."""
-    if mesh.flat:
-        return mesh.colour
+    """Colour of each point. Red light wraps further round skin than blue: a stand-in for subsurface scattering."""
+
     normal = normals(position)
     lamp = light.direction / np.linalg.norm(light.direction)
     facing = normal @ lamp
@@ -81,7 +88,7 @@ def shade(mesh: Mesh, position: Array, light: Light, shadow: Array) -> Array:
     )
     if mesh.hair:
         strand = np.gradient(position, axis=0)
-        strand = strand / (np.linalg.norm(strand, axis=-1, keepdims=True) + 1e-9)
+        strand = strand / (np.sqrt(np.einsum("ijk,ijk->ij", strand, strand)) + np.float32(1e-9))[..., None]
         along = np.clip(1 - (strand @ half) ** 2, 0, 1)
         shine = (0.045 * along**40 + 0.020 * along**10) * np.clip(facing + 0.4, 0, 1) * (0.4 + mesh.colour.mean(-1) * 8)
         diffuse = np.clip((facing + 0.4) / 1.4, 0, 1)[..., None]
@@ -123,6 +130,16 @@ def shadows(positions: Sequence[Array], keeps: Sequence[NDArray[np.bool_]], ligh
         )
         for (index, height), position in zip(seen, positions, strict=True)
     ]
+
+
+def dots(mesh: Mesh, position: Array, colour: Array) -> tuple[Array, Array]:
+    """The points of a mesh that exist and their colours, each `(n, 3)`."""
+    if mesh.finer == 1:
+        return position[mesh.keep], colour[mesh.keep]
+    rows, columns = mesh.keep.shape
+    size = (columns * mesh.finer, rows * mesh.finer)
+    keep = cv2.resize(mesh.keep.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST).astype(bool)
+    return cv2.resize(position, size)[keep], cv2.resize(colour, size)[keep]
 
 
 def draw(points: Array, colours: Array, background: Array, camera: Camera) -> Array:

@@ -47,7 +47,7 @@ def textures(seed: int) -> dict[str, Array]:
 
 def contrast(who: Identity) -> float:
     """Factor for eyes and teeth: dark skin is exposed longer, and its whites would burn out."""
-    return float(np.interp(who.skin_tone, [5, 6, 10], [1.0, 0.85, 0.48]))
+    return float(np.interp(who.skin_tone, [5, 6, 10], [1.0, 0.85, 0.44]))
 
 
 def mix(colour: Array, other: Array, share: Array) -> Array:
@@ -138,7 +138,7 @@ def _lines(face: Face, head: Head, colour: Array) -> Array:
 
 def _mouth(face: Face, head: Head, colour: Array, gloss: Array) -> tuple[Array, Array]:
     mouth, who = face.mouth, face.who
-    part = box(head.bx, head.by, 0, mouth.y, mouth.half_width + 0.06, 0.42)
+    part = box(head.bx, head.by, 0, mouth.y, rx=mouth.half_width + 0.06, ry=0.42)
     x, y, c, g = head.bx[part], head.by[part], colour[part], gloss[part]
     t = mouth.across(x)
     soft = 0.008
@@ -149,7 +149,11 @@ def _mouth(face: Face, head: Head, colour: Array, gloss: Array) -> tuple[Array, 
         else _between(y, mouth.outer_bottom(t), mouth.outer_top(t), soft)
     )
     pale = who.skin_tone <= 5
-    tint = np.array([0.94, 0.57, 0.60], np.float32) if pale else np.array([0.98, 0.66, 0.64], np.float32)
+    tint = (
+        np.array([0.94, 0.57, 0.60], np.float32)
+        if pale
+        else np.array([0.98, 0.66, 0.64], np.float32) * float(np.interp(who.skin_tone, [7, 10], [1.0, 1.35]))
+    )
     lipstick = np.array([0.42, 0.045, 0.055], np.float32) * (1.0 if pale else 0.6)
     lip = who.skin * tint * (1 - 0.35 * who.makeup) + lipstick * 0.35 * who.makeup
     upper = (y > mouth.middle(t)).astype(np.float32)
@@ -162,7 +166,7 @@ def _mouth(face: Face, head: Head, colour: Array, gloss: Array) -> tuple[Array, 
     c = c * (1 - 0.55 * corner[..., None])
     top, bottom = mouth.inner_top(t), mouth.inner_bottom(t)
     hole = _between(y, bottom, top, 0.005) * inside_x * step(top - bottom, 0.004, 0.018)
-    c = mix(c, _oral(face, x, y, t, top, bottom), hole)
+    c = mix(c, _oral(face, x, y, t=t, top=top, bottom=bottom), hole)
     colour[part], gloss[part] = c, g * (1 - 0.7 * hole)
     return colour, gloss
 
@@ -171,8 +175,8 @@ def _between(y: Array, low: Array, high: Array, soft: float) -> Array:
     return step(y - low, -soft, soft) * step(high - y, -soft, soft)
 
 
-def _oral(face: Face, x: Array, y: Array, t: Array, top: Array, bottom: Array) -> Array:
-    """Inside of the mouth: dark, a tongue when the jaw is down, the upper teeth behind the lip, the lower ones in front."""
+def _oral(face: Face, x: Array, y: Array, *, t: Array, top: Array, bottom: Array) -> Array:
+    """Inside of the mouth: dark, a tongue when the jaw is down, upper teeth behind the lip, lower ones in front."""
     mouth = face.mouth
     dark = np.array([0.030, 0.010, 0.009], np.float32) * np.ones((*x.shape, 1), np.float32)
     tongue = bump(
@@ -197,7 +201,7 @@ def _oral(face: Face, x: Array, y: Array, t: Array, top: Array, bottom: Array) -
 
 def _brow(face: Face, head: Head, side: int, colour: Array, noise: dict[str, Array]) -> None:
     brow, who = face.brows[side], face.who
-    part = box(head.bx, head.by, (-1, 1)[side] * 0.33, float(np.mean(brow.ys)), 0.30, 0.17)
+    part = box(head.bx, head.by, (-1, 1)[side] * 0.33, float(np.mean(brow.ys)), rx=0.30, ry=0.17)
     a, y = np.abs(head.bx[part]), head.by[part]
     t = np.clip((a - brow.xs[0]) / (brow.xs[3] - brow.xs[0]), -0.2, 1.2)
     profile = np.sqrt(step(t, -0.06, 0.16) * step(t, 1.06, 0.45)) * (1 - 0.25 * t)
@@ -215,7 +219,7 @@ def _brow(face: Face, head: Head, side: int, colour: Array, noise: dict[str, Arr
 
 def _eye(face: Face, head: Head, side: int, colour: Array, gloss: Array) -> None:
     eye, who = face.eyes[side], face.who
-    part = box(head.bx, head.by, (-1, 1)[side] * eye.x, eye.y, 0.25, 0.17)
+    part = box(head.bx, head.by, (-1, 1)[side] * eye.x, eye.y, rx=0.25, ry=0.17)
     x, y = head.bx[part], head.by[part]
     a, c, g = np.abs(x), colour[part], gloss[part]
     t = eye.across(a)
@@ -260,7 +264,7 @@ def _eyeball(face: Face, side: int, x: Array, y: Array, up: Array) -> Array:
     t = np.abs(eye.across(np.abs(x)))
     ball: Array = white * (1 - 0.30 * t**4)[..., None] * np.array([1, 1 - 0.06, 1 - 0.06], np.float32)
     streaks = 1 + 0.18 * np.sin(13 * np.arctan2(y - cy, x - cx))
-    iris = who.iris * (streaks * (0.75 + 0.8 * step(r, eye.iris, eye.iris * 0.4)))[..., None]
+    iris = who.iris * contrast(who) * (streaks * (0.75 + 0.8 * step(r, eye.iris, eye.iris * 0.4)))[..., None]
     iris = iris * (1 - 0.75 * step(r, eye.iris * 0.72, eye.iris * 0.98))[..., None]
     ball = mix(ball, iris.astype(np.float32), step(r, eye.iris * 1.06, eye.iris * 0.92))
     ball = mix(ball, np.array([0.004, 0.004, 0.004], np.float32), step(r, eye.iris * 0.50, eye.iris * 0.38))
