@@ -19,14 +19,23 @@ def _rows(number: int, **more: Any) -> list[dict[str, Any]]:
 def test_rows_come_back_as_written(tmp_path: Path) -> None:
     image = picture(1, size_px=50)
     rows = [
-        manifest.make_row(image, source="here", label="fear", usage="val", subject="p1", group_age="old", votes_fear=3),
-        manifest.make_row(b"no image", source="here", label=None, group_age=None, votes_fear=None),
+        manifest.make_row(
+            image,
+            source="here",
+            label="fear",
+            usage="val",
+            subject="p1",
+            group_age="old",
+            votes_fear=3,
+            truth_xy=[0.5, 1.0],
+        ),
+        manifest.make_row(b"no image", source="here", label=None, group_age=None, votes_fear=None, truth_xy=None),
     ]
     counts = manifest.write(tmp_path / "here.parquet", rows, source="here")
     assert counts == {"fear": 1, "": 1}
     table = pq.read_table(tmp_path / "here.parquet")
     assert table.to_pylist() == rows
-    assert table.column_names == [*manifest.COLUMNS, "group_age", "votes_fear"]
+    assert table.column_names == [*manifest.COLUMNS, "group_age", "truth_xy", "votes_fear"]
     assert rows[0]["image_id"] == hashlib.sha256(image).hexdigest()
     assert [(row["width"], row["height"]) for row in rows] == [(50, 50), (0, 0)]
 

@@ -34,6 +34,7 @@ def _good_rows(*, per_class: int = 4) -> list[dict[str, Any]]:
             usage="train",
             subject=f"p{i}",
             group_age="old",
+            truth_xy=[0.5, i],
             votes_sad=i,
         )
         for index, label in enumerate(CLASSES)
@@ -43,7 +44,14 @@ def _good_rows(*, per_class: int = 4) -> list[dict[str, Any]]:
 
 def _planted_rows() -> dict[str, dict[str, Any]]:
     """One row for each reason that can come out of an import; the picture of good row 0 (anger, p0) is copied."""
-    common = {"source": "made", "usage": "test", "subject": None, "group_age": None, "votes_sad": None}
+    common = {
+        "source": "made",
+        "usage": "test",
+        "subject": None,
+        "group_age": None,
+        "votes_sad": None,
+        "truth_xy": None,
+    }
     return {
         "undecodable": make_row(b"no picture", label="sad", **common),
         "too_small": make_row(picture(900, size_px=20), label="sad", **common),
@@ -77,13 +85,15 @@ def test_the_manifest_holds_the_good_rows_in_the_promised_form(passed: tuple[Lay
     layout, _ = passed
     manifest = pd.read_parquet(layout.manifest)
     assert list(manifest.columns) == [
-        *("image_id", "label", "source", "usage", "subject", "width", "height", "group_age", "votes_sad"),
+        *("image_id", "label", "source", "usage", "subject", "width", "height"),
+        *("group_age", "truth_xy", "votes_sad"),
         *("cluster", "brightness", "sharpness"),
     ]
     assert list(manifest["image_id"]) == [row["image_id"] for row in _good_rows()]
     assert manifest["cluster"].str.fullmatch("[0-9a-f]{16}").all()
     assert manifest["cluster"].is_unique
     assert manifest["brightness"][0] == pytest.approx(noise(0).mean())
+    assert [list(xy) for xy in manifest["truth_xy"]] == [[0.5, votes] for votes in manifest["votes_sad"]]
     assert set(manifest["votes_sad"]) == {0, 1, 2, 3}
 
 

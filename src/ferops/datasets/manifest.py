@@ -29,7 +29,9 @@ COLUMNS: dict[str, pa.DataType] = {
     "width": pa.int32(),
     "height": pa.int32(),
 }
-"""The columns that every raw file has, in this order; `group_<name>` and `votes_<class>` follow where there are any."""
+"""The columns that every raw file has, in this order; extra ones follow by name."""
+
+EXTRA_PREFIXES = ("group_", "votes_", "truth_")
 
 LABELS = (*CLASSES, *OTHER_LABELS)
 USAGES = ("train", "val", "test")
@@ -48,11 +50,12 @@ def make_row(
     label: str | None,
     usage: str | None = None,
     subject: str | None = None,
-    **more: str | int | None,
+    **more: Any,
 ) -> dict[str, Any]:
     """Return one raw row: `image` as encoded by the source, its SHA-256 and the size in its header.
 
-    `more` holds `group_<name>` (text) and `votes_<class>` (whole numbers); every row of a source has the same ones.
+    `more` holds `group_<name>` (text), `votes_<class>` (whole numbers) and `truth_<name>` (what a renderer knows: text,
+    numbers, or lists of numbers); every row of a source has the same ones.
     """
     width, height = header_size(image)
     return {
@@ -81,7 +84,7 @@ def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str) -> dict[st
     try:
         for batch in _batches(rows, source=source):
             if writer is None:
-                schema = schema_of(batch[0])
+                schema = schema_of(batch)
                 # Encoded images do not compress again, and a dictionary of unique bytes only costs memory.
                 compression = {name: "none" if name == "image" else "zstd" for name in schema.names}
                 dictionary = [name for name in schema.names if name not in ("image", "image_id")]
@@ -96,12 +99,17 @@ def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str) -> dict[st
     return dict(counts)
 
 
-def schema_of(row: dict[str, Any]) -> pa.Schema:
-    """Return the Arrow schema of a source whose rows look like `row`."""
-    extra = sorted(set(row) - set(COLUMNS))
+def schema_of(rows: list[dict[str, Any]]) -> pa.Schema:
+    """Return the Arrow schema of a source whose rows look like `rows`, the first of its row groups."""
     fields = [pa.field(name, kind, nullable=name in NULLABLE) for name, kind in COLUMNS.items()]
-    fields += [pa.field(name, pa.int32() if name.startswith("votes_") else pa.string()) for name in extra]
+    fields += [pa.field(name, _extra_type(name, rows)) for name in sorted(set(rows[0]) - set(COLUMNS))]
     return pa.schema(fields)
+
+
+def _extra_type(name: str, rows: list[dict[str, Any]]) -> pa.DataType:
+    if name.startswith("truth_"):
+        return pa.infer_type([row[name] for row in rows])
+    return pa.int32() if name.startswith("votes_") else pa.string()
 
 
 def check_row(row: dict[str, Any], *, source: str, columns: set[str], position: int) -> None:
@@ -113,10 +121,10 @@ def check_row(row: dict[str, Any], *, source: str, columns: set[str], position: 
 
 def _form_problem(row: dict[str, Any], *, source: str, columns: set[str]) -> str | None:
     keys = set(row)
-    odd = sorted(key for key in keys - set(COLUMNS) if not key.startswith(("group_", "votes_")))
+    odd = sorted(key for key in keys - set(COLUMNS) if not key.startswith(EXTRA_PREFIXES))
     checks = (
         (set(COLUMNS) <= keys, f"columns are missing: {sorted(set(COLUMNS) - keys)}"),
-        (not odd, f"unknown columns {odd}; extra ones are named group_<name> or votes_<class>"),
+        (not odd, f"unknown columns {odd}; extra ones are named group_<name>, votes_<class> or truth_<name>"),
         (keys == columns, f"its columns differ from the first row's: {sorted(keys ^ columns)}"),
     )
     for holds, problem in checks:

@@ -46,7 +46,9 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     """
     stamp = provenance(layout, params)
     raw, measured = measure_sources(layout, params.data.sources, params.validation)
-    facts = raw.to_pandas().join(measured)
+    # What a renderer knows plays no part in the judgement; it travels on in the manifest.
+    judged = [name for name in raw.column_names if not name.startswith("truth_")]
+    facts = raw.select(judged).to_pandas().join(measured)
     result = triage(facts, params.validation)
     accepted = (result["outcome"] == "accepted").to_numpy()
     with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
