@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import Headers, UploadFile
+from starlette.datastructures import FormData, Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import JSONResponse
 
@@ -92,17 +92,10 @@ class Guard:
         except (MultiPartException, FormParserError, KeyError, ValueError) as error:
             reason = str(getattr(error, "message", "its boundary is missing or damaged")).rstrip(".")
             raise Refusal(400, "bad_form", f"the form cannot be read: {reason}. Send it so: {CURL}") from error
-        if len(form.getlist(FIELD)) > 1:
-            raise Refusal(422, "several_files", f"found several fields {FIELD}; send one picture a request: {CURL}")
-        value = form.get(FIELD)
-        if isinstance(value, UploadFile):
-            encoded = await value.read()
+        try:
+            return await _picture(form)
+        finally:
             await form.close()
-            return encoded
-        if isinstance(value, str):
-            raise Refusal(422, "not_a_file", f"the field {FIELD} holds text, not a file. Mind the @ in: {CURL}")
-        fields = ", ".join(sorted(set(form))) or "none"
-        raise Refusal(422, "missing_field", f"the form has no field {FIELD} (found: {fields}). Send it so: {CURL}")
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         declared = headers.get("content-length", "")
@@ -146,6 +139,18 @@ class Guard:
                 f"the picture has {width}x{height} pixels; at most {self._max_megapixels:g} megapixels are "
                 "accepted. Send a smaller one",
             )
+
+
+async def _picture(form: FormData) -> bytes:
+    values = form.getlist(FIELD)
+    if len(values) > 1:
+        raise Refusal(422, "several_files", f"found several fields {FIELD}; send one picture a request: {CURL}")
+    if not values:
+        fields = ", ".join(sorted(set(form))) or "none"
+        raise Refusal(422, "missing_field", f"the form has no field {FIELD} (found: {fields}). Send it so: {CURL}")
+    if isinstance(values[0], str):  # never fetched, though it may be a URL
+        raise Refusal(422, "not_a_file", f"the field {FIELD} holds text, not a file. Mind the @ in: {CURL}")
+    return await values[0].read()
 
 
 async def _once(body: bytes) -> AsyncGenerator[bytes, None]:

@@ -22,7 +22,7 @@ function shape(tag, attributes, text = "") {
 
 function say(kind, text) {
   $("status").className = `status ${kind}`;
-  $("status").textContent = text;
+  $("status").textContent = text.charAt(0).toUpperCase() + text.slice(1);
 }
 
 async function loadInfo() {
@@ -42,6 +42,7 @@ async function loadInfo() {
 function show(file) {
   URL.revokeObjectURL($("photo").src);
   $("photo").src = URL.createObjectURL(file);
+  $("photo").alt = "The picture that you chose";
   $("overlay").replaceChildren();
   $("empty").hidden = true;
   $("shown").hidden = false;
@@ -96,7 +97,7 @@ function present(answer) {
   const unsure = answer.faces.filter((face) => face.status === "low_confidence").length;
   const messages = {
     ok: `${faces}.`,
-    low_confidence: `${faces}; ${count === 1 ? "it needs" : `${unsure} of them ${unsure === 1 ? "needs" : "need"}`} human review: the confidence is below the threshold.`,
+    low_confidence: `${faces}; ${count === 1 ? "it needs" : unsure === 1 ? "1 needs" : `${unsure} need`} human review: the confidence is below ${(100 * info.low_confidence).toFixed(0)} %.`,
     no_face: "No face found. Try a picture with a larger, unobstructed face.",
   };
   say(answer.status, messages[answer.status]);
@@ -111,7 +112,7 @@ function card(face, index) {
   const bars = Object.entries(face.probabilities).map(([name, value]) => {
     const fill = element("i");
     fill.style.width = `${100 * value}%`;
-    return element("li", name === face.label ? { class: "top" } : {},
+    return element("li", name === face.label ? { class: "best" } : {},
       element("span", {}, name), element("span", { class: "bar", "aria-hidden": "true" }, fill),
       element("span", { class: "value" }, percent(value)));
   });
@@ -194,6 +195,8 @@ document.addEventListener("paste", (event) => {
   if (event.clipboardData.files[0]) predict(event.clipboardData.files[0]);
 });
 $("file").addEventListener("change", () => { if ($("file").files[0]) predict($("file").files[0]); });
+// No preview: the browser cannot show what the service may still read, such as TIFF
+$("photo").addEventListener("error", () => { $("shown").hidden = true; $("empty").hidden = false; });
 $("camera").addEventListener("click", openCamera);
 $("snap").addEventListener("click", takePicture);
 $("close").addEventListener("click", () => $("viewfinder").close());

@@ -1,0 +1,132 @@
+"""Every bad upload gets a clear answer, and none of them reaches the service."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from service.guard import UPLOAD, Guard
+from starlette.responses import JSONResponse
+
+
+def picture(kind: str = "PNG", *, width: int = 20, height: int = 10) -> bytes:
+    buffer = io.BytesIO()
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def blank(width: int, height: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Service:
+    """The guard (1 kB, 0.01 megapixels) before an app that answers with the size of what it got."""
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        self.served: list[bytes] = []
+        self.guard = Guard(
+            self.app, path="/predict", max_body_mb=0.001, max_megapixels=0.01, on_refusal=self.refused.append
+        )
+
+    async def app(self, scope: Any, receive: Any, send: Any) -> None:
+        self.served.append(scope.get(UPLOAD, b""))
+        await JSONResponse({})(scope, receive, send)
+
+    def post(self, path: str = "/predict", **arguments: Any) -> httpx.Response:
+        async def go() -> httpx.Response:
+            transport = httpx.ASGITransport(self.guard)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                return await client.post(path, **arguments)
+
+        return asyncio.run(go())
+
+
+@pytest.fixture
+def service() -> Service:
+    return Service()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_a_picture_arrives_byte_for_byte(service: Service, kind: str) -> None:
+    encoded = picture(kind, width=10, height=8)
+    assert service.post(files={"image": ("photo", encoded)}).status_code == 200
+    assert service.served == [encoded]
+    assert service.refused == []
+
+
+FORM = {"content-type": "multipart/form-data; boundary=x"}
+
+BAD: list[tuple[str, int, str, dict[str, Any]]] = [
+    ("not_multipart", 415, "curl -F image=@photo.jpg", {"json": {"image": "http://example.org/a.jpg"}}),
+    ("not_multipart", 415, "no content type", {"content": b"abc"}),
+    ("not_multipart", 415, "pickle", {"content": b"abc", "headers": {"content-type": "application/pickle"}}),
+    ("bad_form", 400, "boundary", {"content": b"abc", "headers": {"content-type": "multipart/form-data"}}),
+    ("bad_form", 400, "cannot be read", {"content": b"--y\r\ngarbage", "headers": FORM}),
+    ("missing_field", 422, "found: photo", {"files": {"photo": ("a.png", picture(width=2, height=2))}}),
+    ("missing_field", 422, "found: none", {"content": b"--x--\r\n", "headers": FORM}),
+    ("not_a_file", 422, "@", {"data": {"image": "http://example.org/a.jpg"}, "files": {"other": b"x"}}),
+    ("several_files", 422, "one picture", {"files": [("image", b"a"), ("image", b"b")]}),
+    ("empty_file", 422, "empty", {"files": {"image": ("a.png", b"")}}),
+    ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", b"%PDF-1.7 text")}}),
+    ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", picture()[:20])}}),
+    ("body_too_large", 413, "0.001 MB", {"files": {"image": ("a.png", b"0" * 2000)}}),
+    ("too_many_pixels", 413, "200x100", {"files": {"image": ("a.png", blank(200, 100))}}),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "words", "arguments"), BAD)
+def test_a_bad_upload_is_told_why(
+    service: Service, code: str, status: int, words: str, arguments: dict[str, Any]
+) -> None:
+    response = service.post(**arguments)
+    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert words in response.json()["error"]
+    assert service.refused == [code]
+    assert service.served == []
+
+
+def test_a_body_without_a_length_is_counted_while_it_arrives(service: Service) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(1000):
+            yield b"0" * 100
+
+    response = service.post(content=endless(), headers=FORM)
+    assert response.status_code == 413
+    assert service.refused == ["body_too_large"]
+
+
+def test_a_client_that_asks_first_is_refused_before_it_sends(service: Service) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        raise AssertionError("the guard read the body")
+        yield b""
+
+    headers = {**FORM, "content-length": "1000000", "expect": "100-continue"}
+    assert service.post(content=never(), headers=headers).status_code == 413
+
+
+def test_a_client_that_leaves_gets_no_answer(service: Service) -> None:
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        raise AssertionError(message)
+
+    headers = [(b"content-type", FORM["content-type"].encode())]
+    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
+    asyncio.run(service.guard(scope, receive, send))
+    assert service.served == []
+
+
+def test_other_paths_pass_untouched(service: Service) -> None:
+    assert service.post("/elsewhere", content=b"0" * 5000).status_code == 200
+    assert service.served == [b""]
