@@ -182,18 +182,22 @@ def _stack_environment(root: Path, ports: Ports) -> dict[str, str]:
 
 def _set_up(layout: Layout, arguments: list[str], env: dict[str, str]) -> None:
     """Run a short command to its end; FeropsError with its last lines if it fails."""
-    done = subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=layout.root,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=SETUP_WITHIN_S,
-        check=False,
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", *arguments],
+            cwd=layout.root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=SETUP_WITHIN_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise FeropsError(f"`{' '.join(arguments)}` did not end within {SETUP_WITHIN_S:g} s") from error
     if done.returncode != 0:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+        said = [line for line in done.stdout.splitlines() if line.strip()]
         raise FeropsError(
             f"while starting the stack, `{' '.join(arguments)}` failed:\n"
             + "\n".join(f"  {line}" for line in said[-15:])
@@ -201,7 +205,10 @@ def _set_up(layout: Layout, arguments: list[str], env: dict[str, str]) -> None:
 
 
 def _worker_polls(ports: Ports, *, since_s: float) -> bool:
-    workers = _ask_prefect(ports, f"work_pools/{WORK_POOL}/workers/filter", {})
+    try:
+        workers = _ask_prefect(ports, f"work_pools/{WORK_POOL}/workers/filter", {})
+    except FeropsError:
+        return False  # a loaded machine; the caller asks again
     beats = [datetime.fromisoformat(worker["last_heartbeat_time"]).timestamp() for worker in workers]
     return any(beat >= since_s for beat in beats)  # an earlier start of the stack left its worker in the list
 
@@ -219,15 +226,18 @@ def _end_orphans(ports: Ports) -> None:
 
 
 def _ask_prefect(ports: Ports, path: str, body: dict[str, Any]) -> Any:
-    """POST to the Prefect API, which must be up; return the JSON answer."""
+    """POST to the Prefect API, which must be up; return the JSON answer. FeropsError if there is none."""
     request = urllib.request.Request(
         f"{ports.prefect_url}/api/{path}",
         data=json.dumps(body).encode(),
         headers={"Content-Type": "application/json"},
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(request, timeout=30) as reply:
-        return json.load(reply)
+    try:
+        with opener.open(request, timeout=30) as reply:
+            return json.load(reply)
+    except OSError as error:  # URLError, HTTPError and TimeoutError are OSErrors
+        raise FeropsError(f"the Prefect server gave no answer to {request.full_url}: {error}") from error
 
 
 def _where(ports: Ports) -> str:

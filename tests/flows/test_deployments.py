@@ -54,10 +54,11 @@ def test_prefect_reads_its_settings_from_the_project(monkeypatch: pytest.MonkeyP
     for name in ("PREFECT_HOME", "PREFECT_API_URL", "PREFECT_SERVER_ANALYTICS_ENABLED"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(ROOT)
-    settings = Settings()  # a key that Prefect does not know would warn, and a warning is an error here
+    settings = Settings()
     assert settings.home == Path(".prefect")
     assert settings.api.url == "http://127.0.0.1:4200/api"
     assert settings.server.analytics_enabled is False
+    assert settings.server.ui.show_promotional_content is False
     assert settings.worker.query_seconds == 2
     assert settings.server.deployments.concurrency_slot_wait_seconds == 5
     monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4999/api")
