@@ -135,7 +135,8 @@ def write_onnx(path: Path) -> int:
     }
     extra = {"scale": np.float32(0.1), "zero": np.int8(0)}
     nodes = [
-        helper.make_node("Conv", ["x", "conv_w", "conv_b"], ["c"]),
+        helper.make_node("Identity", ["conv_b"], ["same"]),  # how exporters share one tensor between layers
+        helper.make_node("Conv", ["x", "conv_w", "same"], ["c"]),
         helper.make_node("GlobalAveragePool", ["c"], ["p"]),
         helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("DequantizeLinear", ["fc_q", "scale", "zero"], ["fc"]),

@@ -55,18 +55,23 @@ def cost(model: Path, classifier: Classifies, faces: NDArray[np.uint8]) -> dict[
 
 
 def parameters(model: Path) -> int:
-    """Return how many weights and biases the layers of an ONNX file hold, quantised ones included.
+    """Return how many weights and biases the layers of an ONNX file use, quantised ones included.
 
-    Batch normalisation that the export folded into a convolution is gone, so this can be a little less than the
-    trained network has.
+    Batch normalisation that the export folded into a convolution is gone, so this is a little less than the trained
+    network has. Equal tensors that the export stored once count for every layer that uses them.
     """
     import onnx
 
     graph = onnx.load(model, load_external_data=False).graph
     sizes = {one.name: int(np.prod(one.dims, dtype=np.int64)) for one in graph.initializer}
-    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
-    held = {source.get(name, name) for node in graph.node if node.op_type in WEIGHTED for name in node.input[1:]}
-    return sum(sizes.get(name, 0) for name in held)
+    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type in ("DequantizeLinear", "Identity")}
+
+    def size(name: str) -> int:
+        while name in source:
+            name = source[name]
+        return sizes.get(name, 0)
+
+    return sum(size(name) for node in graph.node if node.op_type in WEIGHTED for name in node.input[1:])
 
 
 def _seconds(classifier: Classifies, faces: NDArray[np.uint8]) -> float:
@@ -81,9 +86,8 @@ def _bytes(model: Path) -> int:
 
 
 def _cpu() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:  # not Linux
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    # As ferops.export.latency.cpu_name, which would load torch for it
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()

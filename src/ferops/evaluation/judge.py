@@ -112,7 +112,7 @@ def _counts(test: TestSet, predicted: Indices) -> Floats:
 def _calibration_error(test: TestSet, values: Floats, by_chance: Floats) -> Interval:
     """Noise in a bin never cancels, so a resample's error lies above the sample's: hence the basic interval.
 
-    Close to 0 even that is too short: an error that a perfectly calibrated model would often show gets 0 as its low end.
+    Close to 0 that is still too short: an error that a perfectly calibrated model would often show has the low end 0.
     """
     found = test.resampler.interval(values, clusters=test.clusters, share=False, correct_bias=True)
     if found["low"] is not None and found["value"] <= np.quantile(by_chance, test.resampler.level):
