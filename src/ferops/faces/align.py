@@ -52,11 +52,11 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
 def align(image: Image, landmarks: NDArray[np.floating], *, size_px: int, margin: float) -> Image:
     """Cut the face out: upright, eyes level, `size_px` square.
 
-    The transform fits the eyes and the nose only. Fitted to all five landmarks, an open mouth shrinks the face and a
-    smile widens the frame: on 60 FER2013 images of each class the five-point scale, against the three-point one and
-    relative to neutral, was 2.3 % smaller for surprise and 1.9 % larger for happy: the expression leaks into the scale.
-    Eyes alone blow a turned head up, and repeat worse: the transforms of an image and of its mirror image differ by
-    0.106 eye distances (median), against 0.099 with the nose and 0.097 with all five.
+    The transform fits the eyes and the nose only. Fitted to all five landmarks, an open mouth shrinks the face and the
+    expression leaks into the scale: on 300 rendered faces of known size, surprised ones came out 4.4 % too small and
+    happy ones 3.7 % too large with five points, 0.9 % and 0.1 % too small with three. 60 FER2013 images of each class
+    show the same tendency. Eyes alone blow a turned head up and repeat worse: there, the transforms of an image and of
+    its mirror image differ by 0.106 eye distances (median), against 0.099 with the nose and 0.097 with all five.
 
     Args:
         image: RGB uint8 `(H, W, 3)`.
@@ -131,7 +131,9 @@ def yaw_degrees(landmarks: NDArray[np.floating]) -> float:
 
     Seen along the axis of the eyes, a nose tip in front of them by `depth` moves by `depth * sin(yaw)` while the
     distance of the eyes shrinks to `distance * cos(yaw)`; their ratio is `depth / distance * tan(yaw)`, whatever the
-    scale and the roll (weak perspective). NaN when the eyes coincide.
+    scale and the roll (weak perspective). NaN when the eyes coincide. On 300 rendered faces turned by up to 30
+    degrees, with landmarks from MTCNN, the mean absolute error was 2.6 degrees and nine of ten were within 5.7; faces
+    differ in depth, so expect an error in proportion to the angle on photos.
     """
     across = np.asarray(landmarks[1] - landmarks[0], np.float64)
     distance = float(np.hypot(*across))
@@ -142,7 +144,7 @@ def yaw_degrees(landmarks: NDArray[np.floating]) -> float:
     return math.degrees(math.atan(offset / _NOSE_DEPTH))
 
 
-_NOSE_DEPTH = 0.5  # nose tip in front of the eyes, in eye distances
+_NOSE_DEPTH = 0.58  # nose tip in front of the eyes in eye distances, fitted on those rendered faces
 
 
 def _footprint(matrix: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:

@@ -16,9 +16,6 @@ Image = NDArray[np.uint8]
 MAX_SIDE_PX = 1280
 """Larger photos are reduced to this longest side before detection."""
 
-MIN_SIDE_PX = 24
-"""Images with a shorter side are padded to it: MTCNN's pyramid is empty below 20 px and raises."""
-
 CROP_SIDE_PX = 200
 """Images up to this longest side are taken for crops around a face."""
 
@@ -31,6 +28,9 @@ BORDER_SHARE = (0.25, 0.125)
 
 SECOND_BORDER_SHARE = 0.5
 """The border for another look at an image in which nothing was found."""
+
+MIN_SIDE_PX = 40
+"""Images with a shorter side are padded to it: MTCNN raises on images below its smallest face."""
 
 _BULK_PX = 1_000_000  # pixels in one forward pass; bounds memory, and larger batches were no faster on a CPU
 
