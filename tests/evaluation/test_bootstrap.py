@@ -101,3 +101,13 @@ def test_undefined_values_are_null_with_a_reason() -> None:
     rare = np.full(101, np.nan)
     rare[:20] = 0.5
     assert resampler.interval(rare, clusters=2)["low"] is None
+
+
+def test_the_basic_interval_is_reflected_about_the_value_and_stays_above_zero() -> None:
+    resampler = Resampler(range(1000), samples=100, seed=0, level=0.9)
+    values = np.concatenate([[0.2], np.linspace(0.2, 0.5, 1001)])  # resampling only ever adds
+    percentile = resampler.interval(values, clusters=1000, share=False)
+    basic = resampler.interval(values, clusters=1000, share=False, correct_bias=True)
+    assert percentile["low"] > 0.2
+    assert basic["high"] == pytest.approx(0.4 - percentile["low"])
+    assert basic["low"] == 0.0

@@ -91,6 +91,7 @@ def test_the_calibration_interval_holds_a_small_error_and_a_large_one() -> None:
     sharpened = judge(test, softmax(3 * logits), review_below=0.5).figures["calibration_error"]
     truth = np.abs(softmax(3 * logits).max(axis=1).mean() - probabilities[range(1500), logits.argmax(axis=1)].mean())
     assert calibrated["low"] == 0.0
+    assert calibrated["high"] < 1.15 * calibrated["value"], "not the inflated errors of the resamples"
     assert calibrated["value"] < 0.05
     assert sharpened["low"] < truth < sharpened["high"]
     assert sharpened["low"] > calibrated["high"]
