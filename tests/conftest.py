@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ferops.config import CLASSES
+from ferops.config import CLASSES, load
+from ferops.layout import Layout
 
 WEIGHTS = np.array([[4, 0, 0, 2, 0, 0], [0, 4, 0, 0, 2, 0], [0, 0, 4, 0, 0, 2]], np.float32) / 255
 """(3, 6): logits = mean RGB of the face @ WEIGHTS + bias."""
@@ -69,3 +71,28 @@ def make_export(tmp_path_factory: pytest.TempPathFactory) -> ExportMaker:
         return folder
 
     return make
+
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def favourites() -> dict[str, str]:
+    """The expression that each version of `bentos` favours, so that an answer tells which version gave it."""
+    return {"1": "happy", "2": "sad"}
+
+
+@pytest.fixture(scope="session")
+def bentos(tmp_path_factory: pytest.TempPathFactory, make_export: ExportMaker, favourites: dict[str, str]) -> Layout:
+    """A project with the Bentos of versions 1 and 2, built in this order."""
+    from ferops.package import package
+
+    root = tmp_path_factory.mktemp("project")
+    shutil.copytree(ROOT / "service", root / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "constraints.txt", root / "constraints.txt")
+    layout, params = Layout(root), load(ROOT / "params.yaml")
+    for version, expression in favourites.items():
+        folder = make_export(favours=expression, low_confidence=0.3)
+        shutil.copytree(folder, root / "exports" / version)
+        package(layout, params, model_folder=folder, version=version)
+    return layout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import tempfile
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -22,20 +23,18 @@ def picture(kind: str = "PNG", *, width: int = 20, height: int = 10) -> bytes:
     return buffer.getvalue()
 
 
-def blank(width: int, height: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height)).save(buffer, "PNG")
-    return buffer.getvalue()
+# A GIF of 3000x2000 pixels in 35 bytes: the header is all that is read before it is refused
+GIF = b"GIF89a\xb8\x0b\xd0\x07\x00\x00\x00,\x00\x00\x00\x00\xb8\x0b\xd0\x07\x00\x02\x02L\x01\x00;"
 
 
 class Service:
-    """The guard (1 kB, 0.01 megapixels) before an app that answers with the size of what it got."""
+    """The guard (1 kB, 5 megapixels) before an app that answers with the size of what it got."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_body_mb: float = 0.001) -> None:
         self.refused: list[str] = []
         self.served: list[bytes] = []
         self.guard = Guard(
-            self.app, path="/predict", max_body_mb=0.001, max_megapixels=0.01, on_refusal=self.refused.append
+            self.app, path="/predict", max_body_mb=max_body_mb, max_megapixels=5, on_refusal=self.refused.append
         )
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -80,7 +79,7 @@ BAD: list[tuple[str, int, str, dict[str, Any]]] = [
     ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", b"%PDF-1.7 text")}}),
     ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", picture()[:20])}}),
     ("body_too_large", 413, "0.001 MB", {"files": {"image": ("a.png", b"0" * 2000)}}),
-    ("too_many_pixels", 413, "200x100", {"files": {"image": ("a.png", blank(200, 100))}}),
+    ("too_many_pixels", 413, "3000x2000", {"files": {"image": ("a.gif", GIF)}}),
 ]
 
 
@@ -130,3 +129,14 @@ def test_a_client_that_leaves_gets_no_answer(service: Service) -> None:
 def test_other_paths_pass_untouched(service: Service) -> None:
     assert service.post("/elsewhere", content=b"0" * 5000).status_code == 200
     assert service.served == [b""]
+
+
+def test_a_large_upload_never_touches_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rollover(_: object) -> None:
+        raise AssertionError("the upload was written to a file")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rollover)
+    service = Service(max_body_mb=8)
+    encoded = picture("BMP", width=1200, height=1000)  # 3.6 MB; form parsers spill to disk above 1 MB
+    assert service.post(files={"image": ("photo.bmp", encoded)}).status_code == 200
+    assert service.served == [encoded]

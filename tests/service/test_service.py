@@ -1,0 +1,185 @@
+"""The service as it runs: the Bento of version 1 in its own process, built before that of version 2."""
+
+from __future__ import annotations
+
+import io
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from ferops.config import CLASSES, load
+from ferops.datasets.synthetic.generate import rows
+from ferops.inference.predictor import LANDMARKS
+from ferops.layout import Layout
+from ferops.package import package, serve_command
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("log") / "service.log"
+
+
+@pytest.fixture(scope="module")
+def client(bentos: Layout, log: Path) -> Iterator[httpx.Client]:
+    params = load(ROOT / "params.yaml")
+    package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command, variables = serve_command(bentos, params, port=port)
+    with log.open("w") as out:
+        process = subprocess.Popen(command, env=variables, cwd=bentos.root, stdout=out, stderr=out)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+            _wait(http, process, log)
+            yield http
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def _wait(http: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if http.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    pytest.fail(f"the service did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture(scope="module")
+def person() -> dict[str, object]:
+    return next(rows(seed=7))
+
+
+@pytest.fixture(scope="module")
+def photo(person: dict[str, object]) -> bytes:
+    encoded = person["image"]
+    assert isinstance(encoded, bytes)
+    return encoded
+
+
+def send(client: httpx.Client, encoded: bytes) -> httpx.Response:
+    return client.post("/predict", files={"image": ("private-name.jpg", encoded)})
+
+
+def test_a_face_is_found_where_it_is(client: httpx.Client, photo: bytes, person: dict[str, object]) -> None:
+    answer = send(client, photo).json()
+    assert (answer["width"], answer["height"]) == (160, 160)
+    assert answer["classes"] == list(CLASSES)
+    (face,) = answer["faces"]
+    found = np.array([face["landmarks"][name] for name in LANDMARKS])
+    truth = np.array(person["truth_landmarks"]).reshape(5, 2)
+    eyes = np.linalg.norm(truth[1] - truth[0])
+    assert np.linalg.norm(found - truth, axis=1).max() < 0.3 * eyes
+    assert sum(face["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert face["confidence"] == max(face["probabilities"].values()) == face["probabilities"][face["label"]]
+    assert face["box"]["x1"] < found[:, 0].min()
+    assert face["box"]["x2"] > found[:, 0].max()
+
+
+def test_the_bento_of_version_1_serves_version_1(
+    client: httpx.Client, photo: bytes, favourites: dict[str, str]
+) -> None:
+    answer = send(client, photo).json()
+    assert answer["model_version"] == client.get("/info").json()["model_version"] == "1"
+    assert answer["data_version"] == "d" * 32
+    assert answer["faces"][0]["label"] == favourites["1"]
+
+
+def test_a_picture_is_turned_upright(client: httpx.Client, photo: bytes) -> None:
+    """Pixels turned a quarter with the EXIF tag that says so: the answer is about the upright picture."""
+    upright = Image.open(io.BytesIO(photo))
+    wide = Image.new("RGB", (240, 160))
+    wide.paste(upright, (40, 0))
+    answers = []
+    for orientation in (1, 6):
+        turned = wide if orientation == 1 else wide.transpose(Image.Transpose.ROTATE_90)
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        buffer = io.BytesIO()
+        turned.save(buffer, "JPEG", quality=95, exif=exif)
+        answers.append(send(client, buffer.getvalue()).json())
+    plain, turned_back = answers
+    assert (plain["width"], plain["height"]) == (turned_back["width"], turned_back["height"]) == (240, 160)
+    for name in LANDMARKS:
+        there, here = (answer["faces"][0]["landmarks"][name] for answer in answers)
+        assert np.hypot(there[0] - here[0], there[1] - here[1]) < 3
+
+
+def test_no_face_is_an_answer(client: httpx.Client) -> None:
+    buffer = io.BytesIO()
+    Image.new("L", (120, 90), 128).save(buffer, "PNG")
+    response = send(client, buffer.getvalue())
+    assert (response.status_code, response.json()["status"], response.json()["faces"]) == (200, "no_face", [])
+
+
+def test_a_truncated_picture_is_told_so(client: httpx.Client, photo: bytes) -> None:
+    response = send(client, photo[: len(photo) // 2])
+    assert (response.status_code, response.json()["code"]) == (422, "damaged_image")
+
+
+def test_the_guard_stands_before_the_service(client: httpx.Client) -> None:
+    assert send(client, b"%PDF-1.7").status_code == 415
+    assert send(client, b"\0" * 10_500_000).status_code == 413
+    assert client.post("/predict", json={"image": "http://127.0.0.1:1/a.jpg"}).status_code == 415
+
+
+def test_info_says_what_it_is_for(client: httpx.Client) -> None:
+    said = client.get("/info").json()
+    assert (said["tag"], said["purpose"], said["synthetic_data"]) == ("ferops:v1", "research", True)
+    assert said["limits"]["max_body_mb"] == 10
+    assert any("5(1)(f)" in line for line in said["prohibited_uses"])
+
+
+def test_the_page_and_all_that_it_loads_are_served(client: httpx.Client) -> None:
+    page = client.get("/")
+    assert page.status_code == 200
+    assert "Pictures are not stored" in page.text
+    for path in ("/page/app.js", "/page/style.css", "/page/icon.svg"):
+        assert path in page.text
+        assert client.get(path).status_code == 200
+    assert "http" not in page.headers["content-security-policy"]  # nothing from elsewhere
+    assert client.get("/page/../service.py").status_code == 404
+
+
+def test_openapi_describes_the_upload(client: httpx.Client) -> None:
+    post = client.get("/docs.json").json()["paths"]["/predict"]["post"]
+    assert "multipart/form-data" in post["requestBody"]["content"]
+
+
+def test_counters_hold_numbers_only(client: httpx.Client, photo: bytes) -> None:
+    def value(name: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    before = {name: value(name) for name in ("ferops_images_total", "ferops_labels_total", "ferops_refused_total")}
+    send(client, photo)
+    send(client, b"no picture")
+    assert value("ferops_images_total") == before["ferops_images_total"] + 1
+    assert value("ferops_labels_total") == before["ferops_labels_total"] + 1
+    assert value("ferops_refused_total") == before["ferops_refused_total"] + 1
+
+
+def test_nothing_of_a_picture_stays(client: httpx.Client, bentos: Layout, log: Path) -> None:
+    """A picture too large for the memory buffer of form parsers leaves no file, and no upload leaves its name."""
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "BMP")
+    assert len(buffer.getvalue()) > 2**20
+    before = {path for path in bentos.root.rglob("*") if path.is_file()}
+    assert send(client, buffer.getvalue()).status_code == 200
+    new = {path for path in bentos.root.rglob("*") if path.is_file()} - before
+    assert not [path for path in new if path.suffix not in (".db", ".pyc")]  # Prometheus keeps its numbers in .db
+    assert "private-name" not in log.read_text()
