@@ -12,6 +12,8 @@ import ferops
 from ferops.export.runtime import Classifier
 
 
+# MLflow warns about type hints of its own on import, and asks for some that an explicit signature makes needless
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_the_logged_model_predicts_as_the_export_does(
     make_export: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,15 +8,13 @@ probabilities, float32 `(N, 6)` in CLASSES order. Needs ferops to be installed w
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import mlflow
 import numpy as np
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from ferops.export.runtime import Classifier
 
 
@@ -30,8 +28,8 @@ class ExportedClassifier(PythonModel):
 
         self._classifier = Classifier(Path(context.artifacts["export"]))
 
-    # No annotation on model_input: MLflow would read a signature from it, and the registry gives the exact one
-    def predict(self, context, model_input, params: dict[str, Any] | None = None) -> NDArray[np.float32]:  # type: ignore[no-untyped-def] # noqa: ARG002
+    # Without annotations: MLflow would read a signature from them, and the registry gives the exact one
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def] # noqa: ARG002
         return self._classifier.probabilities(np.asarray(model_input, dtype=np.uint8))
 
 
