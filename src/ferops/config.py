@@ -60,7 +60,7 @@ class Split(Block):
 class Preprocess(Block):
     size_px: Annotated[int, Field(ge=32, le=512)]
     min_confidence: Share
-    margin: Share
+    margin: Annotated[float, Field(ge=0.0, lt=0.5)]
     choose: Literal["largest", "central"]
     tight_sources: tuple[str, ...]
     batch_size: Count

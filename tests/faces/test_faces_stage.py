@@ -232,7 +232,9 @@ def test_a_class_without_a_face_is_an_error_and_leaves_nothing(tmp_path: Path) -
     tree = params.model_dump(by_alias=True)
     tree["preprocess"]["tight_sources"] = []
     frame = pd.read_parquet(layout.manifest)
-    frame[frame["source"] == "wild"].to_parquet(layout.manifest)
+    wild = set(frame.loc[frame["source"] == "wild", "image_id"])
+    assignment = pd.read_parquet(layout.assignment)
+    assignment[assignment["image_id"].isin(wild)].to_parquet(layout.assignment)
     with pytest.raises(FeropsError, match=r"4 images labelled happy.*tight_sources"):
         preprocess(layout, config.parse(tree), detector=Stand())
     assert not layout.artifacts("preprocess").exists()
@@ -248,10 +250,18 @@ def test_raw_data_that_lacks_an_image(tmp_path: Path) -> None:
         preprocess(layout, params, detector=Stand())
 
 
-def test_a_split_that_is_out_of_date(tmp_path: Path) -> None:
+def test_rows_that_the_split_left_out_take_no_part(tmp_path: Path) -> None:
     layout, params = project(tmp_path, dark=set())
-    pd.read_parquet(layout.assignment).iloc[1:].to_parquet(layout.assignment)
-    with pytest.raises(FeropsError, match="ferops split"):
+    kept = pd.read_parquet(layout.assignment).iloc[2:]
+    kept.to_parquet(layout.assignment)
+    assert preprocess(layout, params, detector=Stand())["images"] == 34
+    assert pd.read_parquet(layout.face_index)["image_id"].tolist() == kept["image_id"].tolist()
+
+
+def test_a_split_of_another_manifest(tmp_path: Path) -> None:
+    layout, params = project(tmp_path, dark=set())
+    pd.read_parquet(layout.manifest).iloc[1:].to_parquet(layout.manifest)
+    with pytest.raises(FeropsError, match=r"1 images .* ferops split"):
         preprocess(layout, params, detector=Stand())
 
 

@@ -75,14 +75,14 @@ def _device() -> str:
 
 
 def _index(layout: Layout) -> pd.DataFrame:
-    """Return the manifest with `split`, `group` and `label_index`."""
+    """Return the manifest with `split`, `group` and `label_index`, without the rows that the split left out."""
     manifest = pd.read_parquet(require(layout.manifest, made_by="ferops validate"))
     assignment = pd.read_parquet(require(layout.assignment, made_by="ferops split"))
-    index = manifest.merge(assignment[["image_id", "split", "group"]], on="image_id", how="left", validate="1:1")
-    if index["split"].isna().any():
+    index = manifest.merge(assignment[["image_id", "split", "group"]], on="image_id", how="inner", validate="1:1")
+    if len(index) < len(assignment):
         raise FeropsError(
-            f"{layout.assignment} has no split for {int(index['split'].isna().sum())} images of {layout.manifest}; "
-            "one of them is out of date. Run again: ferops split"
+            f"{layout.assignment} names {len(assignment) - len(index)} images that {layout.manifest} does not hold: "
+            "it was made from another manifest. Run again: ferops split"
         )
     index["label_index"] = index["label"].map({label: i for i, label in enumerate(CLASSES)}).astype("int64")
     return index
