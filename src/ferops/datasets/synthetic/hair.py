@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferops.datasets.synthetic.head import COLUMNS, ROWS, Head, bump, grid, step
+from ferops.datasets.synthetic.fields import bump, step
+from ferops.datasets.synthetic.head import COLUMNS, ROWS, Head, grid
 from ferops.datasets.synthetic.mesh import Mesh
 from ferops.datasets.synthetic.shape import Array, Face
 from ferops.datasets.synthetic.skin import mix, textures
@@ -19,7 +20,7 @@ _VOLUME = {
     "bald": 0.012,
     "tied": 0.040,
 }
-
+"""Thickness of the hair on top, in head units."""
 
 _PARTING = {
     "short": 0.03,
@@ -43,8 +44,7 @@ def cover(face: Face, head: Head) -> Array:
         front = front + 0.07 * np.sin(1.9 * grid().azimuth)[None]
     if who.hair_style == "short":
         front = front - 0.03 * np.cos(5 * angle)
-
-    if who.hair_style in ("bald",):
+    if who.hair_style == "bald":
         front = front + 0.55
     temple = step(angle, 0.75, 1.12)
     burn = step(angle, 1.18, 1.38)

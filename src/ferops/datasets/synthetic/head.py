@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from ferops.datasets.synthetic.fields import bump, ridge, sides, step
 from ferops.datasets.synthetic.shape import EYE_Y, Array, Face
 
 ROWS, COLUMNS = 350, 380
@@ -38,6 +39,13 @@ _SECTIONS = np.array(
         (-0.91, 0.320, 0.30, 0.0),
     ]
 )
+
+
+NOSE_LINES = (0.155, 0.195, 0.235)
+"""Heights of the furrows across the bridge of the nose."""
+
+CROWS_FEET = (0.55, 0.05, -0.5)
+"""Slopes of the lines that fan out from the outer corner of the eye."""
 
 
 @dataclass(frozen=True)
@@ -67,29 +75,6 @@ def grid() -> Grid:
         along=np.linspace(0, 1, ROWS).astype(np.float32),
         azimuth=(_REACH * (0.5 * u + 0.5 * u**3)).astype(np.float32),
     )
-
-
-def bump(x: Array, y: Array, cx: float, cy: float, sx: float, sy: float) -> Array:  # noqa: PLR0917 (a formula)
-    """Gaussian hill of height 1."""
-    return np.asarray(
-        np.exp(-(((x - np.float32(cx)) / np.float32(sx)) ** 2) - ((y - np.float32(cy)) / np.float32(sy)) ** 2)
-    )
-
-
-def step(x: Array, low: Array | float, high: Array | float) -> Array:
-    """Smoothstep from 0 at `low` to 1 at `high` (which may be the smaller one)."""
-    t = np.clip((x - low) / (high - low), 0, 1)
-    return np.asarray(t * t * (3 - 2 * t), np.float32)
-
-
-def ridge(distance: Array, width: float) -> Array:
-    """Soft line of height 1 along distance = 0."""
-    return np.asarray(np.exp(-((distance / np.float32(width)) ** 2)), np.float32)
-
-
-def sides(x: Array, pair: tuple[float, float]) -> Array:
-    """Left value on the left of the face, right value on the right, blended across the middle."""
-    return np.asarray(pair[0] + (pair[1] - pair[0]) * step(x, -0.08, 0.08), np.float32)
 
 
 def skull(face: Face) -> tuple[Array, Array, Array, Array]:
@@ -200,22 +185,32 @@ def nasolabial_distance(face: Face, x: Array, y: Array) -> tuple[Array, Array]:
     return a - curve, fade
 
 
+def forehead_lines(x: Array, y: Array) -> list[tuple[Array, float]]:
+    """Signed distance from each furrow of the forehead, and its strength."""
+    lines = ((0.495, 0.8), (0.575, 1.0), (0.655, 0.7))
+    return [(y - line - 0.018 * np.cos(6.0 * x + line * 9), strength) for line, strength in lines]
+
+
+def frown_distance(a: Array, y: Array) -> Array:
+    """Signed distance from the two upright furrows between the brows."""
+    return a - 0.042 - 0.10 * (y - 0.30)
+
+
 def _folds(face: Face, x: Array, y: Array) -> Array:
     folds, a = face.folds, np.abs(x)
     distance, fade = nasolabial_distance(face, x, y)
     depth = sides(x, folds.nasolabial)
     height = depth * fade * (0.028 * ridge(distance - 0.045, 0.05) - 0.026 * ridge(distance, 0.022))
-    height -= 0.016 * folds.frown * ridge(a - 0.042 - 0.10 * (y - 0.30), 0.013) * bump(x, y, 0, 0.33, 1, 0.10)
+    height -= 0.016 * folds.frown * ridge(frown_distance(a, y), 0.013) * bump(x, y, 0, 0.33, 1, 0.10)
     height += 0.016 * folds.frown * bump(a, y, 0.085, 0.30, 0.04, 0.06)
-    for line, strength in ((0.495, 0.8), (0.575, 1.0), (0.655, 0.7)):
-        centre = y - line - 0.018 * np.cos(6.0 * x + line * 9)
+    for centre, strength in forehead_lines(x, y):
         height += (
             folds.forehead
             * strength
             * step(a, 0.46, 0.24)
             * (0.010 * ridge(centre - 0.028, 0.024) - 0.011 * ridge(centre, 0.012))
         )
-    for line in (0.155, 0.195, 0.235):
+    for line in NOSE_LINES:
         height -= 0.010 * folds.nose_wrinkle * ridge(y - line - 0.5 * a, 0.011) * step(a, 0.13, 0.06)
     corner = face.mouth.y + max(face.mouth.corner)
     height -= (
@@ -270,7 +265,7 @@ def _eye(face: Face, side: int, bx: Array, by: Array, z: Array) -> None:
     feet = face.folds.crows_feet[side]
     corner_x, corner_y = eye.x + eye.half_width, eye.y + eye.tilt
     reach = a - corner_x
-    for slope in (0.55, 0.05, -0.5):
+    for slope in CROWS_FEET:
         z[part] -= (
             0.012
             * feet

@@ -148,7 +148,6 @@ def _skin(tone: int, rng: np.random.Generator) -> NDArray[np.float32]:
         blood = np.array([0.98, 0.98, 1.0])
     if tone >= 9:
         blood = np.array([1.16, 0.97, 0.86])  # the two darkest swatches are nearly grey
-
     return np.asarray(swatch * light * blood * rng.normal(1.0, 0.012, 3), np.float32)
 
 

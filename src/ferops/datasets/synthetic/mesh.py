@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
-from ferops.datasets.synthetic.head import ridge, step
+from ferops.datasets.synthetic.fields import ridge, step
 from ferops.datasets.synthetic.shape import Array, Face
 
 

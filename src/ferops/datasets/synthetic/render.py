@@ -151,7 +151,6 @@ def draw(points: Array, colours: Array, background: Array, camera: Camera) -> Ar
     corner, depth, colours = corner[inside], points[inside, 2], colours[inside]
     order = np.argsort(depth)
     flat = (corner[:, 1] * size + corner[:, 0])[order]
-
     best = np.full(size * size, -9.0, np.float32)
     winner = np.full(size * size, -1, np.int32)
     for offset in (0, 1, size, size + 1):  # each point covers 2 x 2 cells, so that stretched parts have no holes
@@ -162,7 +161,6 @@ def draw(points: Array, colours: Array, background: Array, camera: Camera) -> Ar
         closer = height > best
         best = np.where(closer, height, best)
         winner = np.where(closer, layer, winner)
-
     canvas = cv2.resize(background, (size, size), interpolation=cv2.INTER_LINEAR).reshape(-1, 3)
     hit = winner >= 0
     canvas[hit] = colours[winner[hit]]

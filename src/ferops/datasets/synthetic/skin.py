@@ -7,17 +7,18 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
+from ferops.datasets.synthetic.fields import bump, ridge, sides, step
 from ferops.datasets.synthetic.head import (
     COLUMNS,
+    CROWS_FEET,
+    NOSE_LINES,
     ROWS,
     Head,
     box,
-    bump,
+    forehead_lines,
+    frown_distance,
     nasolabial_distance,
     nose_tip_y,
-    ridge,
-    sides,
-    step,
 )
 from ferops.datasets.synthetic.identity import Identity
 from ferops.datasets.synthetic.shape import EYE_Y, Array, Face
@@ -120,11 +121,10 @@ def _lines(face: Face, head: Head, colour: Array) -> Array:
     a = np.abs(x)
     distance, fade = nasolabial_distance(face, x, y)
     dark = 0.26 * sides(x, folds.nasolabial) * fade * ridge(distance, 0.024)
-    dark += 0.42 * folds.frown * ridge(a - 0.042 - 0.10 * (y - 0.30), 0.012) * bump(x, y, 0, 0.34, 1, 0.09)
-    for line, strength in ((0.495, 0.8), (0.575, 1.0), (0.655, 0.7)):
-        centre = y - line - 0.018 * np.cos(6.0 * x + line * 9)
+    dark += 0.42 * folds.frown * ridge(frown_distance(a, y), 0.012) * bump(x, y, 0, 0.34, 1, 0.09)
+    for centre, strength in forehead_lines(x, y):
         dark += 0.20 * folds.forehead * strength * ridge(centre, 0.011) * step(a, 0.46, 0.24)
-    for line in (0.155, 0.195, 0.235):
+    for line in NOSE_LINES:
         dark += 0.30 * folds.nose_wrinkle * ridge(y - line - 0.5 * a, 0.010) * step(a, 0.13, 0.06)
     dark += 0.30 * folds.chin * ridge(y + 0.725 + face.jaw_drop, 0.02) * step(a, 0.2, 0.05)
     wide, tip = face.who.nose_width * (1 + 0.12 * folds.nostril), nose_tip_y(face)
@@ -143,11 +143,7 @@ def _mouth(face: Face, head: Head, colour: Array, gloss: Array) -> tuple[Array, 
     t = mouth.across(x)
     soft = 0.008
     inside_x = step(np.abs(x), mouth.half_width + 0.004, mouth.half_width - 0.010)
-    lips = (
-        step(y, mouth.outer_bottom(t) - soft, mouth.outer_bottom(t) + soft)[...]
-        if False
-        else _between(y, mouth.outer_bottom(t), mouth.outer_top(t), soft)
-    )
+    lips = _between(y, mouth.outer_bottom(t), mouth.outer_top(t), soft)
     pale = who.skin_tone <= 5
     tint = (
         np.array([0.94, 0.57, 0.60], np.float32)
@@ -231,7 +227,7 @@ def _eye(face: Face, head: Head, side: int, colour: Array, gloss: Array) -> None
     under = sides(x, face.folds.lower_lid)
     c = c * (1 - (0.20 * under * ridge(y - low + 0.050 + 0.02 * t * t, 0.016) * step(np.abs(t), 1.1, 0.5))[..., None])
     feet, reach = face.folds.crows_feet[side], a - eye.x - eye.half_width
-    for slope in (0.55, 0.05, -0.5):
+    for slope in CROWS_FEET:
         line = ridge(y - eye.y - eye.tilt - slope * reach, 0.009) * step(reach, 0.02, 0.05) * step(reach, 0.16, 0.08)
         c = c * (1 - (0.28 * feet * line)[..., None])
     opening = _between(y, low, up, 0.005) * step(np.abs(t), 1.0, 0.97)
@@ -239,11 +235,7 @@ def _eye(face: Face, head: Head, side: int, colour: Array, gloss: Array) -> None
     rim = ridge(y - low + 0.004, 0.008) * along
     c = c * (1 - (0.30 * rim)[..., None])
     thick = 0.012 + 0.008 * who.makeup + (0.003 if who.feminine else 0.0)
-    lashes = (
-        ridge(y - up - 0.004, 0.0)
-        if thick == 0
-        else ridge(y - up - 0.003, thick * 0.9) * step(t, -1.08, -0.6) * step(t, 1.18, 1.0)
-    )
+    lashes = ridge(y - up - 0.003, thick * 0.9) * step(t, -1.08, -0.6) * step(t, 1.18, 1.0)
     wing = (
         ridge(y - eye.y - eye.tilt - 0.9 * (t - 1) * 0.10, 0.011)
         * step(t, 0.9, 1.0)
