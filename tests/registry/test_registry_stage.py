@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import mlflow
@@ -14,7 +15,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.connection import fluent
 from ferops.registry.gates import GATES
-from ferops.registry.stage import export_digest, register
+from ferops.registry.stage import _without_advice, export_digest, register
 from ferops.registry.tracking import training_run
 
 
@@ -151,3 +152,15 @@ def test_register_needs_the_evaluation(layout: Layout, params: Params) -> None:
     (layout.artifacts("evaluate") / "metrics.json").unlink()
     with pytest.raises(FeropsError, match=r"metrics\.json does not exist.*ferops evaluate"):
         register(layout, params)
+
+
+def warn_twice() -> None:
+    with _without_advice():
+        warnings.warn("An input example was not provided", UserWarning, stacklevel=1)
+        warnings.warn("the disk is on fire", UserWarning, stacklevel=1)
+
+
+def test_only_needless_warnings_are_kept_back() -> None:
+    with pytest.warns(UserWarning, match="fire") as shown:
+        warn_twice()
+    assert len(shown) == 1

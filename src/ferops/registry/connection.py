@@ -8,6 +8,7 @@ started with --artifacts-destination alone records `mlflow-artifacts:` locations
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
 import subprocess
@@ -39,6 +40,9 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
 }
 
+_CHATTY = ("mlflow.system_metrics.system_metrics_monitor", "mlflow.models.signature")
+"""Loggers that tell of every start and stop, and that a schema given to them was not inferred."""
+
 
 def connect(layout: Layout) -> MlflowClient:
     """Return a client of the store that MLFLOW_TRACKING_URI names, or of the project's own; runs and registry alike.
@@ -49,6 +53,8 @@ def connect(layout: Layout) -> MlflowClient:
     """
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     uri = tracking_uri(layout)
     if uri.startswith(("http://", "https://")):
         _require_answer(uri)

@@ -164,10 +164,12 @@ def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: 
 def _without_advice() -> Iterator[None]:
     """MLflow warns about its own type hints on import, and advises what an explicit signature makes needless."""
     needless = ("Any type hint is inferred as AnyType", "Add type hints to the `predict`", "An input example was not")
-    with warnings.catch_warnings():
-        for message in needless:
-            warnings.filterwarnings("ignore", message=f".*{message}", category=UserWarning)
+    with warnings.catch_warnings(record=True) as caught:  # MLflow sets filters of its own, so ours would not do
+        warnings.simplefilter("always")
         yield
+    for each in caught:
+        if not any(message in str(each.message) for message in needless):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
 def _signature(layout: Layout) -> ModelSignature:
