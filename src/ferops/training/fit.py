@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from ferops.config import CLASSES, Train
-from ferops.errors import FeropsError
+from ferops.errors import FeropsError, StoppedError
 from ferops.training.augment import augment, mixup
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
@@ -127,7 +127,7 @@ class Fit:
                 progress.loss_sum = self._finite(float(losses), "training loss")
             if stop.requested:
                 self._save()
-                raise FeropsError(
+                raise StoppedError(
                     f"stopped as asked in epoch {progress.epoch + 1}, step {progress.step} of {self.steps}; "
                     "run the same command again to go on from there"
                 )
