@@ -13,7 +13,7 @@ from ferops.faces.align import align, choose, preferred, whole
 from ferops.faces.detector import Detection, Image
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
 class Face:
     """A face as the network sees it.
 

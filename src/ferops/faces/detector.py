@@ -35,7 +35,7 @@ MIN_SIDE_PX = 40
 _BULK_PX = 1_000_000  # pixels in one forward pass; bounds memory, and larger batches were no faster on a CPU
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
 class Detection:
     """One face, in pixels of its image: x to the right, y down, (0, 0) the outer corner of the first pixel.
 
