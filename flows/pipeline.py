@@ -8,7 +8,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from ferops import dag, stack
+from ferops import dag, stack, summary
 from ferops.layout import Layout
 
 
@@ -20,7 +20,7 @@ def reproduce(stage: str, force: bool) -> None:
     name = stage.replace("@", "/")  # train@baseline reports to reports/train/baseline/
     create_markdown_artifact(
         key=re.sub(r"[^a-z0-9]+", "-", name.lower()) + "-summary",  # the characters that Prefect accepts
-        markdown=dag.summary_markdown(Layout().summary(name)),
+        markdown=summary.markdown(Layout().summary(name)),
         description=f"reports/{name}/summary.json",
     )
 

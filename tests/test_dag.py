@@ -1,8 +1,7 @@
-"""The DAG seen from outside: order, output, failures and summaries; a real, trivial DVC project stands in."""
+"""The DAG seen from outside: order, output and failures; a real, trivial DVC project stands in."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import time
@@ -185,38 +184,6 @@ def test_condensed_does_not_depend_on_where_the_chunks_break(size: int) -> None:
 def test_a_quick_bar_leaves_one_line() -> None:
     chunks = [f"\r{i / 100:.0f}%|##" for i in range(10_000)] + ["\r100%|##\n"]
     assert list(dag.condensed(chunks)) == ["100%|##"]
-
-
-def test_summary_markdown(tmp_path: Path) -> None:
-    path = tmp_path / "summary.json"
-    summary = {
-        "stage": "evaluate",
-        "provenance": {
-            "data_version": "0123456789abcdef",
-            "git_commit": None,
-            "seed": 7,
-            "synthetic": True,
-            "params": {},
-        },
-        "macro_f1": 0.512345,
-        "passed": True,
-        "note": "a|b",
-        "classes": ["anger", "happy"],
-        "recall": {"anger": 0.1, "by_group": {"adult": None}},
-        "long": {f"key_{i}": i for i in range(60)},
-    }
-    path.write_text(json.dumps(summary), encoding="utf-8")
-    text = dag.summary_markdown(path)
-    assert text.startswith("## evaluate\n\ndata version `0123456789ab`, seed `7`. Synthetic")
-    for row in ("| macro f1 | 0.5123 |", "| passed | yes |", "| note | a\\|b |", "| classes | anger, happy |"):
-        assert row in text
-    assert "### recall\n\n| measure | value |\n|---|---|\n| anger | 0.1 |\n| by group / adult | - |" in text
-    assert "| ... | 20 more in summary.json |" in text
-
-
-def test_a_missing_summary_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(FeropsError, match=r"summary\.json does not exist"):
-        dag.summary_markdown(tmp_path / "summary.json")
 
 
 def test_the_environment_finds_the_commands_of_this_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,10 +14,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from ferops.errors import FeropsError
-from ferops.files import read_json
 
 PROGRESS_EVERY_S = 10.0
 """A progress bar redraws itself many times a second; a log needs it this often."""
@@ -27,7 +26,6 @@ KILL_AFTER_S = 10.0
 
 KEPT_LINES = 200
 TOLD_LINES = 15
-TABLE_ROWS = 40
 
 _ADVICE = ("To track the changes with git", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
 """DVC closes every single stage with these; once for each stage they drown the stage's own words."""
@@ -163,23 +161,6 @@ def explain(stage: str, lines: Sequence[str], *, root: Path) -> str:
     return f"{stage} failed: " + re.sub(r"^(ferops|error): ", "", message, flags=re.IGNORECASE)
 
 
-def summary_markdown(path: Path) -> str:
-    """Return a stage's summary.json as Markdown: a line of provenance, then its numbers as tables.
-
-    Raises:
-        FeropsError: the file is missing.
-    """
-    summary = read_json(path, made_by="dvc repro")
-    provenance = summary.pop("provenance", {})
-    parts = [f"## {summary.pop('stage', path.parent.name)}", _provenance_line(provenance)]
-    plain = {key: value for key, value in summary.items() if not isinstance(value, dict)}
-    parts.append(_table(plain))
-    for key, value in summary.items():
-        if isinstance(value, dict) and value:
-            parts += [f"### {_words(key)}", _table(dict(_flat(value)))]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
 def _chunks(stream: IO[bytes]) -> Iterator[str]:
     import codecs
 
@@ -205,51 +186,3 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
             return
         except subprocess.TimeoutExpired:
             continue
-
-
-def _provenance_line(provenance: dict[str, Any]) -> str:
-    keys = ("data_version", "split_hash", "git_commit", "preset", "seed")
-    known = [f"{_words(key)} `{str(provenance[key])[:12]}`" for key in keys if provenance.get(key) is not None]
-    line = ", ".join(known)
-    if provenance.get("synthetic"):
-        line += ". Synthetic faces: these numbers say nothing about real ones."
-    return line
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        name = f"{prefix} / {key}" if prefix else str(key)
-        if isinstance(value, dict):
-            yield from _flat(value, name)
-        else:
-            yield name, value
-
-
-def _table(values: dict[str, Any]) -> str:
-    if not values:
-        return ""
-    rows = [f"| {_cell(_words(key))} | {_cell(_shown(value))} |" for key, value in values.items()]
-    more = [f"| ... | {len(rows) - TABLE_ROWS} more in summary.json |"] if len(rows) > TABLE_ROWS else []
-    return "\n".join(["| measure | value |", "|---|---|", *rows[:TABLE_ROWS], *more])
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if value is None:
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, list):
-        return ", ".join(_shown(item) for item in value) if len(value) <= 8 else f"{len(value)} entries"
-    if isinstance(value, dict):
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-    return str(value)
-
-
-def _words(key: str) -> str:
-    return key.replace("_", " ")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

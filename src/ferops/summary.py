@@ -1,0 +1,99 @@
+"""A stage's summary.json for people who look at it in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ferops.files import read_json
+
+TABLE_ROWS = 40
+
+
+def markdown(path: Path) -> str:
+    """Return a stage's summary.json as Markdown: a line of provenance, then its numbers as tables.
+
+    Raises:
+        FeropsError: the file is missing.
+    """
+    summary = read_json(path, made_by="dvc repro")
+    provenance = summary.pop("provenance", {})
+    folder = path.parent
+    title = str(summary.pop("stage", folder.name))
+    if folder.parent.name == title:  # reports/train/<model>
+        title += f" {folder.name}"
+    parts = [f"## {title}", _provenance_line(provenance)]
+    parts.append(_table({key: value for key, value in summary.items() if not _is_section(value)}))
+    for key, value in summary.items():
+        if _is_section(value):
+            rows = _records(value) if isinstance(value, list) else _table(dict(_flat(value)))
+            parts += [f"### {_words(key)}", rows]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _provenance_line(provenance: dict[str, Any]) -> str:
+    keys = ("data_version", "split_hash", "git_commit", "preset", "seed")
+    known = [f"{_words(key)} `{str(provenance[key])[:12]}`" for key in keys if provenance.get(key) is not None]
+    line = ", ".join(known)
+    if provenance.get("synthetic"):
+        line += ". Synthetic faces: these numbers say nothing about real ones."
+    return line
+
+
+def _is_section(value: Any) -> bool:
+    """Whether a value gets a heading and a table of its own: a mapping that is no interval, a list of mappings."""
+    if isinstance(value, list):
+        return bool(value) and all(isinstance(item, dict) for item in value)
+    return isinstance(value, dict) and bool(value) and not _is_interval(value)
+
+
+def _is_interval(value: dict[str, Any]) -> bool:
+    return value.keys() == {"value", "low", "high"}
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        name = f"{prefix} / {key}" if prefix else str(key)
+        if isinstance(value, dict) and not _is_interval(value):
+            yield from _flat(value, name)
+        else:
+            yield name, value
+
+
+def _records(rows: list[dict[str, Any]]) -> str:
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    lines = [[_words(column) for column in columns], ["---"] * len(columns)]
+    lines += [[_shown(row.get(column)) for column in columns] for row in rows[:TABLE_ROWS]]
+    table = "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    return table + (f"\n\n{len(rows) - TABLE_ROWS} more in summary.json" if len(rows) > TABLE_ROWS else "")
+
+
+def _table(values: dict[str, Any]) -> str:
+    if not values:
+        return ""
+    rows = [f"| {_cell(_words(key))} | {_cell(_shown(value))} |" for key, value in values.items()]
+    more = [f"| ... | {len(rows) - TABLE_ROWS} more in summary.json |"] if len(rows) > TABLE_ROWS else []
+    return "\n".join(["| measure | value |", "|---|---|", *rows[:TABLE_ROWS], *more])
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool | None):
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(_shown(item) for item in value) if len(value) <= 8 else f"{len(value)} entries"
+    if isinstance(value, dict):
+        if _is_interval(value):
+            return f"{_shown(value['value'])} ({_shown(value['low'])} to {_shown(value['high'])})"
+        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+    return str(value)
+
+
+def _words(key: str) -> str:
+    return key.replace("_", " ")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
