@@ -32,7 +32,7 @@ SECOND_BORDER_SHARE = 0.5
 MIN_SIDE_PX = 40
 """Images with a shorter side are padded to it: MTCNN raises on images below its smallest face."""
 
-_BULK_PX = 1_000_000  # pixels in one forward pass; bounds memory, and larger batches were no faster on a CPU
+_BULK_PX = 1_000_000  # pixels in one forward pass; bounds memory
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by

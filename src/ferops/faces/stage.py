@@ -115,7 +115,6 @@ def _pack(layout: Layout, index: pd.DataFrame, folder: Path, work: _Work) -> dic
             split: stack.enter_context(FaceFile(folder / f"{split}.npy", size_px=work.settings.size_px))
             for split in SPLITS
         }
-        # Without a terminal (a log, Prefect) a line now and then is enough
         bar = stack.enter_context(tqdm(total=len(index), desc="faces", unit="image", mininterval=1.0, smoothing=0.1))
         for source, rows in index.groupby("source", sort=True):
             is_tight = source in work.settings.tight_sources
