@@ -17,7 +17,7 @@ def test_summary_markdown(tmp_path: Path) -> None:
         "stage": "evaluate",
         "provenance": {
             "data_version": "0123456789abcdef",
-            "git_commit": None,
+            "git_commit": "abcdef0123456789-dirty",
             "seed": 7,
             "synthetic": True,
             "params": {},
@@ -25,6 +25,9 @@ def test_summary_markdown(tmp_path: Path) -> None:
         "macro_f1": 0.512345,
         "passed": True,
         "note": "a|b",
+        "failed": [],
+        "overrides": {},
+        "best": None,
         "classes": ["anger", "happy"],
         "recall": {"anger": 0.1, "by_group": {"adult": None}},
         "accuracy": {"value": 0.75, "low": 0.7, "high": 0.8},
@@ -36,8 +39,18 @@ def test_summary_markdown(tmp_path: Path) -> None:
     }
     path.write_text(json.dumps(content), encoding="utf-8")
     text = summary.markdown(path)
-    assert text.startswith("## evaluate\n\ndata version `0123456789ab`, seed `7`. Synthetic")
-    for row in ("| macro f1 | 0.5123 |", "| passed | yes |", "| note | a\\|b |", "| classes | anger, happy |"):
+    assert text.startswith(
+        "## evaluate\n\ndata version `0123456789ab`, git commit `abcdef012345-dirty`, seed `7`. Synthetic"
+    )
+    for row in (
+        "| macro f1 | 0.5123 |",
+        "| passed | yes |",
+        "| note | a\\|b |",
+        "| failed | none |",
+        "| overrides | none |",
+        "| best | - |",
+        "| classes | anger, happy |",
+    ):
         assert row in text
     assert "| accuracy | 0.75 (0.7 to 0.8) |" in text
     assert "| name | passed | found |\n| --- | --- | --- |\n| floor | yes | - |\n| slice | - | 0.1 (0 to 0.2) |" in text

@@ -34,11 +34,16 @@ def markdown(path: Path) -> str:
 
 def _provenance_line(provenance: dict[str, Any]) -> str:
     keys = ("data_version", "split_hash", "git_commit", "preset", "seed")
-    known = [f"{_words(key)} `{str(provenance[key])[:12]}`" for key in keys if provenance.get(key) is not None]
+    known = [f"{_words(key)} `{_short(str(provenance[key]))}`" for key in keys if provenance.get(key) is not None]
     line = ", ".join(known)
     if provenance.get("synthetic"):
         line += ". Synthetic faces: these numbers say nothing about real ones."
     return line
+
+
+def _short(identifier: str) -> str:
+    digest, dash, state = identifier.partition("-")  # a commit may end in -dirty, which must stay in sight
+    return digest[:12] + dash + state
 
 
 def _is_section(value: Any) -> bool:
@@ -78,17 +83,17 @@ def _table(values: dict[str, Any]) -> str:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, bool | None):
+    if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, float):
         return f"{value:.4g}"
-    if isinstance(value, list):
+    if isinstance(value, list) and value:
         return ", ".join(_shown(item) for item in value) if len(value) <= 8 else f"{len(value)} entries"
-    if isinstance(value, dict):
+    if isinstance(value, dict) and value:
         if _is_interval(value):
             return f"{_shown(value['value'])} ({_shown(value['low'])} to {_shown(value['high'])})"
         return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
-    return str(value)
+    return "none" if value in ([], {}) else str(value)
 
 
 def _words(key: str) -> str:
