@@ -122,6 +122,20 @@ def test_a_config_that_does_not_fit(copy, change, message):
         Classifier(copy)
 
 
+def test_a_signal_after_reloading_a_model_is_survived(folder):
+    """As a service that loads a new version, drops the old one, and is then asked to stop."""
+    script = (
+        "import os, signal, sys; from pathlib import Path; from ferops.export.runtime import Classifier\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('handled'))\n"
+        "model = Classifier(Path(sys.argv[1]))\n"
+        "model = Classifier(Path(sys.argv[1]))\n"
+        "del model\n"
+        "os.kill(os.getpid(), signal.SIGTERM)"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n")
+
+
 def test_serving_needs_no_torch(folder):
     script = (
         "import sys; from pathlib import Path; from ferops.export.runtime import Classifier; "

@@ -32,7 +32,7 @@ train(Layout(Path(sys.argv[1])), params, "baseline", on_epoch=told)
 
 def test_outputs(layout, make_params):
     epochs = []
-    params = make_params(epochs=3)
+    params = make_params(epochs=3, checkpoint_every=10)
     summary = train(layout, params, "baseline", on_epoch=lambda epoch, row: epochs.append((epoch, row["val_loss"])))
 
     folder = layout.model("baseline")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -81,14 +82,12 @@ def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f3
     Raises:
         FeropsError: the file is missing or no ONNX model.
     """
-    import openvino
-
     if not path.is_file():
         raise FeropsError(f"{path} does not exist. It is made by: dvc repro export")
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    core = openvino.Core()
+    core = _core()
     try:
         return core.compile_model(core.read_model(path), "CPU", settings)
     except RuntimeError as error:
@@ -96,3 +95,15 @@ def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f3
         raise FeropsError(
             f"{path} is damaged or no ONNX model ({reason}). Make it again: dvc repro --force export"
         ) from error
+
+
+@functools.cache
+def _core() -> Any:
+    """Return the process's one OpenVINO core.
+
+    One, and never freed: on CPUs with AMX each core gives the main thread a signal stack, and a second core that dies
+    after the first one hands back the freed stack of that one. The next signal, a SIGTERM say, crashes the process.
+    """
+    import openvino
+
+    return openvino.Core()
