@@ -5,7 +5,8 @@
 Serves the Bento that `ferops package` made last on a free port, measures it, and stops it. Without --image the picture
 is a rendered face. The rows are measured in turns of one block each, so that a busy moment hits all of them. The
 last lines tell whether a batch of faces is faster per face than one at a time: that would be the case for batching
-across requests.
+across requests. On a machine with other work set OMP_NUM_THREADS=1: the detector's threads wait for each other by
+spinning, and in the Predictor's row that can cost more than the answer.
 """
 
 from __future__ import annotations

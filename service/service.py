@@ -2,7 +2,8 @@
 
 It runs inside a Bento that `ferops package` built: the model lies in ../model and release.json names the version.
 Requests are answered one at a time by one thread, since detector and classifier use all cores themselves; others
-wait. Batching faces of several requests was left out: on a CPU a batch is no faster per face (benchmarks/serve.py).
+wait. Faces of several requests are not batched: finding a face takes nine tenths of an answer's time, pictures differ
+in size, and the classifier's share is too small to wait for (benchmarks/serve.py measures both).
 """
 
 from __future__ import annotations
