@@ -105,7 +105,8 @@ def draw(index: int, *, seed: int) -> Identity:
         feminine=feminine,
         glasses=index % 3 == 1,
         skin=_skin(tone, rng),
-        hair=_hair_colour(rng, dark_skin=dark_skin, age=age),
+        hair=_hair_colour(rng, dark_skin=dark_skin, age=age)
+        * np.float32(0.6 if tone >= 9 else 1.0),  # the darkest skins are exposed longest
         iris=_iris_colour(rng, tone=tone),
         hair_style=style,
         hairline=vary(0.70 if feminine else 0.73, 0.035) + (0.08 if age == "older" and not feminine else 0.0),
@@ -142,7 +143,7 @@ def draw(index: int, *, seed: int) -> Identity:
 def _skin(tone: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """The swatch as seen on lit skin: the lightest swatches are highlights rather than albedo, so they are darkened."""
     swatch = linear(MONK_HEX[tone - 1])
-    light = np.interp(tone, [1, 4, 5, 7, 8, 10], [0.76, 0.76, 0.80, 1.0, 1.08, 1.35])
+    light = np.interp(tone, [1, 4, 5, 7, 8, 10], [0.76, 0.76, 0.80, 1.0, 1.08, 1.65])
     blood = np.array([1.06, 0.88, 0.84]) if tone <= 2 else np.array([1.06, 0.90, 0.96])
     if tone >= 6:
         blood = np.array([0.98, 0.98, 1.0])
