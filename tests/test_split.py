@@ -2,22 +2,25 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ferops import split as module
 from ferops.config import CLASSES, Params
+from ferops.datasets import fer2013
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.provenance import split_hash
 from ferops.split import assign, components, leakage, split
-from pictures import quick_params
+from ferops.validation.stage import validate
+from pictures import quick_params, write_source
 
 REAL = Path(__file__).parents[2] / "shared" / "data" / "fer2013.zip"
 
@@ -73,9 +76,16 @@ manifests = st.builds(
 )
 
 
+def _assume_enough_groups(manifest: pd.DataFrame) -> None:
+    """Random people and clusters together can join nearly everything; that no share can be met then is tested below."""
+    sizes = pd.Series(components(manifest)).value_counts()
+    assume(len(sizes) >= 20 and sizes.iloc[0] <= len(manifest) / 5)
+
+
 @settings(max_examples=20, deadline=None)
 @given(manifest=manifests, seed=st.integers(0, 2**32 - 1), test=st.sampled_from([0.1, 0.2, 0.33]))
 def test_no_person_and_no_picture_crosses_and_nothing_is_lost(manifest: pd.DataFrame, seed: int, test: float) -> None:
+    _assume_enough_groups(manifest)
     wanted = _settings(test_share=test)
     assignment, dropped = assign(manifest, wanted, seed=seed)
     assert dropped == 0
@@ -94,6 +104,7 @@ def test_no_person_and_no_picture_crosses_and_nothing_is_lost(manifest: pd.DataF
 @settings(max_examples=10, deadline=None)
 @given(manifest=manifests, seed=st.integers(0, 1000))
 def test_the_order_of_the_rows_does_not_matter(manifest: pd.DataFrame, seed: int) -> None:
+    _assume_enough_groups(manifest)
     first, _ = assign(manifest, _settings(), seed=seed)
     shuffled, _ = assign(manifest.sample(frac=1, random_state=seed), _settings(), seed=seed)
     pd.testing.assert_frame_equal(first, shuffled)
@@ -223,3 +234,20 @@ def test_a_leak_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_without_a_manifest_the_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="It is made by: ferops validate"):
         split(Layout(tmp_path), quick_params())
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.exists(), reason="needs ../shared/data/fer2013.zip, which is not part of the product")
+def test_the_official_test_of_fer2013_is_honoured(tmp_path: Path) -> None:
+    skipped: Counter[str] = Counter()
+    layout = Layout(tmp_path)
+    write_source(layout, "fer2013", fer2013.read(REAL, skipped=skipped)[1])
+    params = quick_params(data={"sources": ("fer2013",)}, split={"official_test": True, "val_share": 0.15})
+    validate(layout, params)
+    summary = split(layout, params)
+    manifest = pd.read_parquet(layout.manifest)
+    joined = manifest.merge(pd.read_parquet(layout.assignment), on="image_id")
+    assert len(joined) == len(manifest)
+    assert ((joined["split"] == "test") == (joined["usage"] == "test")).all()
+    assert summary["shares"]["val"] == pytest.approx(0.15, abs=0.005)
+    assert (summary["leakage"], summary["dropped_crossing"]) == (0, 0)
