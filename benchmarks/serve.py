@@ -5,14 +5,14 @@
 Serves the Bento that `ferops package` made last on a free port, measures it, and stops it. Without --image the picture
 is a rendered face. The rows are measured in turns of one block each, so that a busy moment hits all of them. The
 last lines tell whether a batch of faces is faster per face than one at a time: that would be the case for batching
-across requests. On a machine with other work set OMP_NUM_THREADS=1: the detector's threads wait for each other by
-spinning, and in the Predictor's row that can cost more than the answer.
+across requests. OMP_WAIT_POLICY=passive is set as for the service (see ferops.package.environment).
 """
 
 from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import os
 import socket
 import subprocess
 import tempfile
@@ -143,4 +143,5 @@ def _rendered() -> bytes:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # read when torch is loaded, which the Predictor does
     main()

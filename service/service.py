@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import bentoml
 from pydantic import Field
-from service.guard import UPLOAD, Guard, Refusal
-from service.web import web
 from starlette.responses import Response
 
 from ferops.datasets.images import UnreadableImageError, decode
@@ -26,6 +24,8 @@ from ferops.export.config import ExportConfig
 from ferops.inference import answer as answers
 from ferops.inference.answer import Answer
 from ferops.training.config import read as read_config
+from service.guard import UPLOAD, Guard, Refusal
+from service.web import web
 
 if TYPE_CHECKING:
     from starlette.requests import Request
