@@ -160,14 +160,24 @@ def _draw(rows: pd.DataFrame, share: float, *, seed: int, name: str) -> NDArray[
             "stay together): that leaves an empty split. Change the share, or import more data"
         )
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
-    mask = np.zeros(len(rows), dtype=bool)
+    fold = np.empty(len(rows), dtype=np.int64)
     with warnings.catch_warnings():
         # A stratum smaller than the number of folds is spread as far as it goes; a missing class is an error later.
         warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        drawn = splitter.split(rows, rows["stratum"], rows["group"])
-        for _, (_, inside) in zip(range(wanted), drawn, strict=False):
-            mask[inside] = True
-    return mask
+        for number, (_, inside) in enumerate(splitter.split(rows, rows["stratum"], rows["group"])):
+            fold[inside] = number
+    return np.isin(fold, _nearest_folds(fold, rows["stratum"], folds=folds, wanted=wanted))
+
+
+def _nearest_folds(fold: NDArray[np.int64], stratum: pd.Series, *, folds: int, wanted: int) -> list[int]:
+    """Return the `wanted` neighbouring folds (in a ring) that hold the share wanted / folds of the strata most nearly.
+
+    A group larger than a fold overfills it, so some runs of folds are far too large: the first one is not always good.
+    """
+    counts = pd.crosstab(fold, stratum).reindex(range(folds), fill_value=0).to_numpy()  # (folds, strata)
+    runs = [[(first + step) % folds for step in range(wanted)] for first in range(folds)]
+    target = counts.sum(axis=0) * wanted / folds
+    return min(runs, key=lambda run: float(np.abs(counts[run].sum(axis=0) - target).sum()))
 
 
 def _require_every_class(joined: pd.DataFrame) -> None:
