@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ferops.dag import environment
 from ferops.errors import FeropsError
 from ferops.files import read_json
 from ferops.layout import Layout
@@ -37,32 +38,32 @@ def _results(
     validated: dict[str, Any], trained: dict[str, Any], metrics: dict[str, Any], registered: dict[str, Any]
 ) -> list[str]:
     origin = metrics["provenance"]
-    models = origin["params"]["models"]
+    settings = origin["params"]
+    models = settings["models"]
     candidate, baseline = metrics["candidate"], metrics["baseline"]
-    gates = registered["gates"]
-    failed = [gate for gate in gates if not gate["passed"] and not gate["overridden"]]
     lines = [
         f"Data      {', '.join(origin['sources'])}, version {origin['data_version'][:10]}: "
         f"{validated['accepted']:,} of {validated['rows_in']:,} rows accepted",
-        f"Trained   {models['candidate']['architecture']} at {origin['params']['preprocess']['size_px']} px "
+        f"Trained   {models['candidate']['architecture']} at {settings['preprocess']['size_px']} px "
         f"({metrics['cost']['parameters'] / 1e6:.1f} M parameters, best epoch {trained['best_epoch']}), "
         f"baseline {models['baseline']['architecture']}",
         f"Test      accuracy {_interval(candidate['accuracy'])}, macro-F1 {_interval(candidate['macro_f1'])} "
         f"on {metrics['n']:,} faces",
         f"          baseline {_percent(baseline['accuracy']['value'])}, chance {_percent(metrics['chance']['accuracy'])}",
-        f"Gates     {len(gates) - len(failed)} of {len(gates)} passed",
-        *(f"          {gate['name']}: {gate['reason']}" for gate in failed),
-        f"Registry  {_version(registered)}",
+        f"Gates     {registered['gates_passed']} passed, {registered['gates_failed']} failed, "
+        f"{registered['gates_overridden']} overridden",
+        *(f"          {name}: {reason}" for name, reason in registered["failed"].items()),
+        f"Registry  {_version(registered, settings['register']['model_name'])}",
     ]
     if origin["synthetic"]:
         lines.append("          Rendered faces: these numbers say nothing about real people.")
     return lines
 
 
-def _version(registered: dict[str, Any]) -> str:
+def _version(registered: dict[str, Any], model_name: str) -> str:
     if registered["version"] is None:
-        return "no version: the candidate was logged with the reasons above"
-    return f"{registered['model_name']} version {registered['version']}, alias challenger"
+        return "no version: the candidate's run was logged with the reasons above"
+    return f"{model_name} version {registered['version']}, alias {registered['alias']}"
 
 
 def _next(layout: Layout, registered: dict[str, Any]) -> list[str]:
@@ -83,5 +84,5 @@ def _percent(share: float | None) -> str:
 
 def _dvc(layout: Layout, *arguments: str, failed: str) -> None:
     command = [str(Path(sys.executable).with_name("dvc")), *arguments]
-    if subprocess.run(command, cwd=layout.root, check=False).returncode != 0:
+    if subprocess.run(command, cwd=layout.root, env=environment(), check=False).returncode != 0:
         raise FeropsError(failed)

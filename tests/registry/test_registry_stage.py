@@ -75,6 +75,15 @@ def test_the_version_answers_as_the_exported_file_does(layout: Layout, params: P
         model.predict(faces.astype(np.float32))
 
 
+def test_a_comparison_with_a_former_champion_does_not_count(
+    layout: Layout, params: Params, client: MlflowClient
+) -> None:
+    register(layout, params)
+    client.set_registered_model_alias("ferops", "champion", "1")
+    with pytest.raises(FeropsError, match=r"compared with no champion, but 'ferops' now has champion 1.*--force evaluate"):
+        register(layout, params)
+
+
 def test_nothing_in_a_version_is_pickled(layout: Layout, params: Params, client: MlflowClient) -> None:
     summary = register(layout, params)
     with fluent(client):

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.registry.aliases import CHAMPION, champion_version
 from ferops.registry.connection import connect, fluent
 from ferops.registry.stage import DIGEST_TAG, export_digest
 from ferops.registry.tracking import user_name
 
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
-
-CHAMPION = "champion"
 _SHOWN_TAGS = ("accuracy", "macro_f1", "gates", "synthetic", "preset", "data_version", "git_commit")
 
 
@@ -46,7 +42,7 @@ def promote(layout: Layout, params: Params, version: str) -> dict[str, Any]:
                 else "It has none yet; a candidate that passes its gates makes one: dvc repro"
             )
         )
-    former = _holder(client, name)
+    former = champion_version(client, name)
     before = str(former.version) if former else None  # SQLite gives an int, the server a string
     if before != wanted:
         tags = {"promoted_from": before or "none", "promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
@@ -71,7 +67,7 @@ def champion(layout: Layout, params: Params, destination: Path) -> tuple[str, Pa
     from mlflow.artifacts import download_artifacts
 
     client, name = connect(layout), params.registry.model_name
-    holder = _holder(client, name)
+    holder = champion_version(client, name)
     if holder is None:
         return None
     destination.mkdir(parents=True, exist_ok=True)
@@ -99,16 +95,3 @@ def versions(layout: Layout, params: Params) -> list[dict[str, Any]]:
         row = {"version": str(full.version), "aliases": sorted(full.aliases), "run_id": full.run_id, "created": created}
         rows.append(row | {tag: full.tags.get(tag) for tag in _SHOWN_TAGS})
     return sorted(rows, key=lambda row: int(row["version"]), reverse=True)
-
-
-def _holder(client: MlflowClient, name: str) -> ModelVersion | None:
-    from mlflow.exceptions import MlflowException
-    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, RESOURCE_DOES_NOT_EXIST, ErrorCode
-
-    try:
-        return client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException as error:
-        # No such model, or a model without that alias; anything else is a failure
-        if error.error_code in (ErrorCode.Name(RESOURCE_DOES_NOT_EXIST), ErrorCode.Name(INVALID_PARAMETER_VALUE)):
-            return None
-        raise

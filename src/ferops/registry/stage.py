@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import ferops
 from ferops.config import CLASSES, Params
+from ferops.errors import FeropsError
 from ferops.files import atomic_folder, read_json, require, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
+from ferops.registry.aliases import CHALLENGER, champion_version
 from ferops.registry.connection import connect, experiment_id, fluent
 from ferops.registry.gates import Gate, judge
 from ferops.registry.tracking import find_run, flatten, log_metrics, log_training, start_run, weights_digest
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-CHALLENGER = "challenger"
 DIGEST_TAG = "digest"
 PYFUNC = Path(ferops.__file__).parent / "inference" / "pyfunc.py"
 """The MLflow model from code; its source is stored with the version, so nothing is pickled."""
@@ -41,13 +42,15 @@ def register(layout: Layout, params: Params, *, pyfunc: Path = PYFUNC) -> dict[s
         The content of reports/register/summary.json: `version` (None if a gate blocks), `run_id`, `gates` and counts.
 
     Raises:
-        FeropsError: an earlier stage has not run, the store does not answer, or an override is wrong.
+        FeropsError: an earlier stage has not run, the store does not answer, an override is wrong, or the champion is
+            not the one that the evaluation compared with.
     """
     metrics = read_json(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
     require(layout.exported / "config.json", made_by="ferops export")
     gates = judge(metrics, params.registry)
     client = connect(layout)
+    _require_same_champion(client, params.registry.model_name, judged=metrics["champion"])
     run_id = _candidate_run(client, layout, params)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
@@ -80,6 +83,18 @@ def export_digest(folder: Path) -> str:
             content = json.dumps(config, sort_keys=True).encode()
         digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _require_same_champion(client: MlflowClient, name: str, *, judged: Mapping[str, Any] | None) -> None:
+    """DVC does not see an alias move, so a comparison with a former champion would go on counting."""
+    holder = champion_version(client, name)
+    now, then = (str(holder.version) if holder else None), (str(judged["version"]) if judged else None)
+    if now != then:
+        raise FeropsError(
+            f"the evaluation compared with {f'champion {then}' if then else 'no champion'}, but {name!r} now has "
+            f"{f'champion {now}' if now else 'none'}. Judge again: dvc repro --single-item --force evaluate, then: "
+            "dvc repro"
+        )
 
 
 def _candidate_run(client: MlflowClient, layout: Layout, params: Params) -> str:
