@@ -46,6 +46,31 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError("512 requested and 0 written"),  # numpy.save
+        RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)"),  # safetensors
+    ],
+)
+def test_a_full_disk_is_known_through_the_libraries_that_hide_it(tmp_path: Path, error: Exception) -> None:
+    def fill() -> None:
+        with atomic_file(tmp_path / "out"):
+            raise error
+
+    with pytest.raises(FeropsError, match="no space left on the disk"):
+        fill()
+
+
+def test_other_errors_pass_as_they_are(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_file(tmp_path / "out"):
+            raise RuntimeError("something else")
+
+    with pytest.raises(RuntimeError, match="something else"):
+        fail()
+
+
 def test_a_really_full_device_is_one_message() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")

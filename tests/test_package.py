@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.utils import canonicalize_name
 
 from ferops import package as packaging
 from ferops.config import Params, load
@@ -136,7 +137,7 @@ def test_requirements_are_pinned_with_all_that_they_need() -> None:
     lines = pins(ROOT / "constraints.txt")
     constraints = (ROOT / "constraints.txt").read_text().splitlines()
     assert set(lines) <= set(constraints)
-    names = {line.partition("==")[0] for line in lines}
+    names = {canonicalize_name(line.partition("==")[0]) for line in lines}
     assert set(packaging.REQUIREMENTS) <= names
     assert {"uvicorn", "pydantic-core"} <= names  # needed by bentoml and by pydantic
     assert not {"mlflow", "prefect", "dvc", "great-expectations", "pytest"} & names

@@ -55,13 +55,24 @@ def test_comments_survive(tmp_path: Path) -> None:
 def test_edits_by_hand_are_not_lost_unasked(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     presets.apply(layout, "quick")
-    edited = layout.params_file.read_text(encoding="utf-8").replace("mixup_alpha: 0.2", "mixup_alpha: 0.4")
+    edited = layout.params_file.read_text(encoding="utf-8").replace("mixup_alpha: 0.0", "mixup_alpha: 0.4")
+    assert "mixup_alpha: 0.4" in edited
     layout.params_file.write_text(edited, encoding="utf-8")
-    with pytest.raises(FeropsError, match=r"train\.mixup_alpha: 0\.2 -> 0\.4"):
+    with pytest.raises(FeropsError, match=r"train\.mixup_alpha: 0\.0 -> 0\.4"):
         presets.apply(layout, "reference")
     assert layout.params_file.read_text(encoding="utf-8") == edited
     presets.apply(layout, "reference", overwrite=True)
     assert config.load(layout.params_file).preset == "reference"
+
+
+def test_a_broken_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.params_file.write_text("seed: [1\n", encoding="utf-8")
+    with pytest.raises(FeropsError, match="not valid YAML"):
+        presets.apply(layout, "quick")
+    assert layout.params_file.read_text(encoding="utf-8") == "seed: [1\n"
+    presets.apply(layout, "quick", overwrite=True)
+    assert config.load(layout.params_file).preset == "quick"
 
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:

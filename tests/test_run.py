@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ferops import run
+from ferops.datasets.versioning import folder_md5
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 
@@ -53,6 +54,10 @@ def _registered(*, version: str | None, failed: dict[str, str]) -> dict[str, Any
         "gates_failed": len(failed),
         "gates_overridden": 0,
         "failed": failed,
+        "gates": [
+            {"name": "worst_slice", "overridden": "no groups are known"},
+            {"name": "macro_f1", "overridden": None},
+        ],
     }
 
 
@@ -68,6 +73,8 @@ def test_a_passing_candidate_is_told_with_what_to_do_next(layout: Layout) -> Non
     assert "accuracy 80.0 % (75.0 % to 85.0 %), macro-F1 75.0 % (70.0 % to 80.0 %) on 1,234 faces" in text
     assert "baseline 70.0 %, chance 25.0 %" in text
     assert "7 passed, 0 failed, 0 overridden" in text
+    assert "worst_slice overridden: no groups are known" in text
+    assert "macro_f1 overridden" not in text
     assert "ferops version 3, alias challenger" in text
     assert "nothing about real people" in text
     assert "make promote VERSION=3" in text
@@ -82,9 +89,21 @@ def test_a_failing_candidate_is_told_why_and_offers_no_promotion(layout: Layout)
     assert "promote" not in text
 
 
+def _data(root: Path) -> str:
+    (root / "data").mkdir()
+    (root / "data" / "synthetic.parquet").touch()
+    return folder_md5(root / "data")
+
+
+def test_data_of_another_version_than_data_dvc_names_are_not_used(tmp_path: Path) -> None:
+    _data(tmp_path)
+    (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
+    with pytest.raises(FeropsError, match=r"names 0000000000.*dvc pull data\.dvc.*dvc add data"):
+        run.run(Layout(tmp_path))
+
+
 def test_a_pipeline_that_stopped_is_said_so(tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "synthetic.parquet").touch()
+    (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {_data(tmp_path)}.dir\n  path: data\n")
     with pytest.raises(FeropsError, match="the pipeline stopped"):
         run.run(Layout(tmp_path))
 

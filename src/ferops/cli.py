@@ -96,9 +96,11 @@ def preset(
 @app.command()
 def validate() -> None:
     """Stage: decide which rows may enter; quarantine the others with a reason."""
+    from ferops.datasets.versioning import require_current
     from ferops.validation.stage import validate as stage
 
     layout = Layout()
+    require_current(layout)  # `dvc repro` has seen to it; a single stage, as Prefect runs them, has not
     _stage("validate", stage(layout, _params(layout)))
 
 
@@ -199,11 +201,14 @@ def package() -> None:
 
 @app.command()
 def serve(port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT")] = 3000) -> None:
-    """Serve the Bento of the champion."""
+    """Serve the Bento of the champion; build it first if it is missing."""
     from ferops.package import serve as start
+    from ferops.reconcile import reconcile
 
     layout = Layout()
-    start(layout, _params(layout), port=port)
+    params = _params(layout)
+    _say(reconcile(layout, params))  # the alias may have moved since the last package
+    start(layout, params, port=port)
 
 
 @app.command()

@@ -156,17 +156,24 @@ def load(path: Path = Path("params.yaml")) -> Params:
         FeropsError: the file is missing or not YAML, a key is unknown, missing or out of its range, or the blocks
             contradict each other.
     """
+    return parse(read(path), origin=str(path))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping without checking its keys. Raises FeropsError: missing, not YAML, or not a mapping."""
     try:
-        text = path.read_text(encoding="utf-8")
+        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FeropsError(
             f"{path} does not exist. Run the command in the project's folder, or make one: ferops preset quick"
         ) from error
-    try:
-        tree = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise FeropsError(f"{path} is not valid YAML: {error}") from error
-    return parse(tree, origin=str(path))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise FeropsError(
+            f"{path} is not valid YAML: {error}\nMend it, or start again from a preset: ferops preset quick --overwrite"
+        ) from error
+    if not isinstance(tree, dict):
+        raise FeropsError(f"{path} must hold blocks of settings (a mapping), found {type(tree).__name__}")
+    return tree
 
 
 def parse(tree: Any, *, origin: str = "params") -> Params:

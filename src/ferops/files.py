@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -90,14 +92,25 @@ def _beside(target: Path) -> Path:
 def _readable_disk_errors(target: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except FeropsError:
+        raise
+    except Exception as error:
+        if _is_disk_full(error):
             raise FeropsError(
                 f"no space left on the disk while writing {target}; nothing was kept of it. Free some space "
                 "(`dvc gc --workspace` drops old cached results) and run the command again"
             ) from error
-        if error.errno in (errno.EACCES, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
             raise FeropsError(
                 f"{target} cannot be written: {error.strerror}. Check the folder's permissions"
             ) from error
         raise
+
+
+def _is_disk_full(error: Exception) -> bool:
+    """Libraries in C and Rust wrap the system's error: safetensors keeps its text, NumPy only counts what it wrote."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return True
+    text = str(error)
+    numpy_stopped = isinstance(error, OSError) and re.fullmatch(r"\d+ requested and \d+ written", text)
+    return bool(numpy_stopped) or f"(os error {errno.ENOSPC})" in text or os.strerror(errno.ENOSPC) in text

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.files import read_json, require, write_json, write_text
@@ -82,6 +84,8 @@ class PackageResult:
 def package(layout: Layout, params: Params, *, model_folder: Path, version: str) -> PackageResult:
     """Make sure that the Bento `<bento_name>:v<version>` exists and is the one that `serve` starts.
 
+    Callers take turns, so the schedule and a person may ask at the same time. What a killed build left is removed.
+
     Args:
         layout: the project's folders.
         params: `package` and `serve` go into the Bento.
@@ -97,14 +101,21 @@ def package(layout: Layout, params: Params, *, model_folder: Path, version: str)
     release = _release(params, model_folder, version=version)
     tag = release["tag"]
     folder = bento_folder(layout, tag)
-    created = not folder.exists()
-    if created:
-        _build(layout, release, model_folder)
-        message = f"built the Bento {tag} from version {version}"
-    else:
-        message = _compare(folder, release)
-    write_json(_pointer(layout), {"tag": tag})
+    _home(layout).mkdir(parents=True, exist_ok=True)
+    with FileLock(_home(layout) / "package.lock"):
+        created = not _is_whole(folder)
+        if created:
+            _build(layout, release, model_folder)
+            message = f"built the Bento {tag} from version {version}"
+        else:
+            message = _compare(folder, release)
+        write_json(_pointer(layout), {"tag": tag})
     return PackageResult(tag=tag, folder=folder, created=created, message=message)
+
+
+def forget(layout: Layout) -> None:
+    """Leave `serve` nothing to start, because no version is champion; the Bentos stay."""
+    _pointer(layout).unlink(missing_ok=True)
 
 
 def bento_folder(layout: Layout, tag: str) -> Path:
@@ -144,7 +155,7 @@ def packaged(layout: Layout) -> str | None:
     if not pointer.exists():
         return None
     tag = str(json.loads(pointer.read_text(encoding="utf-8"))["tag"])
-    return tag if (bento_folder(layout, tag) / "bento.yaml").exists() else None
+    return tag if _is_whole(bento_folder(layout, tag)) else None
 
 
 def environment(layout: Layout) -> dict[str, str]:
@@ -189,8 +200,31 @@ def _compare(folder: Path, release: dict[str, Any]) -> str:
     return f"the Bento {release['tag']} exists; nothing to do"
 
 
+def _is_whole(folder: Path) -> bool:
+    return all((folder / path).exists() for path in ("bento.yaml", "src/service/release.json"))
+
+
 def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
-    """Assemble the Bento's sources in a temporary folder and let BentoML build it.
+    """Build the Bento in a store of its own, then move it to its place in one step.
+
+    BentoML makes the folder under its final name and then copies into it, in no certain order: a kill would leave
+    something that looks like a Bento. The caller holds the lock.
+    """
+    for left in _home(layout).glob(f"{_BUILDING}*"):  # by a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    target = bento_folder(layout, release["tag"])
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=_home(layout), ignore_cleanup_errors=True) as store:
+        _run_bentoml(layout, release, model_folder, store=Path(store))
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(store, target.relative_to(_home(layout))).rename(target)
+    # BentoML's note of the newest version, which it writes anew when it is missing
+    (target.parent / "latest").unlink(missing_ok=True)
+
+
+def _run_bentoml(layout: Layout, release: dict[str, Any], model_folder: Path, *, store: Path) -> None:
+    """Assemble the Bento's sources in a temporary folder and let BentoML build it into `store`.
 
     BentoML imports the service while it builds; a process of its own keeps that copy of `ferops` and `service` apart
     from the one that runs here, so that two versions can be built one after the other.
@@ -207,15 +241,18 @@ def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
         done = subprocess.run(
             [sys.executable, "-c", _BUILD, temporary],
             cwd=staging,
-            env=environment(layout),
+            env=environment(layout) | {"BENTOML_HOME": str(store)},
             capture_output=True,
             text=True,
             check=False,
         )
-    if done.returncode != 0 or not (bento_folder(layout, release["tag"]) / "bento.yaml").exists():
+    built = store / bento_folder(layout, release["tag"]).relative_to(_home(layout))
+    if done.returncode != 0 or not _is_whole(built):
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise FeropsError(f"BentoML could not build {release['tag']}:\n{tail}")
 
+
+_BUILDING = "building-"
 
 # -P (PYTHONSAFEPATH) leaves the working folder out of sys.path; BentoML puts the build context there itself
 _BUILD = """

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ferops.dag import environment
+from ferops.datasets.versioning import require_current
 from ferops.errors import FeropsError
 from ferops.files import read_json
 from ferops.layout import Layout
@@ -17,10 +18,11 @@ def run(layout: Layout) -> str:
     """Pull the data that data.dvc names if none is there, run `dvc repro`, and return the closing lines.
 
     Raises:
-        FeropsError: the data cannot be pulled, or a stage failed (its own message stands above).
+        FeropsError: the data cannot be pulled or are another version, or a stage failed (its own message stands above).
     """
     if not any(layout.data.glob("*.parquet")):
         _dvc(layout, "pull", "data.dvc", failed="the data could not be pulled; import a data set: ferops import --help")
+    require_current(layout)
     _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Mend it and run the same command again")
     return closing(layout)
 
@@ -49,15 +51,21 @@ def _results(
         f"baseline {models['baseline']['architecture']}",
         f"Test      accuracy {_interval(candidate['accuracy'])}, macro-F1 {_interval(candidate['macro_f1'])} "
         f"on {metrics['n']:,} faces",
-        f"          baseline {_percent(baseline['accuracy']['value'])}, chance {_percent(metrics['chance']['accuracy'])}",
+        f"          baseline {_percent(baseline['accuracy']['value'])}, "
+        f"chance {_percent(metrics['chance']['accuracy'])}",
         f"Gates     {registered['gates_passed']} passed, {registered['gates_failed']} failed, "
         f"{registered['gates_overridden']} overridden",
+        *(f"          {name} overridden: {reason}" for name, reason in _overridden(registered)),
         *(f"          {name}: {reason}" for name, reason in registered["failed"].items()),
         f"Registry  {_version(registered, settings['register']['model_name'])}",
     ]
     if origin["synthetic"]:
         lines.append("          Rendered faces: these numbers say nothing about real people.")
     return lines
+
+
+def _overridden(registered: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(gate["name"], gate["overridden"]) for gate in registered["gates"] if gate["overridden"]]
 
 
 def _version(registered: dict[str, Any], model_name: str) -> str:

@@ -170,3 +170,30 @@ def test_real_photos() -> None:
             assert left_eye[0] < right_eye[0]
             assert max(left_eye[1], right_eye[1]) < max(point[1] for point in mouth)
             assert nose[1] < max(point[1] for point in mouth)
+
+
+def test_an_image_that_mtcnn_stumbles_over_costs_only_its_own_faces(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """facenet-pytorch raises IndexError when a candidate lies wholly outside its image."""
+    images = [image for image, _ in portraits()][:3]
+    alone = detector.detect(images)
+    bad = images[1]
+    real = type(detector)._forward  # type: ignore[attr-defined]
+
+    def stumble(self: Detector, net: object, frames: list[object]) -> object:
+        if any(_holds(frame.pixels, bad) for frame in frames):  # type: ignore[attr-defined]
+            raise IndexError
+        return real(self, net, frames)
+
+    monkeypatch.setattr(type(detector), "_forward", stumble)
+    found = detector.detect(images)
+    assert found[1] == []
+    assert [len(faces) for faces in (found[0], found[2])] == [len(faces) for faces in (alone[0], alone[2])]
+    assert sum(len(faces) for faces in found) > 0
+
+
+def _holds(frame: NDArray[np.uint8], image: NDArray[np.uint8]) -> bool:
+    """Whether the frame is `image` in a border."""
+    top, left = ((frame.shape[axis] - image.shape[axis]) // 2 for axis in (0, 1))
+    return bool(np.array_equal(frame[top : top + image.shape[0], left : left + image.shape[1]], image))

@@ -56,6 +56,15 @@ def test_channel_statistics(layout):
     assert std == pytest.approx(values.std(axis=0), rel=1e-9)
 
 
+def test_colour_is_noticed_in_a_single_pixel(layout):
+    assert not data.is_grey(data.read(layout, "train"))
+    images = np.repeat(np.arange(4 * 32 * 32, dtype=np.uint8).reshape(4, 32, 32, 1), 3, axis=3)
+    labels = np.zeros(4, np.int64)
+    assert data.is_grey(data.Faces(images, labels))
+    images[3, 31, 31, 2] ^= 1
+    assert not data.is_grey(data.Faces(images, labels))
+
+
 def test_hash_sees_pixels_labels_and_order(layout):
     faces = data.read(layout, "train")
     images, labels = np.array(faces.images), faces.labels

@@ -113,3 +113,17 @@ def test_a_wrong_config(tmp_path, text, message):
 def test_no_config(tmp_path):
     with pytest.raises(FeropsError, match="holds no model"):
         read(tmp_path / "nowhere", ModelConfig)
+
+
+def test_a_network_that_learnt_from_grey_faces_sees_no_colour(saved):
+    folder, _, config = saved
+    grey = config.model_copy(update={"grayscale": True})
+    model.save(folder, model.load(folder)[0], grey)
+    net, read_back = model.load(folder)
+    assert read_back.grayscale
+    faces = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    luma = (faces.float() * torch.tensor([0.299, 0.587, 0.114])).sum(dim=3, keepdim=True).repeat(1, 1, 1, 3)
+    pixels = luma.permute(0, 3, 1, 2) / 255.0
+    with torch.no_grad():
+        torch.testing.assert_close(net(faces), net.classify(pixels), atol=1e-4, rtol=1e-4)
+        assert not torch.allclose(net(faces), net.classify(net.pixels(faces)), atol=1e-3)

@@ -32,20 +32,24 @@ def decode(encoded: bytes, *, max_megapixels: float = 50.0) -> NDArray[np.uint8]
             warnings.simplefilter("ignore")  # Pillow warns of odd EXIF and of bombs; the size check below is ours
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 width, height = image.size
-                if width * height > max_megapixels * 1e6:
-                    raise UnreadableImageError(
-                        f"the image has {width}x{height} pixels; at most {max_megapixels:g} megapixels are accepted"
-                    )
+                _require_size(width, height, max_megapixels=max_megapixels)
                 upright = ImageOps.exif_transpose(image)
                 if upright.mode.startswith("I"):  # 16 and 32 bit: keep the upper byte of the range in use
-                    values = np.asarray(upright, dtype=np.float64)
-                    scale = 255.0 / (65535.0 if values.max(initial=0) > 255 else 255.0)
-                    upright = Image.fromarray((values * scale).round().clip(0, 255).astype(np.uint8))
+                    values = np.asarray(upright)
+                    deep = values.max(initial=0) > 255  # shifted as integers: floats would need 8 bytes a pixel
+                    upright = Image.fromarray((values >> 8 if deep else values).clip(0, 255).astype(np.uint8))
                 return np.array(upright.convert("RGB"))
     except UnreadableImageError:
         raise
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnreadableImageError(f"not a complete image ({len(encoded)} bytes): {error}") from error
+
+
+def _require_size(width: int, height: int, *, max_megapixels: float) -> None:
+    if width * height > max_megapixels * 1e6:
+        raise UnreadableImageError(
+            f"the image has {width}x{height} pixels; at most {max_megapixels:g} megapixels are accepted"
+        )
 
 
 def header_size(encoded: bytes) -> tuple[int, int]:

@@ -8,14 +8,18 @@ commit publishes it. So the entry goes as soon as data/ is anything but a versio
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 from ruamel.yaml import YAML
 
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
 from ferops.layout import Layout
+from ferops.provenance import data_version
 
 EMBEDDED_REMOTE = "embedded"
 
@@ -32,6 +36,26 @@ def check_ready(layout: Layout) -> None:
             f"{layout.data_dvc} names a data version, but {layout.data} is not there; importing now would drop the "
             f"sources in it. Get them first: dvc pull data.dvc. To start without them: rm {layout.data_dvc}"
         )
+
+
+def require_current(layout: Layout) -> None:
+    """Raise FeropsError unless data/ holds the version that data.dvc names: every result is labelled with that name."""
+    named, found = data_version(layout), folder_md5(layout.data)
+    if named != found:
+        raise FeropsError(
+            f"{layout.data} holds version {found[:10]}, but {layout.data_dvc} names {named[:10]}. To get the named "
+            f"one: dvc pull {layout.data_dvc.name}. To keep what is there as a new version: dvc add {layout.data.name}"
+        )
+
+
+def folder_md5(folder: Path) -> str:
+    """Return the name that DVC 3 gives to the content of `folder`: the MD5 of the JSON list of its files' MD5s."""
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    entries = []
+    for name in files:
+        with (folder / name).open("rb") as file:
+            entries.append({"md5": hashlib.file_digest(file, "md5").hexdigest(), "relpath": name})
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
 def add_data(layout: Layout) -> None:

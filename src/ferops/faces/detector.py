@@ -123,9 +123,17 @@ class _Mtcnn:
             size = max(1, _BULK_PX // (height * width))
             for start in range(0, len(members), size):
                 chunk = members[start : start + size]
-                for i, faces in zip(chunk, self._forward(self._nets[large], [frames[i] for i in chunk]), strict=True):
+                for i, faces in zip(chunk, self._safely(self._nets[large], [frames[i] for i in chunk]), strict=True):
                     found[i] = faces
         return found
+
+    def _safely(self, net: Any, frames: Sequence[_Frame]) -> list[list[Detection]]:
+        """As `_forward`; facenet-pytorch raises IndexError when a candidate lies wholly outside its image, which must
+        not cost the other images of the batch their faces: they go one by one, and that image has none."""
+        try:
+            return self._forward(net, frames)
+        except IndexError:
+            return [[]] if len(frames) == 1 else [self._safely(net, [frame])[0] for frame in frames]
 
     def _forward(self, net: Any, frames: Sequence[_Frame]) -> list[list[Detection]]:
         boxes, scores, landmarks = net.detect(np.stack([f.pixels for f in frames]), landmarks=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import io
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -46,12 +47,12 @@ def apply(layout: Layout, name: str, *, overwrite: bool = False) -> list[str]:
     """Write preset `name` to params.yaml and return the settings that changed, as `key: old -> new`.
 
     Raises:
-        FeropsError: the preset is unknown, or params.yaml holds edits of its own and `overwrite` is false.
+        FeropsError: the preset is unknown, or params.yaml holds edits of its own, or no YAML, and `overwrite` is false.
     """
     text = render(name)
     wanted = _parse(text)
     config.parse(wanted, origin=f"preset {name}")
-    current = _parse(layout.params_file.read_text(encoding="utf-8")) if layout.params_file.exists() else {}
+    current = _current(layout.params_file, overwrite=overwrite)
     edits = _edits(current)
     if edits and not overwrite:
         raise FeropsError(
@@ -61,6 +62,15 @@ def apply(layout: Layout, name: str, *, overwrite: bool = False) -> list[str]:
         )
     write_text(layout.params_file, text)
     return _differences(current, wanted)
+
+
+def _current(path: Path, *, overwrite: bool) -> dict[str, Any]:
+    try:
+        return config.read(path) if path.exists() else {}
+    except FeropsError:
+        if overwrite:
+            return {}
+        raise
 
 
 def _edits(current: dict[str, Any]) -> list[str]:

@@ -13,9 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ferops.config import Train
-
-# ITU-R BT.601 luma, the grey of Pillow and OpenCV
-LUMA = (0.299, 0.587, 0.114)
+from ferops.training.model import LUMA
 
 
 def augment(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:

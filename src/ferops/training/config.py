@@ -18,7 +18,8 @@ class ModelConfig(BaseModel):
     """What travels with a model's weights.
 
     `mean` and `std` are those of the training faces, per RGB channel, in units of 0-1. `temperature` divides the logits
-    before the softmax (1.0 until the export has fitted it). `parameters` counts the trainable numbers.
+    before the softmax (1.0 until the export has fitted it). `parameters` counts the trainable numbers. `grayscale`:
+    every training face was grey, and the network takes the colour out of what it is given.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,6 +29,7 @@ class ModelConfig(BaseModel):
     size_px: Annotated[int, Field(ge=32)]
     mean: Channels
     std: Channels
+    grayscale: bool = False
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     parameters: Annotated[int, Field(ge=1)]
     provenance: dict[str, Any]

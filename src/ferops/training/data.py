@@ -66,11 +66,11 @@ def require_every_class(faces: Faces, *, split: str) -> None:
         )
 
 
-def channel_statistics(faces: Faces, *, chunk: int = 1024) -> tuple[Channels, Channels]:
+def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:
     """Return mean and standard deviation per RGB channel over all pixels, in units of 0-1."""
     total, squares = np.zeros(3), np.zeros(3)
     for start in range(0, len(faces), chunk):
-        values = faces.images[start : start + chunk].reshape(-1, 3)
+        values = faces.images[start : start + chunk].reshape(-1, 3)  # uint8
         for channel in range(3):  # a histogram is exact and needs no float copy of the images
             histogram = np.bincount(values[:, channel], minlength=256)
             total[channel] += histogram @ np.arange(256.0)
@@ -79,6 +79,14 @@ def channel_statistics(faces: Faces, *, chunk: int = 1024) -> tuple[Channels, Ch
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level: constant faces stay finite
     return _channels(mean / 255.0), _channels(std / 255.0)
+
+
+def is_grey(faces: Faces, *, chunk: int = 256) -> bool:
+    """Return whether no face has any colour: red, green and blue are equal in every pixel."""
+    return all(
+        bool((part == part[..., :1]).all())
+        for part in (faces.images[start : start + chunk] for start in range(0, len(faces), chunk))
+    )
 
 
 def content_hash(*splits: Faces) -> str:

@@ -18,27 +18,40 @@ from ferops.training.config import Channels, ModelConfig
 
 HALF = (0.5, 0.5, 0.5)
 
+LUMA = (0.299, 0.587, 0.114)
+"""ITU-R BT.601, the grey of Pillow and OpenCV."""
+
 
 class ExpressionNet(nn.Module):
     """uint8 faces in, logits out. Faces are scaled and normalised here and nowhere else, ONNX included.
 
-    `forward` is `classify(pixels(faces))`; training puts the augmentation between the two.
+    Training runs `classify(augment(pixels(faces)))`. A network that learnt from grey pictures alone has `grayscale`
+    set: `forward` then takes the colour out of what it is given, since it has never seen any.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, *, size_px: int, mean: Channels, std: Channels) -> None:
+    luma: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, *, size_px: int, mean: Channels, std: Channels, grayscale: bool = False
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.size_px = size_px
+        self.grayscale = grayscale
         # Not persistent: they are in config.json, the weights hold learnt numbers only
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, 6)` in CLASSES order."""
-        return self.classify(self.pixels(faces))
+        pixels = self.pixels(faces)
+        if self.grayscale:
+            pixels = (pixels * self.luma).sum(dim=1, keepdim=True).repeat(1, 3, 1, 1)  # (N, 1, S, S) -> (N, 3, S, S)
+        return self.classify(pixels)
 
     @staticmethod
     def pixels(faces: Tensor) -> Tensor:
@@ -52,7 +65,13 @@ class ExpressionNet(nn.Module):
 
 
 def build(
-    architecture: str, *, size_px: int, mean: Channels = HALF, std: Channels = HALF, seed: int = 0
+    architecture: str,
+    *,
+    size_px: int,
+    mean: Channels = HALF,
+    std: Channels = HALF,
+    grayscale: bool = False,
+    seed: int = 0,
 ) -> ExpressionNet:
     """Make a network with random weights drawn from `seed`; torch's global random state is left as it was.
 
@@ -68,7 +87,7 @@ def build(
         backbone = torchvision.models.get_model(
             architecture, weights=None, num_classes=len(CLASSES), zero_init_residual=True
         )
-    net = ExpressionNet(backbone, size_px=size_px, mean=mean, std=std)
+    net = ExpressionNet(backbone, size_px=size_px, mean=mean, std=std, grayscale=grayscale)
     return net.to(memory_format=torch.channels_last)  # 1.3 to 3 times as fast as NCHW on CPU and GPU
 
 
@@ -99,7 +118,9 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
         raise FeropsError(f"{path} does not exist. Weights are made by: ferops train NAME") from error
     except SafetensorError as error:
         raise FeropsError(f"{path} is damaged or no safetensors file ({error}). Train the model again") from error
-    net = build(config.architecture, size_px=config.size_px, mean=config.mean, std=config.std)
+    net = build(
+        config.architecture, size_px=config.size_px, mean=config.mean, std=config.std, grayscale=config.grayscale
+    )
     problems = _mismatches(wanted=net.state_dict(), found=tensors)
     if problems:
         shown = "\n".join(f"  {problem}" for problem in problems[:8])

@@ -113,7 +113,8 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
 def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:
     architecture = params.models[name].architecture
     mean, std = data.channel_statistics(faces)
-    net = model.build(architecture, size_px=faces.size_px, mean=mean, std=std, seed=params.seed)
+    grey = data.is_grey(faces)
+    net = model.build(architecture, size_px=faces.size_px, mean=mean, std=std, grayscale=grey, seed=params.seed)
     made_from = provenance(layout, params)
     # Weights from scratch carry the terms of the images they were learnt from; the rendered ones are the project's own
     licence = (
@@ -124,6 +125,7 @@ def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> 
         size_px=faces.size_px,
         mean=mean,
         std=std,
+        grayscale=grey,
         parameters=model.count_parameters(net),
         provenance=made_from,
         licence=licence,

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ferops.config import Validate
+from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.manifest import COLUMNS
 from ferops.errors import FeropsError
@@ -74,9 +75,15 @@ def open_source(layout: Layout, source: str) -> pq.ParquetFile:
     path = layout.source(source)
     if not path.exists():
         there = ", ".join(sorted(file.stem for file in layout.data.glob("*.parquet"))) or "nothing"
+        known = SOURCES.get(source)
+        way = (
+            f"no reader for it comes with this version (ferops reads {', '.join(SOURCES)}). Change data.sources"
+            if known is None
+            else f"Import it: ferops import {source}{' PATH' if known.needs_path else ''}, or change data.sources"
+        )
         raise FeropsError(
             f"params.yaml names the source {source!r} in data.sources, but {path} does not exist; {layout.data} holds "
-            f"{there}. Import it: ferops import {source} PATH (no PATH for synthetic), or change data.sources"
+            f"{there}. {way[0].upper()}{way[1:]}"
         )
     try:
         file = pq.ParquetFile(path)
