@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, make_zip, members
 
-from ferops.datasets import catalogue, manifest, synthetic
+from ferops.datasets import catalogue, manifest, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -71,10 +71,18 @@ def test_an_import_is_written_versioned_and_described(layout: Layout, release: P
     assert _tracked(layout)["md5"] == summary["data_version"] + ".dir"
     assert sorted(pd.read_parquet(layout.source("fer2013"))["label"]) == sorted(summary["classes"])
     assert [file.name for file in layout.data.iterdir()] == ["fer2013.parquet"]
+    versioning.require_current(layout)  # our name for the content is DVC's
     said = catalogue.describe(layout)
     for wanted in ("5 images", "anger 1, happy 1", "licence: no licence", "Goodfellow", summary["data_version"]):
         assert wanted in said
     assert import_source(layout, "fer2013", release, seed=2)["data_version"] == summary["data_version"]
+
+
+def test_changed_data_are_not_the_version_that_data_dvc_names(layout: Layout, release: Path) -> None:
+    import_source(layout, "fer2013", release, seed=1)
+    layout.source("fer2013").write_bytes(b"other")
+    with pytest.raises(FeropsError, match=r"dvc pull data\.dvc"):
+        versioning.require_current(layout)
 
 
 def test_an_imported_data_set_never_reaches_the_embedded_remote(

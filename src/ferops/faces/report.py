@@ -44,12 +44,15 @@ def write_report(
         speed: detector and stage, ms per image.
     """
     no_face = faces.loc[faces["status"] == "no_face", "image_id"]
+    detection = _detection(faces)
     summary = {
         **head,
         "images": len(faces),
+        "without_face": len(no_face),
+        "detection_rate": detection["rate"],
         "splits": _counts(faces, "split"),
         "labels": _counts(faces, "label"),
-        "detection": _detection(faces),
+        "detection": detection,
         "several_faces": int((faces["faces_found"] > 1).sum()),
         "speed": speed,
         "no_face": no_face.tolist(),
