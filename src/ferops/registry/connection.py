@@ -70,6 +70,44 @@ def connect(layout: Layout) -> MlflowClient:
     return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
+@contextmanager
+def connected(layout: Layout, *, kept: str = "Nothing is lost") -> Iterator[MlflowClient]:
+    """Yield a client as `connect` returns it; a server that goes away within the block becomes one FeropsError.
+
+    Args:
+        layout: the project's folders.
+        kept: a sentence, without its full stop, on what outlives the loss of the server.
+
+    Raises:
+        FeropsError: as `connect`, or the server no longer answers. Errors that the server answers pass as they are.
+    """
+    client = connect(layout)
+    from mlflow.exceptions import MlflowException
+    from requests import RequestException
+
+    try:
+        yield client
+    except (MlflowException, RequestException) as error:
+        if not _is_unanswered(error):
+            raise
+        raise FeropsError(
+            f"the MLflow server at MLFLOW_TRACKING_URI={client.tracking_uri} no longer answers. {kept}. Start the "
+            "server again (make up), or unset MLFLOW_TRACKING_URI to work with the project's own mlflow.db; then run "
+            "the same command again"
+        ) from error
+
+
+def _is_unanswered(error: BaseException | None) -> bool:
+    """Whether a request without an answer led to `error`; MLflow wraps those of requests in exceptions of its own."""
+    from requests import RequestException
+
+    while error is not None:
+        if isinstance(error, RequestException) and error.response is None:
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def tracking_uri(layout: Layout) -> str:
     """Return MLFLOW_TRACKING_URI if it is set and not empty, otherwise the SQLite file in the project's root."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{layout.root.resolve() / 'mlflow.db'}"

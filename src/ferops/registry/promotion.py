@@ -10,7 +10,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.aliases import CHAMPION, champion_version
-from ferops.registry.connection import connect, fluent
+from ferops.registry.connection import connected, fluent
 from ferops.registry.stage import DIGEST_TAG, export_digest
 from ferops.registry.tracking import user_name
 
@@ -28,8 +28,7 @@ def promote(layout: Layout, params: Params, version: str) -> dict[str, Any]:
     Raises:
         FeropsError: there is no such version; the message lists those that exist.
     """
-    client, name = connect(layout), params.registry.model_name
-    known = versions(layout, params)
+    name, known = params.registry.model_name, versions(layout, params)
     wanted = version.removeprefix("v")
     chosen = next((each for each in known if each["version"] == wanted), None)
     if chosen is None:
@@ -42,13 +41,14 @@ def promote(layout: Layout, params: Params, version: str) -> dict[str, Any]:
                 else "It has none yet; a candidate that passes its gates makes one: dvc repro"
             )
         )
-    former = champion_version(client, name)
-    before = str(former.version) if former else None  # SQLite gives an int, the server a string
-    if before != wanted:
-        tags = {"promoted_from": before or "none", "promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        for key, value in (tags | {"promoted_by": user_name()}).items():
-            client.set_model_version_tag(name, wanted, key, str(value))
-        client.set_registered_model_alias(name, CHAMPION, wanted)
+    with connected(layout) as client:
+        former = champion_version(client, name)
+        before = str(former.version) if former else None  # SQLite gives an int, the server a string
+        if before != wanted:
+            tags = {"promoted_from": before or "none", "promoted_at": datetime.now(UTC).isoformat(timespec="seconds")}
+            for key, value in (tags | {"promoted_by": user_name()}).items():
+                client.set_model_version_tag(name, wanted, key, str(value))
+            client.set_registered_model_alias(name, CHAMPION, wanted)
     return {
         "model": name,
         "champion": wanted,
@@ -66,15 +66,16 @@ def champion(layout: Layout, params: Params, destination: Path) -> tuple[str, Pa
     """
     from mlflow.artifacts import download_artifacts
 
-    client, name = connect(layout), params.registry.model_name
-    holder = champion_version(client, name)
-    if holder is None:
-        return None
-    destination.mkdir(parents=True, exist_ok=True)
-    # Without dst_path MLflow returns the live folder of a local store
-    with fluent(client):
-        uri = f"models:/{name}/{holder.version}/artifacts/export"
-        copy = Path(download_artifacts(artifact_uri=uri, dst_path=str(destination)))
+    name = params.registry.model_name
+    with connected(layout) as client:
+        holder = champion_version(client, name)
+        if holder is None:
+            return None
+        destination.mkdir(parents=True, exist_ok=True)
+        # Without dst_path MLflow returns the live folder of a local store
+        with fluent(client):
+            uri = f"models:/{name}/{holder.version}/artifacts/export"
+            copy = Path(download_artifacts(artifact_uri=uri, dst_path=str(destination)))
     if export_digest(copy) != holder.tags.get(DIGEST_TAG):
         raise FeropsError(
             f"the files of {name} version {holder.version}, the champion, are not those that `ferops register` "
@@ -86,11 +87,13 @@ def champion(layout: Layout, params: Params, destination: Path) -> tuple[str, Pa
 def versions(layout: Layout, params: Params) -> list[dict[str, Any]]:
     """Return one row per version, newest first: `version`, `aliases`, `run_id`, `created` (UTC, ISO 8601) and main tags
     (None where a version lacks one)."""
-    client, name = connect(layout), params.registry.model_name
-    rows = []
-    for each in client.search_model_versions(f"name = '{name}'"):
+    name, rows = params.registry.model_name, []
+    with connected(layout) as client:
         # search leaves aliases empty; asking for one version fills them
-        full = client.get_model_version(name, each.version)
+        found = [
+            client.get_model_version(name, each.version) for each in client.search_model_versions(f"name = '{name}'")
+        ]
+    for full in found:
         created = datetime.fromtimestamp(full.creation_timestamp / 1000, UTC).isoformat(timespec="seconds")
         row = {"version": str(full.version), "aliases": sorted(full.aliases), "run_id": full.run_id, "created": created}
         rows.append(row | {tag: full.tags.get(tag) for tag in _SHOWN_TAGS})

@@ -19,7 +19,7 @@ from ferops.files import atomic_folder, read_json, require, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
 from ferops.registry.aliases import CHALLENGER, champion_version
-from ferops.registry.connection import connect, experiment_id, fluent
+from ferops.registry.connection import connected, experiment_id, fluent
 from ferops.registry.gates import Gate, judge
 from ferops.registry.tracking import find_run, flatten, log_metrics, log_training, start_run, weights_digest
 
@@ -42,31 +42,15 @@ def register(layout: Layout, params: Params, *, pyfunc: Path = PYFUNC) -> dict[s
         The content of reports/register/summary.json: `version` (None if a gate blocks), `run_id`, `gates` and counts.
 
     Raises:
-        FeropsError: an earlier stage has not run, the store does not answer, an override is wrong, or the champion is
-            not the one that the evaluation compared with.
+        FeropsError: an earlier stage has not run, the store does not answer or stops doing so, an override is wrong,
+            or the champion is not the one that the evaluation compared with.
     """
     metrics = read_json(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
     require(layout.exported / "config.json", made_by="ferops export")
     gates = judge(metrics, params.registry)
-    client = connect(layout)
-    _require_same_champion(client, params.registry.model_name, judged=metrics["champion"])
-    run_id = _candidate_run(client, layout, params)
-    _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
-
-    name, digest = params.registry.model_name, export_digest(layout.exported)
-    version = _version_of(client, name, digest)
-    if any(gate.blocks for gate in gates):
-        if version is not None:
-            _withdraw(client, name, version)
-        version = None
-    else:
-        if version is None:
-            version = _create_version(client, layout, name, run_id=run_id, pyfunc=pyfunc)
-        _describe(client, layout, name, version, metrics=metrics, tags={DIGEST_TAG: digest, "gates": _verdict(gates)})
-        client.set_registered_model_alias(name, CHALLENGER, version)
-
-    summary = _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
+    with connected(layout) as client:
+        summary = _record(client, layout, params, metrics=metrics, gates=gates, pyfunc=pyfunc)
     with atomic_folder(layout.reports("register")) as folder:
         write_json(folder / "summary.json", summary)
     return summary
@@ -83,6 +67,35 @@ def export_digest(folder: Path) -> str:
             content = json.dumps(config, sort_keys=True).encode()
         digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
     return digest.hexdigest()
+
+
+def _record(
+    client: MlflowClient,
+    layout: Layout,
+    params: Params,
+    *,
+    metrics: Mapping[str, Any],
+    gates: Sequence[Gate],
+    pyfunc: Path,
+) -> dict[str, Any]:
+    """Bring run, version and alias in line with the gates; return the summary. Safe to repeat."""
+    _require_same_champion(client, params.registry.model_name, judged=metrics["champion"])
+    run_id = _candidate_run(client, layout, params)
+    _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
+
+    name, digest = params.registry.model_name, export_digest(layout.exported)
+    version = _version_of(client, name, digest)
+    if any(gate.blocks for gate in gates):
+        if version is not None:
+            _withdraw(client, name, version)
+        version = None
+    else:
+        if version is None:
+            version = _create_version(client, layout, name, run_id=run_id, pyfunc=pyfunc)
+        _describe(client, layout, name, version, metrics=metrics, tags={DIGEST_TAG: digest, "gates": _verdict(gates)})
+        client.set_registered_model_alias(name, CHALLENGER, version)
+
+    return _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
 
 
 def _require_same_champion(client: MlflowClient, name: str, *, judged: Mapping[str, Any] | None) -> None:

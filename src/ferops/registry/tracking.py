@@ -25,7 +25,7 @@ from ferops.errors import FeropsError, StoppedError
 from ferops.files import read_json, require, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
-from ferops.registry.connection import connect, experiment_id
+from ferops.registry.connection import connected, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -47,11 +47,18 @@ def training_run(layout: Layout, params: Params, name: str) -> Iterator[EpochLog
     a StoppedError KILLED.
 
     Raises:
-        FeropsError: no such model in `params`, the store does not answer, or the training left no weights.
+        FeropsError: no such model in `params`, the store does not answer or stops doing so, or the training left no
+            weights.
     """
     if name not in params.models:
         raise FeropsError(f"params.yaml has no model {name!r}; models has: {', '.join(params.models)}")
-    client = connect(layout)
+    kept = "The training's last checkpoint is kept, and the training goes on from there"
+    with connected(layout, kept=kept) as client, _recorded(client, layout, params, name) as log_epoch:
+        yield log_epoch
+
+
+@contextmanager
+def _recorded(client: MlflowClient, layout: Layout, params: Params, name: str) -> Iterator[EpochLogger]:
     made_from = provenance(layout, params)
     memory = layout.state / "runs" / f"{name}.json"
     run_id, logged = _continue_run(client, memory, _fingerprint(made_from, name)) or (None, set())
@@ -216,16 +223,17 @@ def _fingerprint(made_from: Mapping[str, Any], name: str) -> str:
 
 @contextmanager
 def _ends_well(client: MlflowClient, run_id: str) -> Iterator[None]:
-    status = "FAILED"
+    from mlflow.exceptions import MlflowException
+
     try:
         with _sigterm_as_exit():
             yield
-        status = "FINISHED"
-    except (KeyboardInterrupt, SystemExit, StoppedError):
-        status = "KILLED"
+    except BaseException as error:
+        stopped = isinstance(error, KeyboardInterrupt | SystemExit | StoppedError)
+        with suppress(MlflowException):  # where the server is gone, too, the first reason is the one to tell
+            client.set_terminated(run_id, status="KILLED" if stopped else "FAILED")
         raise
-    finally:
-        client.set_terminated(run_id, status=status)
+    client.set_terminated(run_id, status="FINISHED")
 
 
 @contextmanager
