@@ -17,6 +17,7 @@ import numpy as np
 
 from ferops.export import files, latency
 from ferops.export.config import FP32_FILE, INT8_FILE
+from ferops.machine import cpu_name
 from ferops.training import model
 
 
@@ -37,7 +38,7 @@ def main() -> None:
         files.write_onnx(net, fp32)
         files.write_int8(fp32, int8, faces)
         rows = latency.table(net, fp32, int8, budget_s=arguments.seconds)
-    print(f"{latency.cpu_name()}, {net.size_px} px")
+    print(f"{cpu_name()}, {net.size_px} px")
     print(f"{'runtime':<14}{'precision':<11}{'batch 1, ms':>12}{'batch 16, images/s':>20}")
     for row in rows:
         print(f"{row['runtime']:<14}{row['precision']:<11}{row['latency_ms']:>12.2f}{row['images_per_s']:>20.1f}")

@@ -21,7 +21,7 @@ ORDER = [
     "registry",
     "package",
 ]
-COMMON = {"config", "errors", "files", "layout", "provenance", "uses"}
+COMMON = {"config", "errors", "files", "layout", "machine", "provenance", "uses"}
 # `inference` stands beside the order: what it may use, and who may use it
 INFERENCE_USES = {"datasets", "faces", "export"}
 INFERENCE_USERS = {"evaluation", "inference"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-import platform
 import time
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ferops.machine import cpu_name
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "QLinearMatMul")
 WARM_UP, REPEATS = 3, 50
@@ -49,7 +50,7 @@ def cost(model: Path, classifier: Classifies, faces: NDArray[np.uint8]) -> dict[
         },
         "images_per_s": round(BATCH / fastest, 1),
         "images_per_s_batch": BATCH,
-        "cpu": _cpu(),
+        "cpu": cpu_name(),
         "cpu_cores": len(os.sched_getaffinity(0)),
     }
 
@@ -83,11 +84,3 @@ def _seconds(classifier: Classifies, faces: NDArray[np.uint8]) -> float:
 def _bytes(model: Path) -> int:
     """Size with the external data that ONNX may keep beside the file."""
     return sum(path.stat().st_size for path in model.parent.glob(f"{model.name}*"))
-
-
-def _cpu() -> str:
-    # As ferops.export.latency.cpu_name, which would load torch for it
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -52,14 +51,6 @@ def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) 
             }
         )
     return rows
-
-
-def cpu_name() -> str:
-    """Return the CPU's model name as Linux gives it, else what the platform module knows."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _median_s(run: Run, faces: NDArray[np.uint8], budget_s: float) -> float:

@@ -16,6 +16,7 @@ from ferops.export.config import FP32_FILE, INT8_FILE, ExportConfig
 from ferops.export.runtime import Classifier
 from ferops.files import atomic_folder, require, write_json
 from ferops.layout import Layout
+from ferops.machine import cpu_name
 from ferops.provenance import provenance
 from ferops.training import data, model
 from ferops.training.config import ModelConfig
@@ -57,7 +58,7 @@ def export(layout: Layout, params: Params) -> dict[str, Any]:
             "validation_images": len(validation),
             "parity": parity,
             "temperature": temperature,
-            "cpu": latency.cpu_name(),
+            "cpu": cpu_name(),
             "speed": latency.table(net, folder / FP32_FILE, folder / INT8_FILE),
         }
     with atomic_folder(layout.reports("export")) as folder:
