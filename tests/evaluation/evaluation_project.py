@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ class FixedAnswers:
 
 
 def build(root: Path, *, n_test: int = 240, no_face: int = 12, seed: int = 3, synthetic: bool = True) -> Project:
-    """Write data.dvc, artifacts/{split,preprocess,train,export} below `root`."""
+    """Write data.dvc, artifacts/{split,preprocess,train,export} below `root`; people are known by name."""
     rng = np.random.default_rng(seed)
     tree = json.loads(load(PARAMS_FILE).model_dump_json(by_alias=True))
     tree["data"]["sources"] = ["synthetic"] if synthetic else ["fer2013", "ckplus"]
@@ -66,6 +67,11 @@ def build(root: Path, *, n_test: int = 240, no_face: int = 12, seed: int = 3, sy
     _train(layout, "candidate", _logits(rng, labels, 2.0, hard=hard), "resnet50", epochs=12)
     export(layout.exported, 3.0 * _logits(rng, labels, 2.0, hard=hard), temperature=2.6)
     return Project(layout=layout, params=params, labels=labels, index=index)
+
+
+def change_index(project: Project, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
+    """Rewrite faces.parquet as `change` returns it."""
+    change(pd.read_parquet(project.layout.face_index)).to_parquet(project.layout.face_index)
 
 
 def export(folder: Path, logits: NDArray[np.float64], *, temperature: float = 1.0, **changes: Any) -> Path:
@@ -165,6 +171,7 @@ def _index(rng: np.random.Generator, sources: list[str], sizes: dict[str, int], 
                 {
                     "image_id": [f"{split}-{number:06d}" for number in range(n)],
                     "label_index": rng.choice(6, p=[0.2, 0.05, 0.15, 0.3, 0.18, 0.12], size=n),
+                    "subject": [f"{split}-person-{number}" for number in person],
                     "source": rng.choice(sources, size=n),
                     "split": split,
                     "group": [f"{split}-person-{number}" for number in person],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn import metrics as sk
 
 from ferops.evaluation import metrics
@@ -12,7 +13,7 @@ from ferops.evaluation.metrics import K
 def answers():
     rng = np.random.default_rng(0)
     labels = rng.integers(K, size=300)
-    probabilities = metrics.softmax(rng.normal(size=(300, K)) + 1.5 * metrics.one_hot(labels, K))
+    probabilities = softmax(rng.normal(size=(300, K)) + 1.5 * metrics.one_hot(labels, K), axis=1)
     return labels, probabilities
 
 
@@ -56,11 +57,6 @@ def test_a_class_that_never_occurs_or_is_never_predicted() -> None:
     assert metrics.macro_f1(counts) == pytest.approx(0.2), "over the two classes that occur"
     assert metrics.balanced_accuracy(counts) == pytest.approx(0.25)
     assert np.isnan(metrics.accuracy(np.zeros((K, K))))
-
-
-def test_softmax_of_large_logits_and_temperature() -> None:
-    np.testing.assert_allclose(metrics.softmax(np.array([[1000.0, 1000.0]])), [[0.5, 0.5]])
-    np.testing.assert_allclose(metrics.softmax(np.array([[2.0, 0.0]]), 2.0), [[np.e / (np.e + 1), 1 / (np.e + 1)]])
 
 
 def _calibration_error(confidence, correct):

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from evaluation_project import FixedAnswers, build, export, linear_export
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from ferops.config import CLASSES
 from ferops.errors import FeropsError
-from ferops.evaluation.metrics import softmax
 from ferops.evaluation.stage import Champion, evaluate
 
 
@@ -53,7 +53,7 @@ def test_the_temperature_is_applied(project) -> None:
     found = _metrics(project)["candidate"]
     answers = FixedAnswers(project.layout.exported).answers
     frame = pd.read_parquet(project.layout.artifacts("evaluate") / "predictions.parquet")
-    expected = softmax(answers, 2.6)
+    expected = softmax(answers.astype(np.float64) / 2.6, axis=1)
     np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]], expected, atol=1e-6)
     own = -np.log(expected[np.arange(len(expected)), project.labels]).mean()
     assert found["log_loss"]["value"] == pytest.approx(own)
@@ -146,7 +146,7 @@ def test_the_exported_file_itself_is_run(tmp_path) -> None:
     faces = np.load(project.layout.faces("test"))
     logits = faces.reshape(len(faces), -1).astype(np.float64) @ weights
     frame = pd.read_parquet(project.layout.artifacts("evaluate") / "predictions.parquet")
-    np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]], softmax(logits, 1.7), atol=1e-3)
+    np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]], softmax(logits / 1.7, axis=1), atol=1e-3)
     cost = _metrics(project)["cost"]
     assert cost["parameters"] == weights.size
     assert cost["latency_ms"]["p50"] > 0.001

@@ -2,17 +2,24 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.judge import TestSet, constant_answer, difference, judge
-from ferops.evaluation.metrics import K, one_hot, softmax
+from ferops.evaluation.metrics import K, one_hot
 
 
-def _test_set(labels, *, clusters=None, missed=0, seed=0):
+def _test_set(labels, *, clusters=None, missed=0, tight=0, seed=0):
     n = len(labels)
     clusters = list(range(n + missed)) if clusters is None else clusters
     resampler = Resampler(clusters, samples=400, seed=seed, level=0.95)
-    return TestSet(labels=labels, rows=np.arange(n), missed=np.arange(n, n + missed), resampler=resampler)
+    return TestSet(
+        labels=labels,
+        rows=np.arange(n),
+        tight=np.arange(n) < tight,
+        missed=np.arange(n, n + missed),
+        resampler=resampler,
+    )
 
 
 def _sure_of(answers, confidence=0.9):
@@ -51,6 +58,22 @@ def test_faces_that_were_missed_count_as_wrong() -> None:
     assert figures["accuracy_missed_as_wrong"]["low"] < 0.75 < figures["accuracy_missed_as_wrong"]["high"]
 
 
+def test_tight_crops_say_nothing_about_missed_faces() -> None:
+    """60 faces of which the first 30 are tight crops, all answered right, and 20 images without a face."""
+    labels = np.tile(np.arange(K), 10)
+    answers = np.where(np.arange(60) < 30, labels, (labels + (np.arange(60) % 2)) % K)
+    figures = judge(_test_set(labels, missed=20, tight=30), _sure_of(answers), review_below=0.5).figures
+    assert figures["accuracy"]["value"] == pytest.approx(45 / 60)
+    assert figures["accuracy_missed_as_wrong"]["value"] == pytest.approx(15 / 50)
+
+
+def test_where_no_face_was_looked_for_none_was_missed() -> None:
+    labels = np.tile(np.arange(K), 10)
+    missed = judge(_test_set(labels, tight=60), _sure_of(labels), review_below=0.5).figures["accuracy_missed_as_wrong"]
+    assert missed["value"] is missed["low"] is missed["high"] is None
+    assert "no face was looked for" in missed["reason"]
+
+
 def test_chance_is_the_most_frequent_class() -> None:
     labels = np.repeat(np.arange(K), [10, 5, 5, 20, 5, 5])
     figures = constant_answer(_test_set(labels)).figures
@@ -84,12 +107,13 @@ def test_the_calibration_interval_holds_a_small_error_and_a_large_one() -> None:
     """Labels drawn from the probabilities themselves: the truth is 0. Sharpened logits: it is far from 0."""
     rng = np.random.default_rng(1)
     logits = rng.normal(size=(1500, K)) * 1.5
-    probabilities = softmax(logits)
+    probabilities = softmax(logits, axis=1)
     labels = (probabilities.cumsum(axis=1) > rng.random((1500, 1))).argmax(axis=1)
     test = _test_set(labels)
     calibrated = judge(test, probabilities, review_below=0.5).figures["calibration_error"]
-    sharpened = judge(test, softmax(3 * logits), review_below=0.5).figures["calibration_error"]
-    truth = np.abs(softmax(3 * logits).max(axis=1).mean() - probabilities[range(1500), logits.argmax(axis=1)].mean())
+    sharpened = judge(test, softmax(3 * logits, axis=1), review_below=0.5).figures["calibration_error"]
+    confidence = softmax(3 * logits, axis=1).max(axis=1)
+    truth = np.abs(confidence.mean() - probabilities[range(1500), logits.argmax(axis=1)].mean())
     assert calibrated["low"] == 0.0
     assert calibrated["high"] < 1.15 * calibrated["value"], "not the inflated errors of the resamples"
     assert calibrated["value"] < 0.05
@@ -104,6 +128,12 @@ def test_three_thousand_faces_take_no_time() -> None:
     labels = rng.integers(K, size=3000)
     start = time.perf_counter()
     resampler = Resampler(range(3000), samples=1000, seed=0, level=0.95)
-    test = TestSet(labels=labels, rows=np.arange(3000), missed=np.arange(0), resampler=resampler)
-    judge(test, softmax(rng.normal(size=(3000, K))), review_below=0.5)
+    test = TestSet(
+        labels=labels,
+        rows=np.arange(3000),
+        tight=np.zeros(3000, dtype=bool),
+        missed=np.arange(0),
+        resampler=resampler,
+    )
+    judge(test, softmax(rng.normal(size=(3000, K)), axis=1), review_below=0.5)
     assert time.perf_counter() - start < 10  # takes 0.5 s alone; machines are shared

@@ -24,12 +24,24 @@ def case():
             "yaw_degrees": np.where(np.arange(n) < 30, np.nan, rng.normal(0, 15, size=n)),
         }
     )
-    missed = pd.DataFrame({"source": ["one"] * 5, "group_glasses": ["yes", "yes", "no", "never seen", None]})
+    missed = pd.DataFrame(
+        {
+            "source": ["one"] * 5,
+            "group_glasses": ["yes", "yes", "no", "never seen", None],
+            "group_type": ["type 1"] * 4 + [None],
+        }
+    )
     labels = rng.integers(K, size=n)
     failing = (faces["group_glasses"] == "yes").to_numpy() & (rng.random(n) < 0.5)
     predicted = np.where(failing, (labels + 1) % K, labels)
     resampler = Resampler(rng.integers(60, size=n), samples=300, seed=0, level=0.95)
-    test = TestSet(labels=labels, rows=np.arange(n), missed=np.arange(0), resampler=resampler)
+    test = TestSet(
+        labels=labels,
+        rows=np.arange(n),
+        tight=np.zeros(n, dtype=bool),
+        missed=np.arange(0),
+        resampler=resampler,
+    )
     found = slices(test, judge(test, one_hot(predicted, K), review_below=0.5), faces, missed, min_samples=95)
     return faces, labels, predicted, found
 
@@ -56,9 +68,9 @@ def test_the_worst_slice_is_named(case) -> None:
     faces, found = case[0], case[3]
     assert (found["worst"][0]["column"], found["worst"][0]["value"]) == ("group_glasses", "yes")
     small = {(one["column"], one["value"]) for one in found["slices"] if one["small"]}
-    assert small == {("yaw_degrees", one["value"]) for one in found["slices"] if one["column"] == "yaw_degrees"} | {
-        ("group_glasses", value) for value in ("yes", "no") if (faces["group_glasses"] == value).sum() < 95
-    }
+    assert small == {("group_glasses", "never seen")} | {
+        ("yaw_degrees", one["value"]) for one in found["slices"] if one["column"] == "yaw_degrees"
+    } | {("group_glasses", value) for value in ("yes", "no") if (faces["group_glasses"] == value).sum() < 95}
     assert not small & {(one["column"], one["value"]) for one in found["worst"]}
 
 
@@ -93,3 +105,33 @@ def test_images_without_a_face_are_counted_by_people_and_source(case) -> None:
     assert lost["group_glasses", "no"] == 1
     assert (lost["source", "one"], lost["source", "two"]) == (5, 0)
     assert {count for (column, _), count in lost.items() if column in {"brightness", "yaw_degrees"}} == {None}
+
+
+def test_a_group_in_which_every_face_was_missed_has_a_slice(case) -> None:
+    entry = _entry(case[3], "group_glasses", "never seen")
+    assert (entry["n"], entry["n_no_face"], entry["clusters"], entry["small"]) == (0, 1, 0, True)
+    for figure in ("accuracy", "macro_f1", "accuracy_minus_whole"):
+        assert entry[figure]["value"] is None
+        assert "no face was found" in entry[figure]["reason"]
+
+
+def test_a_missed_value_makes_a_cut_of_a_column_with_one_value_or_none() -> None:
+    labels = np.arange(K)
+    faces = pd.DataFrame({"source": "one", "group_tone": "light", "group_age": [None] * K, "group_type": "a"})
+    missed = pd.DataFrame({"source": ["two"], "group_tone": ["dark"], "group_age": ["old"], "group_type": ["a"]})
+    test = TestSet(
+        labels=labels,
+        rows=labels,
+        tight=np.zeros(K, dtype=bool),
+        missed=np.array([K]),
+        resampler=Resampler(range(K + 1), samples=50, seed=0, level=0.95),
+    )
+    found = slices(test, judge(test, one_hot(labels, K), review_below=0.5), faces, missed, min_samples=1)
+    sizes = {(one["column"], one["value"]): (one["n"], one["n_no_face"]) for one in found["slices"]}
+    assert sizes == {
+        ("source", "one"): (K, 0),
+        ("source", "two"): (0, 1),
+        ("group_age", "old"): (0, 1),
+        ("group_tone", "dark"): (0, 1),
+        ("group_tone", "light"): (K, 0),
+    }

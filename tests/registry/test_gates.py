@@ -148,6 +148,21 @@ def test_groups_that_are_all_too_small_fail(metrics: dict[str, Any], params: Par
     assert "too few samples" in gate(metrics, params, "worst_slice").reason
 
 
+def test_a_group_of_which_no_face_was_found_fails(metrics: dict[str, Any], params: Params) -> None:
+    unseen = {"column": "group_tone", "value": "dark", "n": 0, "n_no_face": 3, "accuracy": {"value": None}}
+    metrics["slices"].append(unseen | {"small": True})
+    judged = gate(metrics, params, "worst_slice")
+    assert judged.blocks
+    assert judged.observed is None
+    assert judged.reason == "no face was found in any of the 3 test images of group_tone=dark"
+
+
+def test_a_source_of_which_no_face_was_found_is_no_group_of_people(metrics: dict[str, Any], params: Params) -> None:
+    unseen = {"column": "source", "value": "other", "n": 0, "n_no_face": 3, "accuracy": {"value": None}}
+    metrics["slices"].append(unseen | {"small": True})
+    assert gate(metrics, params, "worst_slice").passed
+
+
 def test_data_without_groups_of_people_fails(metrics: dict[str, Any], params: Params) -> None:
     metrics["slices"] = metrics["slices"][:1]
     assert "no groups of people" in gate(metrics, params, "worst_slice").reason

@@ -9,6 +9,7 @@ from typing import Any
 
 from ferops import uses
 from ferops.config import CLASSES
+from ferops.evaluation import limits
 from ferops.evaluation.words import figure, percent, points, slice_words, split_words, with_interval
 
 
@@ -36,4 +37,6 @@ def model_card(view: dict[str, Any]) -> str:
         "slice_words": lambda one: slice_words(one).replace("|", "\\|"),  # a bar would end the table's cell
     }
     environment.globals |= {"split_words": split_words}
-    return environment.get_template("model_card.md.j2").render(**view, **view["metrics"], classes=CLASSES, uses=uses)
+    return environment.get_template("model_card.md.j2").render(
+        **view, **view["metrics"], **limits.sentences(view["metrics"]), classes=CLASSES, uses=uses
+    )

@@ -74,7 +74,8 @@ def _slices(metrics: dict[str, Any]) -> Figure:
         colour = GREY if one["small"] else BLUE
         if accuracy["low"] is not None:
             axes.plot([accuracy["low"], accuracy["high"]], [row, row], color=colour)
-        axes.plot([accuracy["value"]], [row], color=colour, marker="o", markersize=4)
+        if accuracy["value"] is not None:  # no face was found in the slice: its row stays empty
+            axes.plot([accuracy["value"]], [row], color=colour, marker="o", markersize=4)
     axes.axvline(metrics["candidate"]["accuracy"]["value"], color=ORANGE, linestyle="--", label="whole test split")
     axes.set_yticks(range(len(found)), [f"{slice_words(one)} (n={one['n']})" for one in found], fontsize=8)
     axes.invert_yaxis()

@@ -66,6 +66,7 @@ def read_data(layout: Layout, params: Params) -> Data:
     test = TestSet(
         labels=index["label_index"].to_numpy(dtype=np.intp),
         rows=np.arange(len(index)),
+        tight=(index["status"] == "tight").to_numpy(),
         missed=np.arange(len(index), len(images)),
         resampler=resampler,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ferops.config import CLASSES
 from ferops.evaluation import metrics
@@ -15,10 +16,14 @@ from ferops.evaluation.metrics import Indices, K
 
 @dataclass(frozen=True)
 class TestSet:
-    """The test split. `rows` are the positions, among all test images, of the N with a face; `missed` of the rest."""
+    """The test split. `rows` are the positions, among all test images, of the N with a face; `missed` of the rest.
+
+    `tight` marks the faces that are whole pictures: no face was looked for in them, so none could be missed.
+    """
 
     labels: Indices  # (N,) 0-5
     rows: Indices  # (N,)
+    tight: NDArray[np.bool_]  # (N,)
     missed: Indices  # (images without a face,)
     resampler: Resampler
 
@@ -73,7 +78,7 @@ def judge(test: TestSet, probabilities: Floats, *, review_below: float) -> Judge
         "calibration_error_by_chance": float(by_chance.mean()),
         "brier": interval(metrics.ratio(brier, seen), share=False),
         "log_loss": interval(metrics.ratio(log_loss, seen), share=False),
-        "accuracy_missed_as_wrong": _accuracy_missed_as_wrong(test, counts),
+        "accuracy_missed_as_wrong": _accuracy_missed_as_wrong(test, correct),
         "per_class": _per_class(test, counts),
         "confusion": counts[0].astype(int).tolist(),
         "review": _review(confidence, correct, review_below),
@@ -120,12 +125,14 @@ def _calibration_error(test: TestSet, values: Floats, by_chance: Floats) -> Inte
     return found
 
 
-def _accuracy_missed_as_wrong(test: TestSet, counts: Floats) -> Interval:
-    """What a user sees who sends a picture: no face found is a wrong answer too."""
-    everyone = np.concatenate([test.rows, test.missed])
-    images = test.resampler.totals(np.ones((len(everyone), 1)), everyone)[:, 0]
-    hits = np.trace(counts, axis1=1, axis2=2)
-    return test.resampler.interval(metrics.ratio(hits, images), clusters=test.resampler.clusters_in(everyone))
+def _accuracy_missed_as_wrong(test: TestSet, correct: Floats) -> Interval:
+    """What a user sees who sends a picture: no face found is a wrong answer too. Tight crops cannot tell."""
+    looked = np.concatenate([test.rows[~test.tight], test.missed])
+    if not len(looked):
+        return {"value": None, "low": None, "high": None, "reason": "tight crops only, no face was looked for"}
+    hits = np.concatenate([correct[~test.tight], np.zeros(len(test.missed))])
+    right, images = test.resampler.totals(np.stack([hits, np.ones(len(looked))], axis=1), looked).T
+    return test.resampler.interval(metrics.ratio(right, images), clusters=test.resampler.clusters_in(looked))
 
 
 def _per_class(test: TestSet, counts: Floats) -> dict[str, dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ferops.config import CLASSES, Evaluate
 from ferops.evaluation.inputs import Data, Loader, open_export, saved_logits
 from ferops.evaluation.judge import constant_answer, difference, judge
-from ferops.evaluation.metrics import softmax
 from ferops.evaluation.slices import slices
+from ferops.export.calibration import probabilities
 from ferops.files import read_json
 from ferops.layout import Layout
 
@@ -29,8 +29,8 @@ class Answers:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """`(N, K)`, calibrated."""
-        return softmax(self.logits, self.temperature)
+        """`(N, K)`, calibrated, rounded to float32 as they are served."""
+        return probabilities(self.logits, self.temperature).astype(np.float64)
 
 
 def baseline_answers(layout: Layout, data: Data) -> Answers:
@@ -59,7 +59,7 @@ def measure(
     """Return metrics.json without `provenance` and `cost`."""
     test, threshold = data.test, settings.low_confidence
     judged = judge(test, candidate.probabilities, review_below=threshold)
-    raw = judge(test, softmax(candidate.logits), review_below=threshold).figures
+    raw = judge(test, replace(candidate, temperature=1.0).probabilities, review_below=threshold).figures
     base = judge(test, baseline.probabilities, review_below=threshold)
     rival = None if champion is None else judge(test, champion.probabilities, review_below=threshold)
     chance = constant_answer(test)
@@ -68,6 +68,7 @@ def measure(
     return {
         "split": "test",
         "n": len(data.faces),
+        "n_tight": int(test.tight.sum()),
         "n_no_face": len(test.missed),
         "clusters": test.clusters,
         "confidence_level": settings.confidence_level,
@@ -87,7 +88,7 @@ def measure(
 
 
 def _counts(faces: pd.DataFrame) -> dict[str, Any]:
-    """How many images each split holds, by class and by source, and how many had no face."""
+    """How many images each split holds, by class and by source, had no face, and name the person."""
     return {split: _count(faces[faces["split"] == split]) for split in ("train", "val", "test")}
 
 
@@ -95,6 +96,7 @@ def _count(rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "images": len(rows),
         "no_face": int((rows["row"] < 0).sum()),
+        "known_subject": int(rows["subject"].notna().sum()),
         "clusters": int(rows["group"].nunique()),
         "classes": {name: int((rows["label_index"] == index).sum()) for index, name in enumerate(CLASSES)},
         "sources": {str(name): int(count) for name, count in rows["source"].value_counts().sort_index().items()},

@@ -20,14 +20,6 @@ MIN_PER_BIN = 20
 """Fewest samples in a bin: with less, the calibration error measures noise."""
 
 
-def softmax(logits: NDArray[np.floating], temperature: float = 1.0) -> Floats:
-    """Return probabilities `(N, K)` of `logits` `(N, K)` divided by `temperature` (> 0)."""
-    scaled = logits.astype(np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    exponentials = np.exp(scaled)
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
-
-
 def one_hot(codes: Indices, width: int) -> Floats:
     """Return `(N, width)`, 1 at each row's code."""
     hot = np.zeros((len(codes), width))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ferops import uses
 from ferops.config import CLASSES
+from ferops.evaluation import limits
 from ferops.evaluation.inputs import Data
 from ferops.evaluation.words import COLUMN_WORDS, figure, percent, points, split_words, with_interval
 
@@ -40,6 +41,7 @@ def report(view: dict[str, Any], data: Data, probabilities: NDArray[np.float64])
     return environment.get_template("report.html.j2").render(
         **view,
         **view["metrics"],
+        **limits.sentences(view["metrics"]),
         classes=CLASSES,
         uses=uses,
         column_words=COLUMN_WORDS,

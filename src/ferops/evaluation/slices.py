@@ -37,27 +37,32 @@ def slices(
     Args:
         faces: the N rows of faces.parquet that `test.labels` belong to, in that order.
         missed: the rows of the test images in which no face was found, counted per source and group of people: a
-            detector that misses some people more often than others is unfair before any classifier answers.
+            detector that misses some people more often than others is unfair before any classifier answers. One of
+            which it found no face at all has a slice with `n` 0.
         min_samples: a slice with fewer is marked `small`.
     """
     columns: list[dict[str, Any]] = []
     found: list[dict[str, Any]] = []
-    for name, kind, values, bounds in _cuts(faces):
+    for name, kind, values, bounds in _cuts(faces, missed):
         known = values.notna().to_numpy()
         columns.append(
             {"column": name, "kind": kind, "n": int(known.sum()), "missing": int((~known).sum()), "bounds": bounds}
         )
-        lost = {} if kind == "condition" else missed[name].map(str, na_action="ignore").value_counts().to_dict()
-        for one in _column(test, judged, name, kind, values, min_samples=min_samples):
-            found.append(one | {"n_no_face": None if kind == "condition" else int(lost.get(one["value"], 0))})
+        lost = {} if kind == "condition" else _named(missed[name]).value_counts().to_dict()
+        figures = _column(test, judged, values, min_samples=min_samples)
+        figures |= {value: _unseen() for value in lost if value not in figures}
+        for value in sorted(figures, key=_condition_order if kind == "condition" else _natural_order):
+            n_no_face = None if kind == "condition" else int(lost.get(value, 0))
+            found.append({"column": name, "kind": kind, "value": value, **figures[value], "n_no_face": n_no_face})
     return {"columns": columns, "slices": found, "worst": _worst(found)}
 
 
-def _cuts(faces: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[Any], list[float] | None]]:
-    """Yield (column, kind, value per row or NaN, inner bounds); a column with one value is no cut."""
+def _cuts(faces: pd.DataFrame, missed: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[Any], list[float] | None]]:
+    """Yield (column, kind, value per face or NaN, inner bounds); a column with one value is no cut."""
     for name in ["source", *sorted(column for column in faces.columns if column.startswith("group_"))]:
-        if faces[name].nunique() > 1:
-            yield name, "source" if name == "source" else "people", faces[name].map(str, na_action="ignore"), None
+        values = _named(faces[name])
+        if values.nunique() > 1 or set(_named(missed[name]).dropna()) - set(values):
+            yield name, "source" if name == "source" else "people", values, None
     for name in CONDITIONS:
         if name not in faces.columns:
             continue
@@ -66,6 +71,10 @@ def _cuts(faces: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[Any], list[
         bounds = sorted(set(values.quantile([1 / 3, 2 / 3]).dropna().tolist()))
         if values.nunique() > 1 and bounds:
             yield name, "condition", _thirds(values, bounds), bounds
+
+
+def _named(values: pd.Series[Any]) -> pd.Series[Any]:
+    return values.map(str, na_action="ignore")
 
 
 def _thirds(values: pd.Series[float], bounds: list[float]) -> pd.Series[Any]:
@@ -80,14 +89,15 @@ def _thirds(values: pd.Series[float], bounds: list[float]) -> pd.Series[Any]:
     return named.where(values.notna())
 
 
-def _column(
-    test: TestSet, judged: Judged, name: str, kind: str, values: pd.Series[Any], *, min_samples: int
-) -> list[dict[str, Any]]:
+def _column(test: TestSet, judged: Judged, values: pd.Series[Any], *, min_samples: int) -> dict[str, dict[str, Any]]:
+    """Return the figures of each of the column's values."""
+    if values.isna().all():
+        return {}
     frame = _metric_frame(test, judged, values)
     whole = metrics.accuracy(judged.counts)
     one_hot = metrics.confusion_features(test.labels, judged.predicted)
-    found = []
-    for value in sorted(frame.index, key=_condition_order if kind == "condition" else _natural_order):
+    found = {}
+    for value in frame.index:
         inside = (values == value).to_numpy()
         rows = test.rows[inside]
         counts = test.resampler.totals(one_hot[inside], rows).reshape(-1, K, K)
@@ -95,20 +105,21 @@ def _column(
         accuracy = test.resampler.interval(metrics.accuracy(counts), clusters=clusters)
         macro_f1 = test.resampler.interval(metrics.macro_f1(counts), clusters=clusters)
         gap = metrics.accuracy(counts) - whole
-        found.append(
-            {
-                "column": name,
-                "kind": kind,
-                "value": value,
-                "n": int(frame.loc[value, "n"]),
-                "clusters": clusters,
-                "accuracy": accuracy | {"value": float(frame.loc[value, "accuracy"])},
-                "macro_f1": macro_f1 | {"value": float(frame.loc[value, "macro_f1"])},
-                "accuracy_minus_whole": test.resampler.interval(gap, clusters=clusters, share=False),
-                "small": bool(frame.loc[value, "n"] < min_samples),
-            }
-        )
+        found[value] = {
+            "n": int(frame.loc[value, "n"]),
+            "clusters": clusters,
+            "accuracy": accuracy | {"value": float(frame.loc[value, "accuracy"])},
+            "macro_f1": macro_f1 | {"value": float(frame.loc[value, "macro_f1"])},
+            "accuracy_minus_whole": test.resampler.interval(gap, clusters=clusters, share=False),
+            "small": bool(frame.loc[value, "n"] < min_samples),
+        }
     return found
+
+
+def _unseen() -> dict[str, Any]:
+    nothing = {"value": None, "low": None, "high": None, "reason": "no face was found in any of the images"}
+    figures = {name: dict(nothing) for name in ("accuracy", "macro_f1", "accuracy_minus_whole")}
+    return {"n": 0, "clusters": 0, **figures, "small": True}
 
 
 def _metric_frame(test: TestSet, judged: Judged, values: pd.Series[Any]) -> pd.DataFrame:

@@ -101,6 +101,7 @@ def _summary(metrics: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
         "provenance": metrics["provenance"],
         "verdict": words["headline"],
         "test_images": metrics["n"],
+        "tight": metrics["n_tight"],
         "no_face": metrics["n_no_face"],
         "accuracy": candidate["accuracy"],
         "macro_f1": candidate["macro_f1"],

@@ -1,7 +1,8 @@
 """The Predictor: the one place that turns a picture into faces and probabilities.
 
 It detects and aligns with the functions that made the training faces and runs the file that the evaluation judged,
-so what is served is what was measured.
+so what is served is what was measured. Not so for tight crops (`preprocess.tight_sources`): they were learnt and judged
+whole, while every picture that comes here is searched and aligned. How many there were: `n_tight` in metrics.json.
 """
 
 from __future__ import annotations

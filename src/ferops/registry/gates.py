@@ -153,7 +153,10 @@ def _judge_number(name: str, *, wanted: str, observe: Callable[[], float], holds
 
 
 def _largest_gap(metrics: Mapping[str, Any]) -> float:
-    """Whole accuracy minus that of the worst group_* slice with enough samples; below 0 if every slice is better."""
+    """Whole accuracy minus that of the worst group_* slice with enough samples; below 0 if every slice is better.
+
+    A group of people in which the detector found no face at all is judged before any number: nothing is known of it.
+    """
     slices = metrics.get("slices")
     if not isinstance(slices, list):
         raise _NothingToJudgeError("slices is missing")
@@ -162,6 +165,12 @@ def _largest_gap(metrics: Mapping[str, Any]) -> float:
         raise _NothingToJudgeError(
             "the data describes no groups of people (group_* columns), so nobody can tell who is served worse"
         )
+    for each in people:
+        if _number(each, "n", label=f"{each['column']}={each.get('value')} ") == 0:
+            raise _NothingToJudgeError(
+                f"no face was found in any of the {each.get('n_no_face')} test images of "
+                f"{each['column']}={each.get('value')}"
+            )
     large = [each for each in people if each.get("small") is False]
     if not large:
         raise _NothingToJudgeError("every group of people has too few samples to judge")

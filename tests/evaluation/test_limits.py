@@ -1,0 +1,143 @@
+"""What cannot be known from the data is said: who is shown, and how the service frames a face."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from evaluation_project import FixedAnswers, build, change_index
+
+from ferops import run
+from ferops.evaluation import limits
+from ferops.evaluation.stage import evaluate
+from ferops.layout import Layout
+
+
+@pytest.fixture(scope="module")
+def fer2013(tmp_path_factory):
+    """As FER2013 is: tight crops, nobody named, and neither groups nor clusters."""
+    made = build(tmp_path_factory.mktemp("fer2013"), n_test=60, no_face=0, synthetic=False)
+
+    def change(index):
+        index = index.drop(columns=["group_skin_tone", "group_age", "yaw_degrees"])
+        return index.assign(status="tight", subject=None, group=index["image_id"])
+
+    change_index(made, change)
+    evaluate(made.layout, made.params, load=FixedAnswers)
+    return made
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """60 test images: 30 of named people, 12 tight crops, 6 without a face, all those of one skin tone."""
+    made = build(tmp_path_factory.mktemp("mixed"), n_test=60, no_face=6, synthetic=False)
+
+    def change(index):
+        index.loc[index.index[index["split"] == "test"][:30], "subject"] = None
+        index.loc[index.index[(index["split"] == "test") & (index["row"] >= 0)][:12], "status"] = "tight"
+        index.loc[(index["split"] == "test") & (index["row"] < 0), "group_skin_tone"] = "never found"
+        return index
+
+    change_index(made, change)
+    evaluate(made.layout, made.params, load=FixedAnswers)
+    return made
+
+
+def _metrics(project):
+    return json.loads((project.layout.artifacts("evaluate") / "metrics.json").read_text())
+
+
+def _texts(project):
+    """The report and the card."""
+    folder = project.layout.reports("evaluate")
+    return (folder / "report.html").read_text(), (folder / "model_card.md").read_text()
+
+
+def test_counts_of_what_is_known(project, fer2013, mixed) -> None:
+    known = {
+        name: (found["n_tight"], found["data"]["test"]["known_subject"], found["data"]["test"]["images"])
+        for name, found in (("all", _metrics(project)), ("none", _metrics(fer2013)), ("some", _metrics(mixed)))
+    }
+    assert known == {"all": (0, 240, 240), "none": (60, 0, 60), "some": (12, 30, 60)}
+    assert json.loads(fer2013.layout.summary("evaluate").read_text())["tight"] == 60
+
+
+def test_where_nobody_is_named_no_claim_about_people_is_made(fer2013) -> None:
+    for text in _texts(fer2013):
+        assert "No pixel-exact copy crosses the splits. The data do not say who is shown" in text
+        assert "clusters (pixel-exact copies; people are not known)" in text
+        assert "On 60 of 60 test images the person is not known" in text
+        assert "no person" not in text.lower()
+        assert "People and" not in text
+
+
+def test_where_all_are_named_no_person_crosses(project) -> None:
+    for text in _texts(project):
+        assert "No pixel-exact copy crosses the splits, and no person, as the data name them." in text
+        assert "clusters (people and pixel-exact copies)" in text
+        assert "the person is not known" not in text
+
+
+def test_where_some_are_named_it_says_how_many(mixed) -> None:
+    for text in _texts(mixed):
+        assert "no person whom the data name (30 of 60 test images); other people may be in several splits." in text
+        assert "On 30 of 60 test images the person is not known" in text
+
+
+def test_tight_crops_claim_neither_detection_nor_alignment(fer2013) -> None:
+    assert _metrics(fer2013)["candidate"]["accuracy_missed_as_wrong"]["value"] is None
+    for text in _texts(fer2013):
+        assert "All 60 test faces are tight crops, judged whole" in text
+        assert "was not measured" in text
+        assert "found and aligned" not in text
+        assert "tight crops only, no face was looked for" in text
+
+
+def test_detected_faces_are_framed_as_the_service_frames_them(project) -> None:
+    report, card = _texts(project)
+    for text in (report, card):
+        assert "found and aligned, as the service does it" in text
+        assert "tight crop" not in text
+    assert "no face found in 12 of 240 test images" in report
+
+
+def test_a_mixture_says_which_part_is_which(mixed) -> None:
+    report, card = _texts(mixed)
+    for text in (report, card):
+        assert "12 of 54 test faces are tight crops, judged whole; the other 42 were found and aligned" in text
+    assert "no face found in 6 of 48 test images, tight crops not counted" in report
+    assert "accuracy, no face = wrong, without tight crops, %" in card
+
+
+def test_a_group_without_a_face_is_named(mixed) -> None:
+    for text in _texts(mixed):
+        assert "No face was found in any of the 6 test images of Skin tone: never found" in text
+
+
+@pytest.mark.parametrize(("name", "told"), [("fer2013", True), ("project", False)])
+def test_the_closing_lines_tell_of_tight_crops(request, tmp_path, name, told) -> None:
+    layout = Layout(tmp_path)
+    shutil.copytree(request.getfixturevalue(name).layout.artifacts("evaluate"), layout.artifacts("evaluate"))
+    summaries = {
+        layout.summary("validate"): {"rows_in": 1, "accepted": 1},
+        layout.reports("train") / "candidate" / "summary.json": {"best_epoch": 1},
+        layout.summary("register"): {
+            "version": None,
+            "gates_passed": 0,
+            "gates_failed": 0,
+            "gates_overridden": 0,
+            "failed": {},
+            "gates": [],
+        },
+    }
+    for path, content in summaries.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(content))
+    line = "60 of 60 test faces are tight crops, judged whole: the framing that the service makes was not measured."
+    assert (line in run.closing(layout)) is told
+
+
+def test_a_tight_source_beside_one_whose_every_face_was_missed() -> None:
+    text = limits.framing({"n": 5, "n_tight": 5, "n_no_face": 2})
+    assert text.startswith("5 of 5 test faces are tight crops, judged whole; the other 0 were found")
