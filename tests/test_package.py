@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock, Timeout
 from packaging.utils import canonicalize_name
 
+from ferops import cli
 from ferops import package as packaging
 from ferops.config import Params, load
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.package import bento_folder, package, packaged, pins, serve_command
+from ferops.registry import promotion
 
 ROOT = Path(__file__).parents[1]
 
@@ -131,6 +138,120 @@ def test_a_failed_build_leaves_nothing_to_serve(tmp_path: Path, params: Params, 
     with pytest.raises(FeropsError, match="broken on purpose"):
         package(Layout(tmp_path), params, model_folder=make_export(), version="1")
     assert packaged(Layout(tmp_path)) is None
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Layout:
+    """A project that can be packaged, without a Bento."""
+    (tmp_path / "service").mkdir()
+    (tmp_path / "service" / "service.py").touch()
+    shutil.copyfile(ROOT / "constraints.txt", tmp_path / "constraints.txt")
+    return Layout(tmp_path)
+
+
+def play_bentoml(monkeypatch: pytest.MonkeyPatch, *, killed: bool) -> None:
+    """Write a Bento as BentoML does: the folder first, then copies in no certain order."""
+
+    def run(*_: Any, cwd: Path, env: dict[str, str], **__: Any) -> subprocess.CompletedProcess[str]:
+        folder = Path(env["BENTOML_HOME"]) / "bentos" / "ferops" / "v1"
+        folder.mkdir(parents=True)
+        (folder / "bento.yaml").touch()
+        if killed:
+            raise KeyboardInterrupt
+        shutil.copytree(cwd, folder / "src")
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+
+
+def test_a_killed_build_is_no_dead_end(
+    project: Layout, params: Params, make_export: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = bento_folder(project, "ferops:v1")
+    play_bentoml(monkeypatch, killed=True)
+    with pytest.raises(KeyboardInterrupt):
+        package(project, params, model_folder=make_export(), version="1")
+    assert not folder.exists()
+    left = project.root / "bentoml" / "building-left"  # SIGKILL gives nobody the time to tidy up
+    (left / "bentos").mkdir(parents=True)
+
+    play_bentoml(monkeypatch, killed=False)
+    assert package(project, params, model_folder=make_export(), version="1").created
+    assert (folder / "src" / "model" / "model.onnx").exists()
+    assert packaged(project) == "ferops:v1"
+    assert list((project.root / "bentoml").glob("building-*")) == []
+
+
+@pytest.mark.parametrize("there", ["bento.yaml", "src/service/release.json"])
+def test_a_part_of_a_bento_is_built_anew(
+    project: Layout, params: Params, make_export: Any, monkeypatch: pytest.MonkeyPatch, there: str
+) -> None:
+    folder = bento_folder(project, "ferops:v1")
+    for name in (there, "left"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("{}")
+    (project.root / "bentoml" / "serving.json").write_text('{"tag": "ferops:v1"}')
+    assert packaged(project) is None
+    play_bentoml(monkeypatch, killed=False)
+    assert package(project, params, model_folder=make_export(), version="1").created
+    assert release(project, "ferops:v1")["model_version"] == "1"
+    assert not (folder / "left").exists()
+
+
+def test_callers_take_turns(project: Layout, params: Params, make_export: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    play_bentoml(monkeypatch, killed=False)
+    at_once, build = [], packaging._run_bentoml
+
+    def slow(*arguments: Any, **more: Any) -> None:
+        with pytest.raises(Timeout):
+            FileLock(project.root / "bentoml" / "package.lock", timeout=0).acquire()
+        time.sleep(0.2)
+        at_once.append(1)
+        build(*arguments, **more)
+
+    monkeypatch.setattr(packaging, "_run_bentoml", slow)
+    model = make_export()
+    with ThreadPoolExecutor(2) as pool:
+        both = [pool.submit(package, project, params, model_folder=model, version="1") for _ in range(2)]
+    assert sorted(each.result().created for each in both) == [False, True]
+    assert len(at_once) == 1
+
+
+@pytest.fixture
+def started(bentos: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stand in the project of `bentos`; the words of the server command that `ferops serve` turned into."""
+    words: list[str] = []
+    shutil.copyfile(ROOT / "params.yaml", bentos.root / "params.yaml")
+    monkeypatch.chdir(bentos.root)
+    monkeypatch.setattr(os, "execve", lambda _path, command, _env: words.extend(command))
+    return words
+
+
+@pytest.mark.usefixtures("no_build")
+def test_serve_asks_who_is_champion_now(
+    bentos: Layout, params: Params, started: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
+    monkeypatch.setattr(promotion, "champion", lambda *_: ("2", bentos.root / "exports" / "2"))
+    cli.serve(port=3999)
+    assert "ferops:v2" in started
+
+
+@pytest.mark.usefixtures("no_build")
+def test_without_champion_no_former_one_is_served(
+    bentos: Layout,
+    params: Params,
+    started: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
+    monkeypatch.setattr(promotion, "champion", lambda *_: None)
+    with pytest.raises(FeropsError, match="no Bento"):
+        cli.serve(port=3999)
+    assert "has the alias champion yet" in capsys.readouterr().out
+    assert started == []
+    assert bento_folder(bentos, "ferops:v1").exists()
 
 
 def test_requirements_are_pinned_with_all_that_they_need() -> None:

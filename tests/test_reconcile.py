@@ -17,7 +17,11 @@ PARAMS = config.load(Path(__file__).parents[1] / "params.yaml")
 
 def test_without_a_champion_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(promotion, "champion", lambda *_: None)
+    pointer = tmp_path / "bentoml" / "serving.json"
+    pointer.parent.mkdir()
+    pointer.write_text("{}")
     said = reconcile(Layout(tmp_path), PARAMS)
+    assert not pointer.exists()  # a former champion is not served
     assert f"No version of {PARAMS.registry.model_name} has the alias champion" in said
     assert "ferops promote" in said
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from ferops import config
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.registry.connection import connect
+from sockets import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 SIZE_PX = 32
@@ -90,6 +92,18 @@ def layout(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Layo
 @pytest.fixture
 def client(layout: Layout) -> MlflowClient:
     return connect(layout)
+
+
+@pytest.fixture
+def die(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """What a client's method becomes when the server is gone: a real request where nobody listens, not repeated."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    gone = MlflowClient(f"http://127.0.0.1:{free_port()}")
+
+    def ask(*_: Any, **__: Any) -> None:
+        gone.get_run("any")
+
+    return ask
 
 
 def make_project(layout: Layout) -> None:

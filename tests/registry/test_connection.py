@@ -14,20 +14,16 @@ from threading import Thread
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
 
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.registry.connection import EXPERIMENT, connect, experiment_id
+from ferops.registry.connection import EXPERIMENT, connect, connected, experiment_id
 from ferops.registry.promotion import champion, promote, versions
 from ferops.registry.stage import export_digest, register
 from ferops.registry.tracking import training_run
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from sockets import free_port
 
 
 @pytest.fixture
@@ -77,6 +73,46 @@ def test_what_answers_must_look_like_mlflow(
         else:
             with pytest.raises(FeropsError, match=f"answers {status}"):
                 connect(Layout(tmp_path))
+
+
+class NoSuchRun(BaseHTTPRequestHandler):
+    """Healthy, but knows no run."""
+
+    def do_GET(self) -> None:
+        healthy = self.path == "/health"
+        body = b"OK" if healthy else b'{"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "no such run"}'
+        self.send_response(200 if healthy else 404)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_only_silence_becomes_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+
+    def ask(server: HTTPServer) -> None:
+        with connected(Layout(tmp_path), kept="All is well") as client:
+            if dies:
+                server.shutdown()
+                server.server_close()
+            client.get_run("any")
+
+    with HTTPServer(("127.0.0.1", 0), NoSuchRun) as server:
+        address = f"http://127.0.0.1:{server.server_port}"
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        if dies:
+            with pytest.raises(FeropsError, match=rf"{address} no longer answers\. All is well\. Start the server"):
+                ask(server)
+        else:
+            with pytest.raises(MlflowException, match="no such run"):
+                ask(server)
+            server.shutdown()
 
 
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///"])

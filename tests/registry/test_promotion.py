@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -72,3 +73,22 @@ def test_files_that_changed_in_the_store_are_refused(
     stored.write_bytes(stored.read_bytes() + b" ")
     with pytest.raises(FeropsError, match="are not those that `ferops register` recorded"):
         champion(layout, params, tmp_path / "champion")
+
+
+def test_a_server_that_goes_away_midway_is_named_and_nothing_is_made_twice(
+    layout: Layout, params: Params, tmp_path: Path, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as gone:
+        gone.setattr(MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(FeropsError, match="no longer answers"):
+            register(layout, params)
+    assert register(layout, params)["version"] == "1"
+    with monkeypatch.context() as gone:
+        gone.setattr(MlflowClient, "set_registered_model_alias", die)
+        with pytest.raises(FeropsError, match="no longer answers"):
+            promote(layout, params, "1")
+    assert promote(layout, params, "1")["changed"]
+    with monkeypatch.context() as gone:
+        gone.setattr(MlflowClient, "get_model_version_by_alias", die)
+        with pytest.raises(FeropsError, match="no longer answers"):
+            champion(layout, params, tmp_path / "champion")

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 
 import pytest
 from mlflow import MlflowClient
@@ -109,6 +110,37 @@ def test_a_training_without_weights_failed(layout: Layout, params: Params, clien
 def test_an_unknown_model_is_refused(layout: Layout, params: Params) -> None:
     with pytest.raises(FeropsError, match="no model 'candidat'"), training_run(layout, params, "candidat"):
         pass
+
+
+def test_a_server_that_goes_away_is_one_message(
+    layout: Layout, params: Params, client: MlflowClient, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train() -> None:
+        with training_run(layout, params, "candidate") as log_epoch:
+            log_epoch(1, {"train_loss": 2.0})
+            for method in ("log_batch", "set_terminated"):
+                gone.setattr(MlflowClient, method, die)
+            log_epoch(2, {"train_loss": 1.0})
+
+    with (
+        monkeypatch.context() as gone,
+        pytest.raises(FeropsError, match=r"no longer answers.*checkpoint.*is kept.*same command again"),
+    ):
+        train()
+    before, runs = newest_run(client), count_runs(client)
+    with training_run(layout, params, "candidate") as log_epoch:
+        log_epoch(2, {"train_loss": 1.0})
+    assert count_runs(client) == runs
+    assert [step for step, _ in curve(client, before, "train_loss")] == [1, 2, 3]
+    assert client.get_run(before).info.status == "FINISHED"
+
+
+def test_why_a_training_ended_is_told_though_the_server_is_gone(
+    layout: Layout, params: Params, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MlflowClient, "set_terminated", die)
+    with pytest.raises(StoppedError):
+        train_and_die(layout, params, StoppedError)
 
 
 def train_and_be_stopped(layout: Layout, params: Params) -> None:

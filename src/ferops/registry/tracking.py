@@ -24,6 +24,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.files import read_json, require, write_json
 from ferops.layout import Layout
+from ferops.machine import cpu_name
 from ferops.provenance import provenance
 from ferops.registry.connection import connected, experiment_id
 
@@ -52,7 +53,7 @@ def training_run(layout: Layout, params: Params, name: str) -> Iterator[EpochLog
     """
     if name not in params.models:
         raise FeropsError(f"params.yaml has no model {name!r}; models has: {', '.join(params.models)}")
-    kept = "The training's last checkpoint is kept, and the training goes on from there"
+    kept = "The last checkpoint of an unfinished training is kept, and the training goes on from there"
     with connected(layout, kept=kept) as client, _recorded(client, layout, params, name) as log_epoch:
         yield log_epoch
 
@@ -145,7 +146,7 @@ def environment() -> dict[str, str]:
     tags = {
         "env.python": platform.python_version(),
         "env.platform": platform.platform(),
-        "env.cpu": _cpu(),
+        "env.cpu": cpu_name(),
         "env.cuda": cuda,
     }
     return tags | {f"env.{package}": version(package) for package in _PACKAGES}
@@ -265,11 +266,3 @@ def _system_metrics(client: MlflowClient, run_id: str, *, resumed: bool) -> Iter
         yield
     finally:
         monitor.finish()
-
-
-def _cpu() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
