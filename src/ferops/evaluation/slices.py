@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,11 +49,11 @@ def slices(
         columns.append(
             {"column": name, "kind": kind, "n": int(known.sum()), "missing": int((~known).sum()), "bounds": bounds}
         )
-        lost = {} if kind == "condition" else _named(missed[name]).value_counts().to_dict()
+        lost = Counter() if kind == "condition" else Counter(_named(missed[name]).dropna())
         figures = _column(test, judged, values, min_samples=min_samples)
         figures |= {value: _unseen() for value in lost if value not in figures}
         for value in sorted(figures, key=_condition_order if kind == "condition" else _natural_order):
-            n_no_face = None if kind == "condition" else int(lost.get(value, 0))
+            n_no_face = None if kind == "condition" else lost[value]
             found.append({"column": name, "kind": kind, "value": value, **figures[value], "n_no_face": n_no_face})
     return {"columns": columns, "slices": found, "worst": _worst(found)}
 
