@@ -34,6 +34,7 @@ def layout(tmp_path: Path) -> Layout:
     metrics = {
         "provenance": origin,
         "n": 1234,
+        "n_tight": 0,
         "candidate": {"accuracy": _score(0.8), "macro_f1": _score(0.75)},
         "baseline": {"accuracy": _score(0.7)},
         "chance": {"accuracy": 0.25},

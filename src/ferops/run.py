@@ -59,7 +59,7 @@ def _results(
         *(f"          {name}: {reason}" for name, reason in registered["failed"].items()),
         f"Registry  {_version(registered, settings['register']['model_name'])}",
     ]
-    if metrics.get("n_tight"):
+    if metrics["n_tight"]:
         lines.append(
             f"          {metrics['n_tight']:,} of {metrics['n']:,} test faces are tight crops, judged whole: "
             "the framing that the service makes was not measured."

@@ -80,7 +80,9 @@ def test_a_comparison_with_a_former_champion_does_not_count(
 ) -> None:
     register(layout, params)
     client.set_registered_model_alias("ferops", "champion", "1")
-    with pytest.raises(FeropsError, match=r"compared with no champion, but 'ferops' now has champion 1.*--force evaluate"):
+    with pytest.raises(
+        FeropsError, match=r"compared with no champion, but 'ferops' now has champion 1.*--force evaluate"
+    ):
         register(layout, params)
 
 

@@ -93,8 +93,12 @@ def test_chosen_images_come_back_from_any_row_group(tmp_path: Path) -> None:
 def test_a_missing_source_says_what_is_there_and_how_to_import_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
-    with pytest.raises(FeropsError, match=r"'two' in data.sources.* holds one. Import it: ferops import two PATH"):
+    with pytest.raises(FeropsError, match=r"'two' in data.sources.* holds one. No reader for it.*reads fer2013, synth"):
         measure_sources(layout, ("one", "two"), SETTINGS)
+    with pytest.raises(
+        FeropsError, match=r"'fer2013' in data.sources.* holds one. Import it: ferops import fer2013 PATH"
+    ):
+        measure_sources(layout, ("one", "fer2013"), SETTINGS)
 
 
 def test_a_file_that_is_not_a_raw_file(tmp_path: Path) -> None:
