@@ -65,7 +65,7 @@ def metrics() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def params() -> Params:
-    return config.load(REPOSITORY / "src" / "ferops" / "presets" / "quick.yaml")
+    return config.parse(params_tree())
 
 
 @pytest.fixture(scope="session")
