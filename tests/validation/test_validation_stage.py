@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -194,9 +193,7 @@ def test_the_known_duplicates_of_fer2013_are_found(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q"], cwd=tmp_path, check=True)
     layout = Layout(tmp_path)
     import_source(layout, "fer2013", REAL, seed=7)
-    started = time.perf_counter()
     summary = validate(layout, quick_params(data={"sources": ("fer2013",)}))
-    assert time.perf_counter() - started < 60
     raw = pd.read_parquet(layout.source("fer2013"))
     # This release encodes equal pixels to equal bytes, so the files' own hashes count the copies independently.
     copies = raw["image"].map(lambda image: hashlib.md5(image).hexdigest()).value_counts()
