@@ -7,6 +7,7 @@ that a typo cannot silently fall back to a default: there are no defaults, the f
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -189,6 +190,18 @@ def parse(tree: Any, *, origin: str = "params") -> Params:
     if missing:
         raise FeropsError(f"{origin}: models needs entries named baseline and candidate; missing: {sorted(missing)}")
     return params
+
+
+def flatten(tree: Mapping[str, Any], *, separator: str = ".") -> dict[str, Any]:
+    """Return the leaves of nested mappings under joined keys; a list and an empty mapping are leaves."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            inner = flatten(value, separator=separator)
+            flat |= {f"{key}{separator}{below}": leaf for below, leaf in inner.items()}
+        else:
+            flat[str(key)] = value
+    return flat
 
 
 def _explain(detail: ErrorDetails) -> str:

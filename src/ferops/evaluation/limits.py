@@ -1,4 +1,4 @@
-"""What the figures do not show, in sentences: the same ones in the report, the model card and the closing lines.
+"""What the figures do not show, in sentences: the same ones in the report and the model card.
 
 Each depends on what the data tell: who is shown (`subject`), and whether a face was looked for at all (`tight`).
 """

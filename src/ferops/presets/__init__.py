@@ -14,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ferops import config
+from ferops.config import flatten
 from ferops.errors import FeropsError
 from ferops.files import write_text
 from ferops.layout import Layout
@@ -84,19 +85,9 @@ def _edits(current: dict[str, Any]) -> list[str]:
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    before, after = _flat(old), _flat(new)
+    before, after = flatten(old), flatten(new)
     keys = [*after, *(key for key in before if key not in after)]
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def _overlay(tree: Any, changes: Any) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ferops
-from ferops.config import CLASSES, Params
+from ferops.config import CLASSES, Params, flatten
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, read_json, require, write_json
 from ferops.layout import Layout
@@ -21,7 +21,7 @@ from ferops.provenance import provenance
 from ferops.registry.aliases import CHALLENGER, champion_version
 from ferops.registry.connection import connected, experiment_id, fluent
 from ferops.registry.gates import Gate, judge
-from ferops.registry.tracking import find_run, flatten, log_metrics, log_training, start_run, weights_digest
+from ferops.registry.tracking import find_run, log_metrics, log_training, start_run, weights_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

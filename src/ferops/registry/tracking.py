@@ -20,7 +20,7 @@ from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ferops.config import Params
+from ferops.config import Params, flatten
 from ferops.errors import FeropsError, StoppedError
 from ferops.files import read_json, require, write_json
 from ferops.layout import Layout
@@ -158,18 +158,6 @@ def user_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return "unknown"
-
-
-def flatten(tree: Mapping[str, Any], *, separator: str) -> dict[str, Any]:
-    """Return the leaves of nested mappings under joined keys; a list is a leaf."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            inner = flatten(value, separator=separator)
-            flat |= {f"{key}{separator}{below}": leaf for below, leaf in inner.items()}
-        else:
-            flat[str(key)] = value
-    return flat
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], *, step: int = 0) -> None:

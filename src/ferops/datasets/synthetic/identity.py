@@ -11,7 +11,6 @@ MONK_HEX = ("f6ede4", "f3e7db", "f7ead0", "eadaba", "d7bd96", "a07e56", "825c43"
 """Monk Skin Tone scale 1-10, sRGB (Ellis Monk, 2019; published at skintone.google)."""
 
 AGES = ("young", "middle", "older")
-HAIR_STYLES = ("short", "crop", "side", "long", "bob", "curly", "bald", "tied")
 
 _HAIR_COLOURS = {
     "black": (0.016, 0.014, 0.013),

@@ -17,7 +17,6 @@ from ferops.datasets.synthetic.identity import Identity
 
 EYE_Y = 0.13
 MOUTH_Y = -0.555
-NOSE_TIP_Y = -0.27
 
 Array = NDArray[np.floating[Any]]
 
@@ -119,7 +118,6 @@ class Folds:
     chin: float
     marionette: float
     nostril: float
-    stretch: float
 
 
 @dataclass(frozen=True)
@@ -244,5 +242,4 @@ def _folds(who: Identity, au: dict[int, float], left: dict[int, float], right: d
         chin=0.9 * au[17] + 0.25 * au[15] + 0.25 * au[24],
         marionette=0.30 * age + 0.60 * au[15] + 0.15 * au[17],
         nostril=0.9 * au[9] + 0.35 * au[10] + 0.10 * au[12],
-        stretch=au[20],
     )
