@@ -73,7 +73,7 @@ def import_(
 @app.command()
 def data() -> None:
     """List the data sets in data/ with counts, licence notes and citations."""
-    from ferops.datasets.catalogue import describe
+    from ferops.datasets.inventory import describe
 
     _say(describe(Layout()))
 

@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, make_zip, members
 
-from ferops.datasets import catalogue, manifest, synthetic, versioning
+from ferops.datasets import inventory, manifest, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -72,7 +72,7 @@ def test_an_import_is_written_versioned_and_described(layout: Layout, release: P
     assert sorted(pd.read_parquet(layout.source("fer2013"))["label"]) == sorted(summary["classes"])
     assert [file.name for file in layout.data.iterdir()] == ["fer2013.parquet"]
     versioning.require_current(layout)  # our name for the content is DVC's
-    said = catalogue.describe(layout)
+    said = inventory.describe(layout)
     for wanted in ("5 images", "anger 1, happy 1", "licence: no licence", "Goodfellow", summary["data_version"]):
         assert wanted in said
     assert import_source(layout, "fer2013", release, seed=2)["data_version"] == summary["data_version"]
@@ -160,7 +160,7 @@ def test_data_that_was_not_pulled_is_not_dropped_silently(layout: Layout, releas
 
 def test_describing_no_data_says_how_to_get_some(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"dvc pull data.dvc, or ferops import"):
-        catalogue.describe(Layout(tmp_path))
+        inventory.describe(Layout(tmp_path))
 
 
 @pytest.mark.real

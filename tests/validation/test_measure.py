@@ -5,17 +5,14 @@ import io
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from scipy import ndimage
 
 from ferops.datasets.manifest import make_row
-from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.validation import measure
-from ferops.validation.measure import Measures, measure_sources, read_images
+from ferops.validation.measure import Measures, measure_sources
 from pictures import encoded, noise, picture, quick_params, write_source
 
 SETTINGS = quick_params().validation
@@ -82,31 +79,3 @@ def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypa
     assert list(measured["row"]) == [*range(7), *range(20)]
     assert "image" not in raw.column_names
     assert raw.column("group_age").to_pylist() == [None] * 7 + ["old"] * 20
-
-
-def test_chosen_images_come_back_from_any_row_group(tmp_path: Path) -> None:
-    rows = [make_row(picture(i), source="one", label="sad") for i in range(9)]
-    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "one.parquet", row_group_size=4)
-    assert read_images(tmp_path / "one.parquet", {0, 3, 8}) == {i: picture(i) for i in (0, 3, 8)}
-
-
-def test_a_missing_source_says_what_is_there_and_how_to_import_it(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
-    with pytest.raises(FeropsError, match=r"'two' in data.sources.* holds one. No reader for it.*reads fer2013, synth"):
-        measure_sources(layout, ("one", "two"), SETTINGS)
-    with pytest.raises(
-        FeropsError, match=r"'fer2013' in data.sources.* holds one. Import it: ferops import fer2013 PATH"
-    ):
-        measure_sources(layout, ("one", "fer2013"), SETTINGS)
-
-
-def test_a_file_that_is_not_a_raw_file(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    layout.data.mkdir()
-    layout.source("one").write_bytes(b"text")
-    with pytest.raises(FeropsError, match=r"is not a Parquet file"):
-        measure_sources(layout, ("one",), SETTINGS)
-    pq.write_table(pa.table({"image": [b"x"], "label": ["sad"]}), layout.source("one"))
-    with pytest.raises(FeropsError, match=r"lacks the columns \['image_id', 'source'"):
-        measure_sources(layout, ("one",), SETTINGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any
 from tqdm import tqdm
 
 from ferops.datasets import catalogue, fer2013, manifest, versioning
+from ferops.datasets.raw import files_of
 from ferops.errors import FeropsError
-from ferops.files import atomic_file
+from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.provenance import data_version
 
@@ -32,11 +34,11 @@ def import_source(layout: Layout, source: str, path: Path | None, *, seed: int) 
     versioning.check_ready(layout)
     total, rows = _read(source, path, seed=seed, skipped=skipped)
     # Staged outside data/, so that a kill leaves nothing there that the next `dvc add` would version.
-    staged = layout.state / "import" / f"{source}.parquet"
-    with atomic_file(staged) as temporary:
+    staged = layout.state / "import" / source
+    with atomic_folder(staged) as temporary:
         progress = tqdm(rows, total=total, unit=" images", desc=f"import {source}", disable=None)
-        counts = manifest.write(temporary, progress, source=source)
-    with _in_place(staged, layout.source(source)):
+        counts = manifest.write(temporary / f"{source}.parquet", progress, source=source)
+    with _in_place(staged, layout.data, source):
         versioning.add_data(layout)
     classes = {label: counts[label] for label in manifest.LABELS if label in counts}
     return {
@@ -72,22 +74,29 @@ def _read(
 
 
 @contextmanager
-def _in_place(staged: Path, target: Path) -> Iterator[None]:
-    """Move `staged` to `target`; if the block fails, put the old file back."""
-    had_folder = target.parent.is_dir()
+def _in_place(staged: Path, data: Path, source: str) -> Iterator[None]:
+    """Move the files of `staged` to `data` in place of the source's old ones; if the block fails, put those back."""
+    had_folder = data.is_dir()
+    data.mkdir(exist_ok=True)
     old = staged.with_suffix(".old")
-    old.unlink(missing_ok=True)
-    target.parent.mkdir(exist_ok=True)
-    if target.exists():
-        target.rename(old)
-    staged.rename(target)
+    shutil.rmtree(old, ignore_errors=True)
+    old.mkdir()
+    _move(files_of(data, source), old)
+    _move(files_of(staged, source), data)
     try:
         yield
     except BaseException:
-        target.unlink()
-        if old.exists():
-            old.rename(target)
-        elif not had_folder:
-            target.parent.rmdir()
+        for path in files_of(data, source):
+            path.unlink()
+        _move(files_of(old, source), data)
+        if not had_folder:
+            data.rmdir()
         raise
-    old.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(old)
+        shutil.rmtree(staged)
+
+
+def _move(files: list[Path], folder: Path) -> None:
+    for path in files:
+        path.rename(folder / path.name)

@@ -40,6 +40,9 @@ ROW_GROUP_ROWS = 2048
 ROW_GROUP_BYTES = 32 * 2**20
 """A row group ends at whichever comes first, so that neither writing nor reading holds more than this of the images."""
 
+FILE_BYTES = 2**30
+"""A source goes on in a further file when the images in one reach this; DVC and people move pieces more easily."""
+
 NULLABLE = ("label", "usage", "subject")
 
 
@@ -71,8 +74,9 @@ def make_row(
     }
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str) -> dict[str, int]:
-    """Stream `rows` to a new Parquet file at `path` and return the number of rows per label (`""` for null).
+def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str, file_bytes: int = FILE_BYTES) -> dict[str, int]:
+    """Stream `rows` to a new Parquet file at `path` and, above `file_bytes` of images, to further ones beside it (see
+    `shard_path`). Return the number of rows per label (`""` for null).
 
     Memory is bounded by one row group. The caller makes the write atomic.
 
@@ -80,16 +84,18 @@ def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str) -> dict[st
         FeropsError: a row does not have the form of docs/files.md, or there is no row at all.
     """
     counts: Counter[str] = Counter()
+    schema: pa.Schema | None = None
     writer: pq.ParquetWriter | None = None
+    number, size = 0, 0
     try:
         for batch in _batches(rows, source=source):
-            if writer is None:
-                schema = schema_of(batch)
-                # Encoded images do not compress again, and a dictionary of unique bytes only costs memory.
-                compression = {name: "none" if name == "image" else "zstd" for name in schema.names}
-                dictionary = [name for name in schema.names if name not in ("image", "image_id")]
-                writer = pq.ParquetWriter(path, schema, compression=compression, use_dictionary=dictionary)
+            schema = schema or schema_of(batch)
+            if writer is not None and size >= file_bytes:
+                writer.close()
+                writer, number, size = None, number + 1, 0
+            writer = writer or _writer(shard_path(path, number), schema)
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
+            size += sum(len(row["image"]) for row in batch)
             counts.update(row["label"] or "" for row in batch)
     finally:
         if writer is not None:
@@ -97,6 +103,18 @@ def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str) -> dict[st
     if writer is None:
         raise FeropsError(f"{source}: the reader found no image. Check the path and the release that it expects")
     return dict(counts)
+
+
+def shard_path(path: Path, number: int) -> Path:
+    """Return where the file `number` of a source lies: `path` itself for 0, `<stem>-001.parquet` for 1."""
+    return path if number == 0 else path.with_stem(f"{path.stem}-{number:03d}")
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    # Encoded images do not compress again, and a dictionary of unique bytes only costs memory.
+    compression = {name: "none" if name == "image" else "zstd" for name in schema.names}
+    dictionary = [name for name in schema.names if name not in ("image", "image_id")]
+    return pq.ParquetWriter(path, schema, compression=compression, use_dictionary=dictionary)
 
 
 def schema_of(rows: list[dict[str, Any]]) -> pa.Schema:

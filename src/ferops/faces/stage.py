@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from ferops.config import CLASSES, Params, Preprocess
 from ferops.datasets.images import decode
+from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
 from ferops.faces.align import roll_degrees, whole, yaw_degrees
 from ferops.faces.crop import Face, face_from, tight
@@ -119,7 +120,7 @@ def _pack(layout: Layout, index: pd.DataFrame, folder: Path, work: _Work) -> dic
         for source, rows in index.groupby("source", sort=True):
             is_tight = source in work.settings.tight_sources
             wanted = set(rows["image_id"])
-            for chunk in _chunks(layout.source(str(source)), wanted, at_most=work.settings.batch_size):
+            for chunk in _chunks(open_raw(layout, str(source)), wanted, at_most=work.settings.batch_size):
                 images = [image for _, image in chunk]
                 found = [[] for _ in images] if is_tight else work.detect(images)
                 for (image_id, image), detections in zip(chunk, found, strict=True):
@@ -138,13 +139,12 @@ def _face(image: Image, detections: list[Detection], settings: Preprocess, *, is
     return face_from(image, detections, size_px=settings.size_px, margin=settings.margin, how=settings.choose)
 
 
-def _chunks(path: Path, wanted: set[str], *, at_most: int) -> Iterator[list[tuple[str, Image]]]:
+def _chunks(raw: Raw, wanted: set[str], *, at_most: int) -> Iterator[list[tuple[str, Image]]]:
     """Yield the decoded `wanted` images of a raw file, in its order and once each, in groups of bounded memory."""
-    require(path, made_by="ferops import (see ferops import --help), or: dvc pull data.dvc")
     left = set(wanted)
     chunk: list[tuple[str, Image]] = []
     pixels = 0
-    for batch in pq.ParquetFile(path).iter_batches(batch_size=256, columns=["image_id", "image"]):
+    for batch in raw.batches(["image_id", "image"]):
         for image_id, encoded in zip(batch["image_id"].to_pylist(), batch["image"], strict=True):
             if image_id not in left:
                 continue
@@ -157,8 +157,8 @@ def _chunks(path: Path, wanted: set[str], *, at_most: int) -> Iterator[list[tupl
                 chunk, pixels = [], 0
     if left:
         raise FeropsError(
-            f"{path} lacks {len(left)} images of the manifest, {min(left)} for one: the raw data changed since it was "
-            "validated. Run again: ferops validate, ferops split"
+            f"{raw.files[0]} lacks {len(left)} images of the manifest, {min(left)} for one: the raw data changed "
+            "since it was validated. Run again: ferops validate, ferops split"
         )
     if chunk:
         yield chunk

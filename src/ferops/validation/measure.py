@@ -7,21 +7,17 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ferops.config import Validate
-from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.images import UnreadableImageError, decode
-from ferops.datasets.manifest import COLUMNS
-from ferops.errors import FeropsError
+from ferops.datasets.raw import Raw, open_raw
 from ferops.layout import Layout
 
 SHARPNESS_SIDE_PX = 48
@@ -61,63 +57,21 @@ def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate
     cv2.setNumThreads(1)  # the threads below are the parallelism: Pillow and OpenCV release the GIL
     with ThreadPoolExecutor(max_workers=cores) as pool:
         for source in sources:
-            file = open_source(layout, source)
+            raw = open_raw(layout, source)
             measured: list[Measures] = []
-            for batch, results in _ahead(file, pool, settings=settings, depth=2 * cores):
+            for batch, results in _ahead(raw, pool, settings=settings, depth=2 * cores):
                 tables.append(pa.Table.from_batches([batch]).drop_columns(["image"]))
                 measured += results
             frames.append(pd.DataFrame(measured, columns=Measures._fields).assign(row=range(len(measured))))
     return pa.concat_tables(tables, promote_options="default"), pd.concat(frames, ignore_index=True)
 
 
-def open_source(layout: Layout, source: str) -> pq.ParquetFile:
-    """Open the raw file of `source`; FeropsError says what is there instead."""
-    path = layout.source(source)
-    if not path.exists():
-        there = ", ".join(sorted(file.stem for file in layout.data.glob("*.parquet"))) or "nothing"
-        known = SOURCES.get(source)
-        way = (
-            f"no reader for it comes with this version (ferops reads {', '.join(SOURCES)}). Change data.sources"
-            if known is None
-            else f"Import it: ferops import {source}{' PATH' if known.needs_path else ''}, or change data.sources"
-        )
-        raise FeropsError(
-            f"params.yaml names the source {source!r} in data.sources, but {path} does not exist; {layout.data} holds "
-            f"{there}. {way[0].upper()}{way[1:]}"
-        )
-    try:
-        file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise FeropsError(f"{path} is not a Parquet file ({error}). Import it again: ferops import {source}") from error
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing:
-        raise FeropsError(
-            f"{path} lacks the columns {missing} of docs/files.md. Import it again: ferops import {source}"
-        )
-    return file
-
-
-def read_images(path: Path, rows: set[int]) -> dict[int, bytes]:
-    """Return the encoded images at the positions `rows` of a raw file, reading only their row groups."""
-    file = pq.ParquetFile(path)
-    found: dict[int, bytes] = {}
-    start = 0
-    for group in range(file.num_row_groups):
-        stop = start + file.metadata.row_group(group).num_rows
-        wanted = [row for row in rows if start <= row < stop]
-        if wanted:
-            images = file.read_row_group(group, columns=["image"]).column("image")
-            found |= {row: images[row - start].as_py() or b"" for row in wanted}
-        start = stop
-    return found
-
-
 def _ahead(
-    file: pq.ParquetFile, pool: ThreadPoolExecutor, *, settings: Validate, depth: int
+    raw: Raw, pool: ThreadPoolExecutor, *, settings: Validate, depth: int
 ) -> Iterator[tuple[pa.RecordBatch, list[Measures]]]:
     """Keep `depth` batches in work, no more: memory stays bounded however large the file is."""
     waiting: deque[tuple[pa.RecordBatch, Future[list[Measures]]]] = deque()
-    for batch in file.iter_batches(batch_size=BATCH_ROWS):
+    for batch in raw.batches(rows=BATCH_ROWS):
         waiting.append((batch, pool.submit(_measure_batch, batch, settings)))
         if len(waiting) >= depth:
             done, future = waiting.popleft()

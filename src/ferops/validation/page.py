@@ -11,8 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from ferops.datasets.images import UnreadableImageError, decode
+from ferops.datasets.raw import open_raw
 from ferops.layout import Layout
-from ferops.validation.measure import read_images
 from ferops.validation.triage import REASONS
 
 THUMBNAIL_PX = 96
@@ -68,8 +68,7 @@ def _shown(layout: Layout, facts: pd.DataFrame, result: pd.DataFrame) -> dict[st
         chosen[str(reason)] = ordered.iloc[::step].head(PER_REASON)
     wanted = pd.concat(chosen.values()) if chosen else held
     images = {
-        str(source): read_images(layout.source(str(source)), set(rows["row"]))
-        for source, rows in wanted.groupby("source")
+        str(source): open_raw(layout, str(source)).images(set(rows["row"])) for source, rows in wanted.groupby("source")
     }
     return {
         reason: [

@@ -1,0 +1,113 @@
+"""Read the raw rows of a source: data/<source>.parquet, and data/<source>-001.parquet, -002, ... where it is large.
+
+A row's position counts through all of a source's files, so nobody else needs to know how many there are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferops.datasets.catalogue import SOURCES
+from ferops.datasets.manifest import COLUMNS
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+
+_FURTHER = re.compile(r"-\d{3}$")  # as manifest.shard_path writes it
+
+
+@dataclass(frozen=True)
+class Raw:
+    """One source: `files` in the order of its rows, and their common `schema`."""
+
+    source: str
+    files: tuple[Path, ...]
+    schema: pa.Schema
+    num_rows: int
+
+    def batches(self, columns: Sequence[str] | None = None, *, rows: int = 256) -> Iterator[pa.RecordBatch]:
+        """Yield all rows in order, at most `rows` at a time; memory is bounded by a row group."""
+        for path in self.files:
+            yield from pq.ParquetFile(path).iter_batches(batch_size=rows, columns=columns)
+
+    def table(self, columns: Sequence[str]) -> pa.Table:
+        """Return `columns` of all rows at once: not for `image`."""
+        return pa.concat_tables(pq.read_table(path, columns=list(columns)) for path in self.files)
+
+    def images(self, rows: set[int]) -> dict[int, bytes]:
+        """Return the encoded images at the positions `rows`, reading only their row groups."""
+        found: dict[int, bytes] = {}
+        start = 0
+        for path in self.files:
+            file = pq.ParquetFile(path)
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                wanted = [row for row in rows if start <= row < stop]
+                if wanted:
+                    images = file.read_row_group(group, columns=["image"]).column("image")
+                    found |= {row: images[row - start].as_py() or b"" for row in wanted}
+                start = stop
+        return found
+
+
+def sources(layout: Layout) -> list[str]:
+    """Return the names of the sources in data/, sorted."""
+    return sorted(path.stem for path in layout.data.glob("*.parquet") if not _FURTHER.search(path.stem))
+
+
+def files_of(folder: Path, source: str) -> list[Path]:
+    """Return the Parquet files of `source` in `folder` in the order of their rows; none where there are none."""
+    first = folder / f"{source}.parquet"
+    further = [path for path in folder.glob(f"{source}-*.parquet") if re.fullmatch(r"-\d{3}", path.stem[len(source) :])]
+    return [path for path in (first, *sorted(further)) if path.exists()]
+
+
+def open_raw(layout: Layout, source: str) -> Raw:
+    """Open the raw files of `source`.
+
+    Raises:
+        FeropsError: there is none (the message says what is there instead), one is not Parquet, or a column lacks.
+    """
+    if not layout.source(source).exists():
+        raise FeropsError(_missing(layout, source))
+    files = files_of(layout.data, source)
+    opened = [_open(path, source) for path in files]
+    odd = [path.name for path, file in zip(files, opened, strict=True) if file.schema_arrow != opened[0].schema_arrow]
+    if odd:
+        raise FeropsError(
+            f"{odd} in {layout.data} have other columns than {files[0].name}: they are left from another import. "
+            f"Import it again: ferops import {source}"
+        )
+    return Raw(source, tuple(files), opened[0].schema_arrow, sum(file.metadata.num_rows for file in opened))
+
+
+def _open(path: Path, source: str) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise FeropsError(f"{path} is not a Parquet file ({error}). Import it again: ferops import {source}") from error
+    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
+    if missing:
+        raise FeropsError(
+            f"{path} lacks the columns {missing} of docs/files.md. Import it again: ferops import {source}"
+        )
+    return file
+
+
+def _missing(layout: Layout, source: str) -> str:
+    there = ", ".join(sources(layout)) or "nothing"
+    known = SOURCES.get(source)
+    way = (
+        f"no reader for it comes with this version (ferops reads {', '.join(SOURCES)}). Change data.sources"
+        if known is None
+        else f"Import it: ferops import {source}{' PATH' if known.needs_path else ''}, or change data.sources"
+    )
+    return (
+        f"params.yaml names the source {source!r} in data.sources, but {layout.source(source)} does not exist; "
+        f"{layout.data} holds {there}. {way[0].upper()}{way[1:]}"
+    )
