@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops.errors import FeropsError
+
 Image = NDArray[np.uint8]
 
 MAX_SIDE_PX = 1280
@@ -61,6 +63,21 @@ class Detector(Protocol):
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the faces of each RGB uint8 `(H, W, 3)` image, in the images' order, largest box first."""
+
+
+def build(name: str, *, min_confidence: float, device: str = "cpu") -> Detector:
+    """Return the detector of that name (`preprocess.detector`).
+
+    Args:
+        min_confidence: faces with a lower score are dropped, 0-1.
+        device: a torch device, such as `cpu` or `cuda`.
+
+    Raises:
+        FeropsError: no detector has that name, or its package is not installed.
+    """
+    if name == "mtcnn":
+        return mtcnn(min_confidence=min_confidence, device=device)
+    raise FeropsError(f"there is no face detector {name!r}; there is: mtcnn. See preprocess.detector in params.yaml")
 
 
 Border = Literal["adaptive", "never", "always"]
