@@ -60,7 +60,7 @@ def _params(layout: Layout) -> Any:
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="fer2013, or synthetic")],
+    source: Annotated[str, typer.Argument(help="a data set of docs/sources.md, folder, or synthetic")],
     path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
     seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,13 @@ from ferops.errors import FeropsError
 from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.provenance import data_version
+
+Rows = tuple[int | None, Iterator[dict[str, Any]]]
+
+READERS: dict[str, Callable[..., Rows]] = {
+    "fer2013": fer2013.read,
+}
+"""Sources read from a path: `read(path, *, skipped)` returns the number of pictures, or None, and the rows."""
 
 
 def import_source(layout: Layout, source: str, path: Path | None, *, seed: int) -> dict[str, Any]:
@@ -63,11 +70,9 @@ def _check_request(source: str, path: Path | None) -> None:
         raise FeropsError(f"{source} is {known.release} and takes no path, found {path}")
 
 
-def _read(
-    source: str, path: Path | None, *, seed: int, skipped: Counter[str]
-) -> tuple[int | None, Iterator[dict[str, Any]]]:
-    if source == "fer2013" and path is not None:
-        return fer2013.read(path, skipped=skipped)
+def _read(source: str, path: Path | None, *, seed: int, skipped: Counter[str]) -> Rows:
+    if path is not None:
+        return READERS[source](path, skipped=skipped)
     from ferops.datasets import synthetic
 
     return None, iter(synthetic.rows(seed=seed))
