@@ -22,6 +22,25 @@ SOURCES = {
     source.name: source
     for source in (
         Source(
+            name="ckplus",
+            title="CK+ (Extended Cohn-Kanade)",
+            release=(
+                "the folder with cohn-kanade-images/ and Emotion/ or their zips as published, or the 48 px release of "
+                "class folders, anger/S010_004_00000017.png"
+            ),
+            licence=(
+                "by an agreement with its authors, for research; print only pictures of the people who agreed to it "
+                "(Consent-for-publication in the release)"
+            ),
+            citation=(
+                "P. Lucey et al., The Extended Cohn-Kanade Dataset (CK+): A complete dataset for action unit and "
+                "emotion-specified expression, CVPR Workshops 2010; T. Kanade, J. F. Cohn, Y. Tian, Comprehensive "
+                "database for facial expression analysis, FG 2000"
+            ),
+            tight=True,
+            needs_path=True,
+        ),
+        Source(
             name="fer2013",
             title="FER2013 (Facial Expression Recognition challenge, ICML 2013)",
             release="a zip or a folder with train/<class>/*.jpg and test/<class>/*.jpg, as on Kaggle",
@@ -32,6 +51,36 @@ SOURCES = {
             citation=(
                 "I. J. Goodfellow et al., Challenges in Representation Learning: A report on three machine learning "
                 "contests, ICONIP 2013, arXiv:1307.0414"
+            ),
+            tight=True,
+            needs_path=True,
+        ),
+        Source(
+            name="jaffe",
+            title="JAFFE (Japanese Female Facial Expression)",
+            release="the folder or archive of pictures named like KA.AN1.39.tiff",
+            licence="granted by its authors on request, for non-commercial research that cites the source",
+            citation=(
+                "M. J. Lyons, S. Akamatsu, M. Kamachi, J. Gyoba, Coding Facial Expressions with Gabor Wavelets, "
+                "FG 1998, doi:10.1109/AFGR.1998.670949; see also arXiv:2009.05938"
+            ),
+            tight=False,
+            needs_path=True,
+        ),
+        Source(
+            name="rafdb",
+            title="RAF-DB, basic expressions (Real-world Affective Faces Database)",
+            release=(
+                "the folder basic/ with EmoLabel/list_patition_label.txt, Image/aligned or Image/original, and "
+                "Annotation/manual, as folders or zips"
+            ),
+            licence=(
+                "by an agreement with its authors, for non-commercial research; the pictures are from the web and "
+                "belong to their owners"
+            ),
+            citation=(
+                "S. Li, W. Deng, J. Du, Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression "
+                "Recognition in the Wild, CVPR 2017"
             ),
             tight=True,
             needs_path=True,

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ferops.datasets import catalogue, fer2013, manifest, versioning
+from ferops.datasets import catalogue, ckplus, fer2013, jaffe, manifest, rafdb, versioning
 from ferops.datasets.raw import files_of
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder
@@ -22,7 +22,10 @@ from ferops.provenance import data_version
 Rows = tuple[int | None, Iterator[dict[str, Any]]]
 
 READERS: dict[str, Callable[..., Rows]] = {
+    "ckplus": ckplus.read,
     "fer2013": fer2013.read,
+    "jaffe": jaffe.read,
+    "rafdb": rafdb.read,
 }
 """Sources read from a path: `read(path, *, skipped)` returns the number of pictures, or None, and the rows."""
 
