@@ -1,42 +1,57 @@
 """A published data set as it was downloaded: a folder or an archive, read without unpacking and without trust.
 
 Members are streamed, never extracted. A member whose name leaves the archive, a link, or one that unpacks to absurd
-sizes refuses the whole release: no honest copy has any.
+sizes refuses the whole release (`ferops.datasets.untrusted`): no honest copy has any.
 """
 
 from __future__ import annotations
 
 import os
-import zipfile
-import zlib
+import stat
+import tarfile
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
+from ferops.datasets.tars import OPENERS, Tar
+from ferops.datasets.untrusted import (
+    ARCHIVES,
+    KEPT,
+    MAX_PICTURE_BYTES,
+    PICTURES,
+    check_size,
+    check_total,
+    left_out,
+    printable,
+    refuse,
+)
+from ferops.datasets.zips import Zip
 from ferops.errors import FeropsError
 
-MAX_IMAGE_BYTES = 64 * 2**20
-"""Above the largest published face picture by far: AffectNet's are photographs from the web."""
-MAX_COMPRESSION = 200
-"""Pictures hardly compress again; a member that unpacks to 200 times its size is a decompression bomb."""
+__all__ = ["KEPT", "MAX_PICTURE_BYTES", "PICTURES", "Release", "open_release", "wrong_layout"]
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+_FOREIGN = {b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"\x28\xb5\x2f\xfd": "a zstd archive"}
 
 
 class Release(Protocol):
     """`names`: every file's path below the release's root, with `/`, sorted; an archive inside a folder counts as a
-    folder of its name without the ending. Readers match the ends of paths, so the depth of the root doesn't matter."""
+    folder of its name without the ending. Readers match the ends of paths, so the depth of the root doesn't matter.
+    Litter of operating systems is not among them."""
 
     path: Path
     names: tuple[str, ...]
+
+    def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        """Open one file to be read in pieces: for a list that may be large. Only one at a time."""
 
     def read(self, name: str) -> bytes:
         """Return one file: for lists and labels, not for every picture."""
 
     def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        """Yield (name, content) of the named files, one at a time: in the order of `names` for a folder or a zip, in
-        the archive's own order for a tar. Raises FeropsError at a damaged member."""
+        """Yield (name, content) of the named files, one at a time, empty ones too: in the order of `names`, but in the
+        archive's own order from a compressed tar. Raises FeropsError at a damaged member."""
 
 
 def open_release(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
@@ -44,97 +59,123 @@ def open_release(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
 
     Args:
         wanted: what the reader expects, for messages: "the Kaggle folder release: train/<class>/*.jpg ...".
-        skipped: counts what is left out or odd, reason -> files; complete once everything has been streamed.
+        skipped: counts what is left out, reason -> files; complete once everything has been streamed. What is odd but
+            comes in has a reason that ends with KEPT.
 
     Raises:
-        FeropsError: no such path, neither folder nor archive, damaged, or dangerous.
+        FeropsError: no such path, neither folder nor archive, damaged, encrypted, or dangerous.
     """
-    del skipped
     if not path.exists():
         raise FeropsError(f"{path} does not exist; wanted {wanted}")
     if path.is_dir():
-        return _Folder(path)
-    return _Zip(path, wanted=wanted)
+        return Folder(path, skipped=skipped)
+    return _archive(path, wanted=wanted, skipped=skipped)
 
 
-class _Folder:
-    def __init__(self, path: Path) -> None:
+def wrong_layout(release: Release, *, wanted: str, found: str, skipped: Counter[str]) -> FeropsError:
+    """Return the error for a release that a reader can't use: `found` ends "holds N files, but ..."."""
+    examples = ", ".join(repr(name) for name in release.names[:3])
+    left = "; ".join(f"{count} x {reason}" for reason, count in skipped.items())
+    return FeropsError(
+        f"{release.path} holds {len(release.names)} files{f' ({examples} ...)' if examples else ''}, but {found}; "
+        f"wanted {wanted}{f'. Left out: {left}' if left else ''}"
+    )
+
+
+def _archive(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
+    with path.open("rb") as file:
+        start = file.read(512)
+    if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):  # the second one is empty
+        return Zip(path, skipped=skipped)
+    if start.startswith(tuple(OPENERS)) or start[257:262] == b"ustar" or tarfile.is_tarfile(path):
+        return Tar(path, skipped=skipped)
+    foreign = next((kind for magic, kind in _FOREIGN.items() if start.startswith(magic)), None)
+    if foreign:
+        raise FeropsError(f"{path} is {foreign}, which is not read. Unpack it and import the folder")
+    raise FeropsError(f"{path} is neither a folder nor a zip or tar; wanted {wanted}")
+
+
+class Folder:
+    """A folder, with the archives in it opened as sub-folders. `only`: these files and no others, for a list that was
+    named by its path."""
+
+    def __init__(self, path: Path, *, skipped: Counter[str], only: Iterable[str] | None = None) -> None:
         self.path = path
-        self.names = tuple(
-            sorted(
-                (Path(folder) / file).relative_to(path).as_posix()
-                for folder, _, files in os.walk(path)
-                for file in files
-            )
-        )
+        self._files = {name: path / name for name in only} if only is not None else _walk(path, skipped=skipped)
+        self._archives: dict[str, tuple[Release, str]] = {}  # name -> its archive, and its name in there
+        if only is None:
+            self._open_archives(skipped=skipped)
+        self.names = tuple(sorted([*self._files, *self._archives]))
+
+    def _open_archives(self, *, skipped: Counter[str]) -> None:
+        for name in [name for name in self._files if name.lower().endswith(ARCHIVES)]:
+            prefix = name[: -len(max((end for end in ARCHIVES if name.lower().endswith(end)), key=len))]
+            if any(other.startswith(f"{prefix}/") for other in [*self._files, *self._archives]):
+                skipped["archive beside a folder of its name (taken as unpacked already)"] += 1
+            else:
+                archive = _archive(self._files[name], wanted="a zip or a tar, as its name says", skipped=skipped)
+                self._archives |= {f"{prefix}/{inside}": (archive, inside) for inside in archive.names}
+            del self._files[name]
+
+    def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
+        if name in self._archives:
+            archive, inside = self._archives[name]
+            return archive.open(inside)
+        return self._files[name].open("rb")
 
     def read(self, name: str) -> bytes:
-        file = self.path / name
-        _refuse_large(file.stat().st_size, where=str(file))
-        return file.read_bytes()
+        if name in self._archives:
+            archive, inside = self._archives[name]
+            return archive.read(inside)
+        return self._files[name].read_bytes()
 
     def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+        packed: dict[int, tuple[Release, dict[str, str]]] = {}
         for name in names:
-            yield name, self.read(name)
+            if name in self._archives:
+                archive, inside = self._archives[name]
+                packed.setdefault(id(archive), (archive, {}))[1][inside] = name
+            else:
+                yield name, self.read(name)
+        for archive, outside in packed.values():
+            for inside, content in archive.stream(list(outside)):
+                yield outside[inside], content
 
 
-class _Zip:
-    def __init__(self, path: Path, *, wanted: str) -> None:
-        self.path = path
-        self._members = _members(path, wanted=wanted)
-        self.names = tuple(sorted(self._members))
+def _walk(root: Path, *, skipped: Counter[str]) -> dict[str, Path]:
+    """Return the regular files below `root`, by their printable path below it, checked."""
+    files: dict[str, Path] = {}
+    inside = root.resolve()
+    total = 0
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        for link in [name for name in folders if (Path(folder) / name).is_symlink()]:
+            _check_link(Path(folder) / link, inside=inside, root=root)
+            skipped["link to another folder of the release"] += 1
+        for file in (Path(folder) / name for name in sorted(names)):
+            if file.is_symlink():
+                _check_link(file, inside=inside, root=root)
+            name = printable(file.relative_to(root).as_posix())
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):
+                refuse(f"{root}, {name!r}", "is a device or a pipe")
+            reason = left_out(name, nested=False)
+            if reason:
+                skipped[reason] += 1
+                continue
+            if not file.relative_to(root).as_posix().isprintable():
+                skipped[f"name is no printable text{KEPT}"] += 1
+            check_size(status.st_size, name=name, where=str(root))
+            total += status.st_size
+            files[name] = file
+    check_total(len(files), total, where=str(root))
+    return files
 
-    def read(self, name: str) -> bytes:
-        return next(self.stream([name]))[1]
 
-    def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
-        with zipfile.ZipFile(self.path) as archive:
-            for name in names:
-                try:
-                    content = archive.read(self._members[name])  # never more than file_size, which was checked
-                except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError, OSError) as error:
-                    raise FeropsError(
-                        f"{self.path}, member {name!r} cannot be read ({error}): the zip is damaged or encrypted. "
-                        "Download it again"
-                    ) from error
-                yield name, content
-
-
-def _members(path: Path, *, wanted: str) -> dict[str, zipfile.ZipInfo]:
-    if not zipfile.is_zipfile(path):
-        with path.open("rb") as file:
-            started = file.read(4) == b"PK\x03\x04"
-        if started:
-            raise FeropsError(f"{path} begins as a zip but its end is missing: it was cut short. Download it again")
-        raise FeropsError(f"{path} is neither a folder nor a zip; wanted {wanted}")
+def _check_link(link: Path, *, inside: Path, root: Path) -> None:
     try:
-        with zipfile.ZipFile(path) as archive:
-            members = [member for member in archive.infolist() if not member.is_dir()]
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise FeropsError(f"{path} is a damaged zip ({error}). Download it again") from error
-    for member in members:
-        _refuse_dangerous(member, path=path)
-    return {member.filename: member for member in members}
-
-
-def _refuse_dangerous(member: zipfile.ZipInfo, *, path: Path) -> None:
-    name = member.filename.replace("\\", "/")
-    if name.startswith("/") or ".." in name.split("/") or name[1:2] == ":":
-        raise FeropsError(
-            f"{path} holds a member whose name leaves the archive: {member.filename!r}. "
-            "No honest copy of a data set does; nothing was imported. Get it from its publisher"
-        )
-    _refuse_large(member.file_size, where=f"{path}, member {member.filename!r}")
-    if member.file_size > 2**20 and member.file_size > MAX_COMPRESSION * max(member.compress_size, 1):
-        raise FeropsError(
-            f"{path}, member {member.filename!r} would unpack {member.compress_size} bytes to {member.file_size}: "
-            "a decompression bomb; nothing was imported. Get the data set from its publisher"
-        )
-
-
-def _refuse_large(size: int, *, where: str) -> None:
-    if size > MAX_IMAGE_BYTES:
-        raise FeropsError(
-            f"{where} has {size} bytes; at most {MAX_IMAGE_BYTES} are accepted for one file of a data set, "
-            "nothing was imported. Get the data set from its publisher"
-        )
+        target = link.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise FeropsError(f"{root}: the link {str(link)!r} leads nowhere. Remove it, or put the file there") from error
+    if not target.is_relative_to(inside):
+        refuse(str(root), f"holds a link that leaves it: {str(link)!r} -> {str(target)!r}")
