@@ -46,7 +46,8 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
     release = open_release(path, wanted=WANTED, skipped=skipped)
     taken: dict[str, tuple[str, str]] = {}
     seen: set[str] = set()
-    for name in release.names:
+    # TIFF first: where someone converted the pictures beside the published ones, those are the ones to take.
+    for name in sorted(release.names, key=lambda name: not name.lower().endswith((".tiff", ".tif"))):
         file = PurePosixPath(name)
         match = _NAME.fullmatch(file.name)
         if match is None or file.suffix.lower() not in PICTURES:
