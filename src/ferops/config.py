@@ -9,10 +9,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -33,12 +33,25 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+def _contradiction(message: str) -> PydanticCustomError:
+    return PydanticCustomError("contradiction", "{message}", {"message": message})
+
+
 class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+class OtherLabels(Block):
+    """What becomes of each of OTHER_LABELS."""
+
+    neutral: Literal["drop", *CLASSES]  # type: ignore[valid-type]
+    contempt: Literal["drop", *CLASSES]  # type: ignore[valid-type]
+
+
 class Data(Block):
     sources: tuple[str, ...] = Field(min_length=1)
+    usage: tuple[Literal["train", "val", "test"], ...]
+    other_labels: OtherLabels
 
 
 class Validate(Block):
@@ -46,25 +59,63 @@ class Validate(Block):
     max_side_px: Count
     blank_std: NonNegative
     label_conflicts: Literal["quarantine", "keep"]
+    near_duplicates: Literal["group", "quarantine", "ignore"]
+    near_threshold: Annotated[float, Field(ge=0.5, le=1.0)]
+    near_label_conflicts: Literal["quarantine", "keep"]
+    not_a_face: Literal["quarantine", "keep"]
+    label_review_folds: Annotated[int, Field(ge=0, le=20)]
     min_class_share: Share
     max_class_share: Share
     min_rows_per_class: Count
     max_quarantine_share: Share
+
+    @field_validator("label_review_folds")
+    @classmethod
+    def _folds_leave_something_out(cls, folds: int) -> int:
+        if folds == 1:
+            raise PydanticCustomError("one_fold", "one fold leaves nothing to learn from; 0 is off, 2 or more review")
+        return folds
 
 
 class Split(Block):
     official_test: bool
     test_share: Share
     val_share: Share
+    folds: Annotated[int, Field(ge=0, le=100)]
+    test_fold: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _one_way_to_the_test_split(self) -> Self:
+        if self.folds == 1:
+            raise _contradiction("folds is 1: one fold leaves nothing to train on. 0 is off, 2 or more cross-validates")
+        if self.folds and self.official_test:
+            raise _contradiction(
+                f"folds {self.folds} and official_test contradict each other: a fold is drawn, an official test is "
+                "given. Set folds to 0 or official_test to false"
+            )
+        if self.test_fold >= max(self.folds, 1):
+            raise _contradiction(
+                f"test_fold {self.test_fold} is none of the {self.folds} folds: "
+                + (f"they are counted from 0 to {self.folds - 1}" if self.folds else "set folds, too")
+            )
+        return self
 
 
 class Preprocess(Block):
+    detector: str
     size_px: Annotated[int, Field(ge=32, le=512)]
     min_confidence: Share
     margin: Annotated[float, Field(ge=0.0, lt=0.5)]
     choose: Literal["largest", "central"]
+    align: Literal["eyes_nose", "five_points"]
     tight_sources: tuple[str, ...]
+    tight: Literal["detect", "whole"]
+    min_face_px: NonNegative
+    no_face: Literal["quarantine", "keep"]
     batch_size: Count
+    workers: Count | Literal["auto"]
+    runner: Literal["local", "dask"]
+    dask_address: str | None
 
 
 class Train(Block):
@@ -212,6 +263,8 @@ def _explain(detail: ErrorDetails) -> str:
         return f"{dotted}: unknown key" + (f", did you mean {near[0]}?" if near else "")
     if detail["type"] == "missing":
         return f"{dotted}: missing"
+    if detail["type"] == "contradiction":  # the input is the whole block: too long to repeat
+        return f"{dotted}: {detail['msg']}"
     return f"{dotted}: {detail['msg']}, found {detail['input']!r}"
 
 

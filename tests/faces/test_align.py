@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -11,11 +12,13 @@ from numpy.typing import NDArray
 
 from ferops.faces.align import (
     TEMPLATE,
+    Fit,
     align,
     choose,
     preferred,
     roll_degrees,
     similarity,
+    to_template,
     whole,
     yaw_degrees,
 )
@@ -91,6 +94,16 @@ def test_the_mouth_does_not_move_the_crop() -> None:
     wide_open[3:, 1] += 15
     faces = [align(image, points, size_px=SIZE_PX, margin=MARGIN) for points in (shut, wide_open)]
     np.testing.assert_array_equal(*faces)
+
+
+def test_with_five_points_it_does() -> None:
+    wide_open = posed(scale=80, degrees=5, x=60, y=60)
+    wide_open[3:, 1] += 15
+    to = {fit: to_template(wide_open, size_px=SIZE_PX, margin=MARGIN, fit=fit) for fit in get_args(Fit)}
+    scales = {fit: math.hypot(matrix[0, 0], matrix[1, 0]) for fit, matrix in to.items()}
+    assert scales["eyes_nose"] == pytest.approx(SIZE_PX * (1 - 2 * MARGIN) / 80)
+    assert scales["five_points"] < 0.95 * scales["eyes_nose"]
+    np.testing.assert_allclose(to["five_points"], similarity(wide_open, WANTED))
 
 
 def test_outside_the_image_its_edge_is_repeated_never_mirrored() -> None:

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import pytest
 
 from ferops.faces.align import TEMPLATE, align
-from ferops.faces.crop import face_from, faces_from, tight
+from ferops.faces.crop import Face, faces_from, kept_whole
 from ferops.faces.detector import Detection
 
 IMAGE = np.random.default_rng(4).integers(0, 256, (200, 300, 3), dtype=np.uint8)
@@ -17,30 +20,36 @@ def face(x: float, y: float, side: float) -> Detection:
 SMALL, LARGE = face(150, 90, 40), face(5, 5, 90)
 
 
-def test_the_one_face_is_the_first_of_all() -> None:
-    """Training sees `face_from`, the service `faces_from`: the same pixels."""
-    for how, chosen in (("largest", LARGE), ("central", SMALL)):
-        one = face_from(IMAGE, [SMALL, LARGE], size_px=48, margin=0.2, how=how)  # type: ignore[arg-type]
-        every = faces_from(IMAGE, [SMALL, LARGE], size_px=48, margin=0.2, how=how)  # type: ignore[arg-type]
-        assert one is not None
-        assert one.detection is every[0].detection is chosen
-        assert len(every) == 2
-        np.testing.assert_array_equal(one.pixels, every[0].pixels)
-        np.testing.assert_array_equal(one.pixels, align(IMAGE, chosen.landmarks, size_px=48, margin=0.2))
+def cut(detections: list[Detection], **settings: Any) -> list[Face]:
+    defaults: dict[str, Any] = {"size_px": 48, "margin": 0.2, "how": "largest", "fit": "eyes_nose"}
+    return faces_from(IMAGE, detections, **{**defaults, **settings})
+
+
+@pytest.mark.parametrize(("how", "order"), [("largest", [LARGE, SMALL]), ("central", [SMALL, LARGE])])
+def test_the_preferred_face_comes_first(how: str, order: list[Detection]) -> None:
+    faces = cut([SMALL, LARGE], how=how)
+    assert [face.detection for face in faces] == order
+    for face, found in zip(faces, order, strict=True):
+        np.testing.assert_array_equal(face.pixels, align(IMAGE, found.landmarks, size_px=48, margin=0.2))
+
+
+def test_the_fit_is_passed_on() -> None:
+    gaping = Detection(box=LARGE.box, landmarks=LARGE.landmarks + np.float32([[0, 0]] * 3 + [[0, 9]] * 2), score=0.9)
+    wanted = align(IMAGE, gaping.landmarks, size_px=48, margin=0.2, fit="five_points")
+    np.testing.assert_array_equal(cut([gaping], fit="five_points")[0].pixels, wanted)
+    assert (cut([gaping])[0].pixels != wanted).any()
 
 
 def test_at_most() -> None:
-    every = faces_from(IMAGE, [SMALL, LARGE], size_px=48, margin=0.1, how="largest", at_most=1)
-    assert [found.detection for found in every] == [LARGE]
+    assert [found.detection for found in cut([SMALL, LARGE], at_most=1)] == [LARGE]
 
 
 def test_no_face() -> None:
-    assert face_from(IMAGE, [], size_px=48, margin=0.1, how="largest") is None
-    assert faces_from(IMAGE, [], size_px=48, margin=0.1, how="central") == []
+    assert cut([]) == []
 
 
-def test_tight() -> None:
-    kept = tight(IMAGE, size_px=300)
+def test_kept_whole() -> None:
+    kept = kept_whole(IMAGE, size_px=300)
     assert kept.detection is None
     np.testing.assert_array_equal(kept.pixels[50:250], IMAGE)
     assert (kept.pixels[:50] == IMAGE[0]).all()

@@ -98,8 +98,14 @@ def project(root: Path, *, dark: set[tuple[str, int]], tight_only: bool = False)
     tree = config.load(ROOT / "params.yaml").model_dump(by_alias=True)
     tree["data"]["sources"] = ["wild", "tight"]
     tree["preprocess"] |= {"tight_sources": ["tight"], "batch_size": 5, "size_px": 32, "margin": 0.1}
-    tree["preprocess"]["choose"] = "largest"
+    tree["preprocess"] |= {"choose": "largest", "tight": "whole", "min_face_px": 0, "no_face": "quarantine"}
     return layout, config.parse(tree)
+
+
+def changed(params: Params, **preprocess: Any) -> Params:
+    tree = params.model_dump(by_alias=True)
+    tree["preprocess"] |= preprocess
+    return config.parse(tree)
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +116,8 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, An
 
 
 def raw_images(layout: Layout) -> dict[str, bytes]:
-    frames = [pd.read_parquet(layout.source(source)) for source in ("wild", "tight")]
+    paths = [layout.source(source) for source in ("wild", "tight")]
+    frames = [pd.read_parquet(path) for path in paths if path.exists()]
     return dict(pd.concat(frames)[["image_id", "image"]].itertuples(index=False))
 
 
@@ -122,7 +129,8 @@ def test_every_image_of_the_manifest_has_a_row(done: tuple[Layout, dict[str, Any
     assert set(faces["status"]) == {"ok", "tight", "no_face"}
     assert (faces["label_index"] == [CLASSES.index(label) for label in faces["label"]]).all()
     assert ((faces["status"] == "tight") == (faces["source"] == "tight")).all()
-    added = {"split", "group", "status", "row", "label_index", "score", "landmarks", "faces_found", "face_px"}
+    added = {"split", "group", "status", "searched", "row", "label_index", "score", "landmarks", "faces_found"}
+    added |= {"face_px"}
     added |= {"box_x1", "box_y1", "box_x2", "box_y2", "yaw_degrees", "roll_degrees"}
     assert set(faces.columns) - set(wanted.columns) == added
 
@@ -165,7 +173,7 @@ def test_what_was_measured(done: tuple[Layout, dict[str, Any], Stand]) -> None:
 
 def test_the_detector_sees_batches_and_no_tight_crop(done: tuple[Layout, dict[str, Any], Stand]) -> None:
     _, _, detector = done
-    assert sum(detector.sizes) == 24
+    assert sum(detector.sizes) == 24 + 1, "the one small picture without a face is looked at twice"
     assert max(detector.sizes) == 5
 
 
@@ -176,7 +184,9 @@ def test_the_summary_counts_right(done: tuple[Layout, dict[str, Any], Stand]) ->
     assert summary["images"] == 36
     faces = pd.read_parquet(layout.face_index)
     assert sum(sum(counts.values()) for counts in summary["splits"].values()) == 36
-    assert summary["labels"]["fear"] == {"ok": 3, "tight": 2, "no_face": 1}
+    assert summary["labels"]["fear"] == {"ok": 3, "tight": 2, "whole": 0, "no_face": 1, "small_face": 0}
+    assert summary["quarantined"] == {"no_face": 2, "small_face": 0}
+    assert summary["kept_whole"] == {"tight": 12, "whole": 0}
     detection = summary["detection"]
     assert (detection["tried"], detection["found"]) == (24, 22)
     assert detection["rate"] == pytest.approx(22 / 24)
@@ -184,8 +194,100 @@ def test_the_summary_counts_right(done: tuple[Layout, dict[str, Any], Stand]) ->
     assert detection["by"]["label"]["sad"] == {"tried": 4, "found": 3, "rate": 0.75}
     assert detection["by"]["group_light"]["dim"]["found"] == 10
     assert summary["several_faces"] == 6
-    assert sorted(summary["no_face"]) == sorted(faces.loc[faces["status"] == "no_face", "image_id"])
-    assert len(summary["no_face"]) == 2
+    assert summary["other_faces"] == 6
+    assert detection["found"] + summary["quarantined"]["no_face"] == faces["searched"].sum()
+
+
+def test_what_is_held_back_is_listed_with_its_reason(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+    layout, _, _ = done
+    held = pd.read_parquet(layout.artifacts("preprocess") / "quarantine.parquet")
+    faces = pd.read_parquet(layout.face_index)
+    assert list(held.columns) == ["image_id", "source", "label", "usage", "split", "reason", "detail"]
+    assert held["image_id"].tolist() == faces.loc[faces["status"] == "no_face", "image_id"].tolist()
+    assert held["label"].tolist() == ["fear", "sad"]
+    assert set(held["reason"]) == {"no_face"}
+    assert held["detail"].str.contains("at least 0.9").all()
+
+
+def test_the_other_faces_are_listed(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+    """In every bright picture the stand-in finds a second face, a quarter of the size."""
+    layout, _, _ = done
+    others = pd.read_parquet(layout.artifacts("preprocess") / "other_faces.parquet")
+    faces = pd.read_parquet(layout.face_index).set_index("image_id").loc[others["image_id"]].reset_index()
+    assert (faces["faces_found"] == 2).all()
+    assert (others["rank"] == 1).all()
+    assert others["score"].to_numpy() == pytest.approx(0.99)
+    for side in ("box_x1", "box_y1", "box_x2", "box_y2", "face_px"):
+        np.testing.assert_allclose(others[side], faces[side] / 4, rtol=1e-5)
+    np.testing.assert_allclose(np.stack(others["landmarks"]), np.stack(faces["landmarks"]) / 4, rtol=1e-5)
+
+
+def test_small_faces_are_held_back(tmp_path: Path) -> None:
+    """The stand-in's faces measure 30 x 40 px in the larger pictures and 20 x 16 in the smaller ones."""
+    layout, params = project(tmp_path, dark={("fear", 0)})
+    summary = preprocess(layout, changed(params, min_face_px=20), detector=Stand())
+    faces = pd.read_parquet(layout.face_index)
+    small = faces[faces["status"] == "small_face"]
+    assert summary["quarantined"] == {"no_face": 1, "small_face": 12}
+    assert (small["width"] == 60).all()
+    assert (small["row"] == -1).all()
+    assert small["face_px"].to_numpy() == pytest.approx(math.sqrt(20 * 16))
+    assert summary["detection"]["found"] == 23, "a small face was found all the same"
+    held = pd.read_parquet(layout.artifacts("preprocess") / "quarantine.parquet")
+    assert held["reason"].value_counts().to_dict() == {"small_face": 12, "no_face": 1}
+    assert "the face is 18 px wide and high, below preprocess.min_face_px, 20" in set(held["detail"])
+    assert (layout.reports("preprocess") / "small_face.png").exists()
+    for split in SPLITS:
+        rows = faces[(faces["split"] == split) & (faces["row"] >= 0)]
+        assert sorted(rows["row"]) == list(range(len(np.load(layout.faces(split)))))
+
+
+def test_pictures_without_a_face_can_be_kept_whole(tmp_path: Path) -> None:
+    layout, params = project(tmp_path, dark={("fear", 0)})
+    summary = preprocess(layout, changed(params, no_face="keep"), detector=Stand())
+    assert summary["quarantined"] == {"no_face": 0, "small_face": 0}
+    assert summary["kept_whole"] == {"tight": 12, "whole": 1}
+    (kept,) = pd.read_parquet(layout.face_index).query("status == 'whole'").itertuples()
+    assert kept.searched
+    assert kept.faces_found == 0
+    assert kept.face_px == pytest.approx(math.sqrt(90 * 120))
+    expected = whole(decode(raw_images(layout)[kept.image_id]), size_px=32)
+    np.testing.assert_array_equal(np.load(layout.faces(kept.split))[kept.row], expected)
+    assert not pd.read_parquet(layout.artifacts("preprocess") / "quarantine.parquet").shape[0]
+
+
+class Half(Stand):
+    """Finds a face that fills the picture in every second one, and a spot in the others."""
+
+    def _faces(self, image: NDArray[np.uint8]) -> list[Detection]:
+        height, width = image.shape[:2]
+        share = 0.9 if int(image[0, 0, 0]) % 2 else 0.3
+        landmarks = (TEMPLATE * (share * width, share * height)).astype(np.float32)
+        return [Detection(np.array([0, 0, share * width, share * height], np.float32), landmarks, score=0.95)]
+
+
+def test_tight_crops_are_aligned_where_a_plausible_face_is_found(tmp_path: Path) -> None:
+    layout, params = project(tmp_path, dark=set(), tight_only=True)
+    summary = preprocess(layout, changed(params, tight="detect"), detector=Half())
+    faces, raw = pd.read_parquet(layout.face_index), raw_images(layout)
+    assert faces["searched"].all()
+    assert set(faces["status"]) == {"ok", "tight"}
+    for face in faces.itertuples():
+        image = decode(raw[face.image_id])
+        pixels = np.load(layout.faces(face.split))[face.row]
+        if image[0, 0, 0] % 2:
+            assert face.status == "ok"
+            landmarks = (TEMPLATE * (0.9 * 60, 0.9 * 48)).astype(np.float32)
+            np.testing.assert_array_equal(pixels, align(image, landmarks, size_px=32, margin=0.1))
+        else:
+            assert face.status == "tight"
+            assert face.faces_found == 1
+            assert math.isnan(face.score)
+            np.testing.assert_array_equal(pixels, whole(image, size_px=32))
+    spots = pd.read_parquet(layout.artifacts("preprocess") / "other_faces.parquet")
+    assert sorted(spots["image_id"]) == sorted(faces.loc[faces["status"] == "tight", "image_id"])
+    assert summary["detection"]["found"] == (faces["status"] == "ok").sum()
+    assert summary["speed"]["detector_ms_per_image"] > 0
 
 
 def test_the_pictures_for_people(done: tuple[Layout, dict[str, Any], Stand]) -> None:
@@ -202,6 +304,8 @@ def test_the_pictures_for_people(done: tuple[Layout, dict[str, Any], Stand]) -> 
     assert {path.name for path in layout.artifacts("preprocess").iterdir()} == {
         *(f"{split}.npy" for split in SPLITS),
         "faces.parquet",
+        "other_faces.parquet",
+        "quarantine.parquet",
     }
 
 

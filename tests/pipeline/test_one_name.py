@@ -39,7 +39,13 @@ def test_every_stage_is_a_verb_and_reads_its_own_block(dag: dict[str, Any]) -> N
         assert name in verbs
         assert name in blocks
         assert body["cmd"].split()[:2] == ["ferops", name]
-        assert name in body["params"]
+        assert any(key == name or str(key).startswith(f"{name}.") for key in body["params"])
+
+
+def test_where_faces_are_looked_for_changes_no_result(dag: dict[str, Any]) -> None:
+    """So another number of workers makes no stage run again; every other setting does."""
+    listed = {key.removeprefix("preprocess.") for key in _body(dag["preprocess"])["params"]}
+    assert set(config.Preprocess.model_fields) - listed == {"workers", "runner", "dask_address"}
 
 
 def test_stages_write_only_their_own_folders(dag: dict[str, Any]) -> None:

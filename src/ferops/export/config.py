@@ -17,12 +17,15 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 class ExportConfig(ModelConfig):
     """`served` names the file that runs; `temperature` was fitted on its logits. The provenance is the training's.
 
-    `min_confidence`, `margin` and `choose` are those of `preprocess`: the service must cut faces as the training did.
+    `detector`, `min_confidence`, `margin`, `choose` and `align` are those of `preprocess`: the service must cut faces
+    as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it knew no others than the defaults.
     A calibrated confidence below `low_confidence` is a case for human review.
     """
 
     served: Literal["model.onnx", "model-int8.onnx"]
+    detector: str = "mtcnn"
     min_confidence: Share
     margin: Share
     choose: Literal["largest", "central"]
+    align: Literal["eyes_nose", "five_points"] = "eyes_nose"
     low_confidence: Share

@@ -131,9 +131,11 @@ def _config(trained: ModelConfig, params: Params, served: str, temperature: floa
         | {
             "temperature": temperature,
             "served": served,
+            "detector": params.preprocess.detector,
             "min_confidence": params.preprocess.min_confidence,
             "margin": params.preprocess.margin,
             "choose": params.preprocess.choose,
+            "align": params.preprocess.align,
             "low_confidence": params.evaluate.low_confidence,
         }
     )

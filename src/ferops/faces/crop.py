@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ferops.faces.align import align, choose, preferred, whole
+from ferops.faces.align import Fit, align, preferred, whole
 from ferops.faces.detector import Detection, Image
 
 
@@ -19,19 +19,11 @@ class Face:
 
     Attributes:
         pixels: uint8 `(size_px, size_px, 3)`, RGB.
-        detection: where it is in the image; None for a tight crop, kept whole.
+        detection: where it is in the image; None for a picture that is kept whole.
     """
 
     pixels: Image
     detection: Detection | None
-
-
-def face_from(
-    image: Image, detections: Sequence[Detection], *, size_px: int, margin: float, how: Literal["largest", "central"]
-) -> Face | None:
-    """Return the one face of `image` that counts, or None if there are no detections: the first of `faces_from`."""
-    chosen = choose(detections, image_shape=image.shape, how=how)
-    return None if chosen is None else _aligned(image, chosen, size_px=size_px, margin=margin)
 
 
 def faces_from(
@@ -41,17 +33,17 @@ def faces_from(
     size_px: int,
     margin: float,
     how: Literal["largest", "central"],
+    fit: Fit,
     at_most: int | None = None,
 ) -> list[Face]:
     """Return the faces of `image`, aligned, the preferred ones first (see `align.preferred`), all or `at_most`."""
     chosen = preferred(detections, image_shape=image.shape, how=how)[:at_most]
-    return [_aligned(image, detection, size_px=size_px, margin=margin) for detection in chosen]
+    return [
+        Face(pixels=align(image, found.landmarks, size_px=size_px, margin=margin, fit=fit), detection=found)
+        for found in chosen
+    ]
 
 
-def tight(image: Image, *, size_px: int) -> Face:
-    """Return the complete picture as a face: for sources that are cropped to the face already."""
+def kept_whole(image: Image, *, size_px: int) -> Face:
+    """Return the complete picture as a face: for crops around a face, and pictures in which none was found."""
     return Face(pixels=whole(image, size_px=size_px), detection=None)
-
-
-def _aligned(image: Image, detection: Detection, *, size_px: int, margin: float) -> Face:
-    return Face(pixels=align(image, detection.landmarks, size_px=size_px, margin=margin), detection=detection)

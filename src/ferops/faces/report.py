@@ -1,4 +1,4 @@
-"""What the preprocess stage leaves for people: counts, a contact sheet, and the pictures without a face."""
+"""What the preprocess stage leaves for people: counts, a contact sheet, and the pictures held back."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from PIL import ImageDraw, ImageFont
 
 from ferops.config import CLASSES
 from ferops.faces.detector import Image
+from ferops.faces.shard import HELD_BACK, KEPT_WHOLE, THUMBNAIL_PX
 from ferops.files import write_json
-
-THUMBNAIL_PX = 96
 
 _COLUMNS = 12
 _GAP_PX = 6
@@ -31,48 +30,64 @@ def write_report(
     head: dict[str, Any],
     faces: pd.DataFrame,
     arrays: Mapping[str, Image],
-    thumbnails: Sequence[Image],
+    other_faces: int,
+    quarantine: pd.DataFrame,
+    thumbnails: Mapping[str, Sequence[Image]],
     speed: dict[str, Any],
 ) -> dict[str, Any]:
-    """Write summary.json, contact_sheet.png and, where there are any, no_face.png to `folder`; return the summary.
+    """Write summary.json, contact_sheet.png and, for each reason to hold pictures back, <reason>.png to `folder`.
 
     Args:
         head: what the summary starts with.
         faces: the rows of faces.parquet.
         arrays: split -> uint8 `(N, S, S, 3)`.
-        thumbnails: some pictures without a face, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
+        other_faces: how many faces were found beside the chosen ones.
+        quarantine: the rows of quarantine.parquet.
+        thumbnails: reason -> some of the pictures held back, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
         speed: detector and stage, ms per image.
+
+    Returns:
+        the summary.
     """
-    no_face = faces.loc[faces["status"] == "no_face", "image_id"]
     detection = _detection(faces)
+    reasons = quarantine["reason"].value_counts()
     summary = {
         **head,
         "images": len(faces),
-        "without_face": len(no_face),
+        "quarantined": {reason: int(reasons.get(reason, 0)) for reason in HELD_BACK},
+        "kept_whole": {status: int((faces["status"] == status).sum()) for status in KEPT_WHOLE},
         "detection_rate": detection["rate"],
+        "several_faces": int((faces["faces_found"] > 1).sum()),
+        "other_faces": other_faces,
         "splits": _counts(faces, "split"),
         "labels": _counts(faces, "label"),
         "detection": detection,
-        "several_faces": int((faces["faces_found"] > 1).sum()),
         "speed": speed,
-        "no_face": no_face.tolist(),
     }
     contact_sheet(faces, arrays).save(folder / "contact_sheet.png")
-    if thumbnails:
-        caption = f"{len(no_face)} images without a face, {len(thumbnails)} shown; they take no part in training"
-        _thumbnail_sheet(thumbnails, caption).save(folder / "no_face.png")
+    for reason, pictures in thumbnails.items():
+        if pictures:
+            _thumbnail_sheet(pictures, _caption(reason, int(reasons[reason]), shown=len(pictures))).save(
+                folder / f"{reason}.png"
+            )
     write_json(folder / "summary.json", summary)
     return summary
 
 
+def _caption(reason: str, count: int, *, shown: int) -> str:
+    what = {"no_face": "without a face", "small_face": "with a face smaller than preprocess.min_face_px"}[reason]
+    return f"{count:,} images {what}, {shown} shown; they take no part in training"
+
+
 def _counts(faces: pd.DataFrame, by: str) -> dict[str, dict[str, int]]:
-    table = pd.crosstab(faces[by], faces["status"]).reindex(columns=["ok", "tight", "no_face"], fill_value=0)
+    statuses = ["ok", *KEPT_WHOLE, *HELD_BACK]
+    table = pd.crosstab(faces[by], faces["status"]).reindex(columns=statuses, fill_value=0)
     return {str(name): {str(k): int(v) for k, v in row.items()} for name, row in table.iterrows()}
 
 
 def _detection(faces: pd.DataFrame) -> dict[str, Any]:
-    """Detection rates of the images that were looked at; tight crops are not."""
-    tried = faces[faces["status"] != "tight"]
+    """Detection rates of the images in which a face was looked for."""
+    tried = faces[faces["searched"]]
     groups = [column for column in tried.columns if column.startswith("group_")]
     return {
         **_rate(tried),
@@ -84,14 +99,14 @@ def _detection(faces: pd.DataFrame) -> dict[str, Any]:
 
 
 def _rate(tried: pd.DataFrame) -> dict[str, Any]:
-    found = int((tried["status"] == "ok").sum())
+    found = int(tried["status"].isin(["ok", "small_face"]).sum())
     return {"tried": len(tried), "found": found, "rate": found / len(tried) if len(tried) else None}
 
 
 def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image]) -> Picture.Image:
     """Draw up to twelve faces of each class, evenly spaced through the data, one class a row."""
     side = THUMBNAIL_PX
-    sheet, draw = _blank(rows=len(CLASSES), left=_LABEL_PX, title="Aligned faces, as the network sees them")
+    sheet, draw = _blank(rows=len(CLASSES), left=_LABEL_PX, title="The faces as the network sees them")
     kept = faces[faces["row"] >= 0]
     for i, label in enumerate(CLASSES):
         rows = kept[kept["label"] == label]

@@ -1,8 +1,9 @@
 """The Predictor: the one place that turns a picture into faces and probabilities.
 
 It detects and aligns with the functions that made the training faces and runs the file that the evaluation judged,
-so what is served is what was measured. Not so for tight crops (`preprocess.tight_sources`): they were learnt and judged
-whole, while every picture that comes here is searched and aligned. How many there were: `n_tight` in metrics.json.
+so what is served is what was measured. Not so for pictures that the preprocess stage kept whole (the status `tight` or
+`whole` in faces.parquet): every picture that comes here is searched and aligned, or has no face. How many there were:
+`n_tight` in metrics.json. Nor are small faces held back here, as `preprocess.min_face_px` does for training.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ class Predictor:
 
     Args:
         folder: what the export stage writes (artifacts/export) or a copy of it.
-        detector: finds the faces; by default the MTCNN of the preprocess stage, with the `min_confidence` that the
-            model was trained with.
+        detector: finds the faces; by default that of the preprocess stage, with the `min_confidence` that the model
+            was trained with.
         classifier: by default the `served` file of `folder`.
         threads: of the classifier; None leaves the choice to the runtime.
 
@@ -108,6 +109,7 @@ class Predictor:
             max_faces: keep at most this many faces of an image, the preferred ones; None keeps all.
         """
         from ferops.faces.crop import faces_from
+        from ferops.faces.look import look
 
         found = [
             faces_from(
@@ -116,9 +118,10 @@ class Predictor:
                 size_px=self.config.size_px,
                 margin=self.config.margin,
                 how=self.config.choose,
+                fit=self.config.align,
                 at_most=max_faces,
             )
-            for image, detections in zip(images, self._detector.detect(images), strict=True)
+            for image, detections in zip(images, look(self._detector, images), strict=True)
         ]
         crops = [face.pixels for faces in found for face in faces]
         if not crops:
@@ -157,6 +160,6 @@ def _exported(folder: Path, *, threads: int | None) -> Runtime:
 
 
 def _trained_with(config: ExportConfig) -> Detector:
-    from ferops.faces.detector import mtcnn
+    from ferops.faces.detector import build
 
-    return mtcnn(min_confidence=config.min_confidence, device="cpu")
+    return build(config.detector, min_confidence=config.min_confidence, device="cpu")

@@ -1,0 +1,82 @@
+"""The tables of the preprocess stage: the images it reads, and what it writes about them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ferops.config import CLASSES, Preprocess
+from ferops.errors import FeropsError
+from ferops.faces.shard import HELD_BACK
+from ferops.files import require
+from ferops.layout import Layout
+
+_FLOATS = ["score", "box_x1", "box_y1", "box_x2", "box_y2"]
+_LANDMARKS = pa.list_(pa.float32())
+_OTHER_FACES = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("rank", pa.int64()),
+        *((name, pa.float64()) for name in _FLOATS),
+        ("landmarks", _LANDMARKS),
+        ("face_px", pa.float64()),
+    ]
+)
+
+
+def read_index(layout: Layout) -> pd.DataFrame:
+    """Return the manifest with `split`, `group` and `label_index`, without the rows that the split left out."""
+    manifest = pd.read_parquet(require(layout.manifest, made_by="ferops validate"))
+    assignment = pd.read_parquet(require(layout.assignment, made_by="ferops split"))
+    index = manifest.merge(assignment[["image_id", "split", "group"]], on="image_id", how="inner", validate="1:1")
+    if len(index) < len(assignment):
+        raise FeropsError(
+            f"{layout.assignment} names {len(assignment) - len(index)} images that {layout.manifest} does not hold: "
+            "it was made from another manifest. Run again: ferops split"
+        )
+    index["label_index"] = index["label"].map({label: i for i, label in enumerate(CLASSES)}).astype("int64")
+    return index
+
+
+def write_faces(path: Path, faces: pd.DataFrame) -> None:
+    """Write faces.parquet."""
+    # Arrow would infer a column of nulls where no image has landmarks
+    landmarks = pa.array(faces["landmarks"].tolist(), _LANDMARKS)
+    table = pa.Table.from_pandas(faces.drop(columns="landmarks"), preserve_index=False)
+    place = list(faces.columns).index("landmarks")
+    pq.write_table(table.add_column(place, "landmarks", landmarks), path)
+
+
+def write_others(path: Path, others: list[dict[str, Any]]) -> None:
+    """Write other_faces.parquet."""
+    pq.write_table(pa.Table.from_pylist(others, schema=_OTHER_FACES), path)
+
+
+def held_back(faces: pd.DataFrame, settings: Preprocess) -> pd.DataFrame:
+    """Return quarantine.parquet: the rows of `faces` that give no face to learn from, each with a sentence why."""
+    rows = faces[faces["status"].isin(HELD_BACK)]
+    table = rows[["image_id", "source", "label", "usage", "split"]].assign(reason=rows["status"])
+    nothing = f"the detector found no face with a confidence of at least {settings.min_confidence:g}"
+    small = f"below preprocess.min_face_px, {settings.min_face_px:g}"
+    table["detail"] = [
+        nothing if status == "no_face" else f"the face is {face_px:.0f} px wide and high, {small}"
+        for status, face_px in zip(rows["status"], rows["face_px"], strict=True)
+    ]
+    return table.reset_index(drop=True)
+
+
+def require_every_class(faces: pd.DataFrame) -> None:
+    """Raise FeropsError where all images of a class were held back: nothing could be learnt of it."""
+    for label, rows in faces.groupby("label"):
+        if rows["status"].isin(HELD_BACK).all():
+            why = {str(reason): int(count) for reason, count in rows["status"].value_counts().items()}
+            raise FeropsError(
+                f"no face was found in any of the {len(rows)} images labelled {label}, or none that is large enough "
+                f"({why}), so nothing could be learnt of it. If {sorted(rows['source'].unique())} are face crops "
+                "already, name them in preprocess.tight_sources; otherwise lower preprocess.min_confidence or "
+                "preprocess.min_face_px"
+            )

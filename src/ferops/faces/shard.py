@@ -1,0 +1,179 @@
+"""One shard of encoded images to faces and records: a pure function, wherever it runs.
+
+A shard carries the encoded bytes, so it needs no disk, and is cut by its content alone (`cut`): who works on it, and
+how many there are, cannot change a result.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.config import Preprocess
+from ferops.datasets.images import decode
+from ferops.faces.align import preferred, roll_degrees, whole, yaw_degrees
+from ferops.faces.crop import Face, faces_from, kept_whole
+from ferops.faces.detector import Detection, Detector, Image
+from ferops.faces.look import is_plausible, look
+
+THUMBNAIL_PX = 96
+
+_SHARD_PX = 32_000_000  # decoded, all images of a shard together: 96 MB
+_SHARD_BYTES = 16_000_000
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """An image as published; `width` and `height` as its header says."""
+
+    image_id: str
+    data: bytes
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Images of one source; `tight` if they are crops around a face already, `search` if a face is looked for."""
+
+    images: tuple[Encoded, ...]
+    tight: bool
+    search: bool
+
+
+@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
+class Extracted:
+    """What a shard gave.
+
+    Attributes:
+        records: one for each image, in order: `image_id` and the columns that `faces.parquet` adds, save `row`.
+        pixels: uint8 `(n, S, S, 3)`, the faces of the records that are `kept`, in order.
+        others: the faces that were not chosen, the columns of other_faces.parquet.
+        thumbnails: uint8 `(m, THUMBNAIL_PX, THUMBNAIL_PX, 3)` of the images held back, in order.
+        searched: images in which a face was looked for.
+        detector_seconds: time in the detector.
+    """
+
+    records: list[dict[str, Any]]
+    pixels: NDArray[np.uint8]
+    others: list[dict[str, Any]]
+    thumbnails: NDArray[np.uint8]
+    searched: int
+    detector_seconds: float
+
+
+def cut(images: Iterable[Encoded], *, tight: bool, search: bool, at_most: int) -> Iterator[Shard]:
+    """Cut a source's images into shards of at most `at_most` images and of bounded size, encoded and decoded."""
+    held: list[Encoded] = []
+    pixels = size = 0
+    for image in images:
+        pixels += image.width * image.height
+        size += len(image.data)
+        if held and (len(held) >= at_most or pixels > _SHARD_PX or size > _SHARD_BYTES):
+            yield Shard(tuple(held), tight=tight, search=search)
+            held, pixels, size = [], image.width * image.height, len(image.data)
+        held.append(image)
+    if held:
+        yield Shard(tuple(held), tight=tight, search=search)
+
+
+def extract(shard: Shard, settings: Preprocess, detector: Detector) -> Extracted:
+    """Decode each image once, find its faces, align the one that counts and write down the others.
+
+    Raises:
+        UnreadableImageError: an image cannot be decoded (the stage `validate` lets none through).
+    """
+    images = [decode(image.data) for image in shard.images]
+    started = time.perf_counter()
+    found = look(detector, images) if shard.search else [[] for _ in images]
+    seconds = time.perf_counter() - started
+    records, others, thumbnails = [], [], []
+    pixels = np.empty((len(images), settings.size_px, settings.size_px, 3), np.uint8)
+    kept = 0
+    for encoded, image, detections in zip(shard.images, images, found, strict=True):
+        status, face, rest = _judged(image, detections, settings, tight=shard.tight)
+        records.append(_record(encoded.image_id, image, status, face, faces_found=len(detections), shard=shard))
+        others += [_other(encoded.image_id, rank, detection) for rank, detection in enumerate(rest, start=1)]
+        if status in HELD_BACK:
+            thumbnails.append(whole(image, size_px=THUMBNAIL_PX))
+        elif face is not None:
+            pixels[kept] = face.pixels
+            kept += 1
+    return Extracted(
+        records=records,
+        pixels=pixels[:kept],
+        others=others,
+        thumbnails=np.stack(thumbnails) if thumbnails else np.empty((0, THUMBNAIL_PX, THUMBNAIL_PX, 3), np.uint8),
+        searched=len(images) if shard.search else 0,
+        detector_seconds=seconds if shard.search else 0.0,
+    )
+
+
+HELD_BACK = ("no_face", "small_face")
+"""The statuses of pictures that give no face to learn from: artifacts/preprocess/quarantine.parquet."""
+
+KEPT_WHOLE = ("tight", "whole")
+"""The statuses of pictures that are their own face: no detection, no alignment."""
+
+
+def _judged(
+    image: Image, detections: list[Detection], settings: Preprocess, *, tight: bool
+) -> tuple[str, Face | None, list[Detection]]:
+    """Return the status, the face that counts, and the detections that do not, the preferred ones first."""
+    ordered = preferred(detections, image_shape=image.shape, how=settings.choose)
+    candidates = [face for face in ordered if is_plausible(face, image)] if tight else ordered
+    if not candidates:
+        status = "tight" if tight else "whole" if settings.no_face == "keep" else "no_face"
+        face = None if status == "no_face" else kept_whole(image, size_px=settings.size_px)
+        return status, face, ordered
+    chosen = candidates[0]
+    (face,) = faces_from(
+        image,
+        [chosen],
+        size_px=settings.size_px,
+        margin=settings.margin,
+        how=settings.choose,
+        fit=settings.align,
+    )
+    status = "small_face" if math.sqrt(chosen.area_px) < settings.min_face_px else "ok"
+    return status, face, [face for face in ordered if face is not chosen]
+
+
+def _record(
+    image_id: str, image: Image, status: str, face: Face | None, *, faces_found: int, shard: Shard
+) -> dict[str, Any]:
+    detection = face.detection if face else None
+    height, width = image.shape[:2]
+    return {
+        "image_id": image_id,
+        "status": status,
+        "searched": shard.search,
+        **_measured(detection),
+        "faces_found": faces_found,
+        "face_px": math.sqrt(detection.area_px if detection else width * height if face else math.nan),
+        "yaw_degrees": yaw_degrees(detection.landmarks) if detection else math.nan,
+        "roll_degrees": roll_degrees(detection.landmarks) if detection else math.nan,
+    }
+
+
+def _other(image_id: str, rank: int, detection: Detection) -> dict[str, Any]:
+    return {"image_id": image_id, "rank": rank, **_measured(detection), "face_px": math.sqrt(detection.area_px)}
+
+
+def _measured(detection: Detection | None) -> dict[str, Any]:
+    box = detection.box if detection else np.full(4, np.nan, np.float32)
+    x1, y1, x2, y2 = (float(side) for side in box)
+    return {
+        "score": detection.score if detection else math.nan,
+        "box_x1": x1,
+        "box_y1": y1,
+        "box_x2": x2,
+        "box_y2": y2,
+        "landmarks": detection.landmarks.reshape(10).tolist() if detection else None,
+    }
