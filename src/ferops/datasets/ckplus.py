@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release
+from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
 from ferops.errors import FeropsError
 
 CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprised")
@@ -126,7 +126,8 @@ def _peaks(
     release: Release, frames: list[_Frame], labels: dict[str, str], *, skipped: Counter[str]
 ) -> dict[str, tuple[_Frame, str]]:
     """Return path -> (frame, label) of the last frames of each labelled sequence of the original release."""
-    _require_both(release, frames, labels)
+    if not (frames and labels):
+        raise wrong_layout(release, wanted=WANTED, found=_half(frames, labels), skipped=skipped)
     sequences: defaultdict[str, list[_Frame]] = defaultdict(list)
     for frame in frames:
         sequences[frame.sequence].append(frame)
@@ -143,30 +144,25 @@ def _peaks(
     if missing:
         skipped["emotion label without its sequence of frames"] += len(missing)
     if not taken:
-        raise FeropsError(
-            f"{release.path}: none of the {len(labels)} emotion labels holds a code from 0 to 7 for one of the "
-            f"{len(sequences)} sequences; wanted {WANTED}"
-        )
+        reason = f"none of {len(labels)} emotion labels holds a code from 0 to 7 for one of {len(sequences)} sequences"
+        raise wrong_layout(release, wanted=WANTED, found=reason, skipped=skipped)
     return taken
 
 
-def _require_both(release: Release, frames: list[_Frame], labels: dict[str, str]) -> None:
-    if not frames and not labels:
-        found = f"holds {len(release.names)} files, but neither frames nor emotion labels of CK+"
-    elif not labels:
-        found = (
-            f"holds {len(frames)} frames of CK+, such as {frames[0].name}, but no emotion label (*_emotion.txt) and no "
-            "class folder. Give the folder that holds the images and Emotion/ (or Emotion_labels.zip), or the one "
-            "that holds the class folders"
+def _half(frames: list[_Frame], labels: dict[str, str]) -> str:
+    """Say which half of the original release is there, and where the other is to be had."""
+    if frames:
+        return (
+            f"they are {len(frames)} frames of CK+ without an emotion label (*_emotion.txt) or a class folder. Give "
+            "the folder that holds both the images and Emotion/ (or Emotion_labels.zip), or the one that holds the "
+            "class folders"
         )
-    elif not frames:
-        found = (
-            f"holds {len(labels)} emotion labels of CK+, but no frames. Put cohn-kanade-images/ (or "
-            "extended-cohn-kanade-images.zip) beside them"
+    if labels:
+        return (
+            f"there are {len(labels)} emotion labels of CK+ and no frames. Put cohn-kanade-images/ (or "
+            "extended-cohn-kanade-images.zip) beside Emotion/ and give the folder that holds both"
         )
-    else:
-        return
-    raise FeropsError(f"{release.path} {found}; wanted {WANTED}")
+    return "neither frames nor emotion labels of CK+"
 
 
 def _read_labels(release: Release, labels: dict[str, str], *, skipped: Counter[str]) -> dict[str, str]:

@@ -17,8 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release
-from ferops.errors import FeropsError
+from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
 
 CODES = {
     "AN": "anger",
@@ -60,7 +59,7 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
             seen.add(file.stem.upper())
             taken[name] = (match["subject"].upper(), CODES[match["code"].upper()])
     if not taken:
-        raise FeropsError(f"{path} holds {len(release.names)} files, but no picture of JAFFE; wanted {WANTED}")
+        raise wrong_layout(release, wanted=WANTED, found="no picture of JAFFE", skipped=skipped)
     return len(taken), _rows(release, taken, skipped=skipped)
 
 

@@ -23,8 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release
-from ferops.errors import FeropsError
+from ferops.datasets.release import KEPT, PICTURES, Release, open_release, wrong_layout
 
 CODES = {"1": "surprised", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "anger", "7": "neutral"}
 
@@ -69,10 +68,8 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
     _count(skipped, "picture without a label in the list", len(pictures) - len(taken))
     _count(skipped, "label without a picture", len(labels) - len(taken))
     if not taken:
-        raise FeropsError(
-            f"{path} holds a list of {len(labels)} labels and {len(pictures)} pictures named as RAF-DB's, but no "
-            f"picture that has a label; wanted {WANTED}"
-        )
+        found = f"no picture with a label: there are {len(labels)} labels in the list and {len(pictures)} pictures"
+        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
     return len(taken), _rows(release, taken, labels, annotations, skipped=skipped)
 
 
@@ -101,8 +98,8 @@ def _labels(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
     lists = [name for name in release.names if PurePosixPath(name).name.lower() in LISTS]
     contents = [release.read(name) for name in lists]
     if not lists or len(set(contents)) > 1:
-        found = f"{len(lists)} different ones: {lists}" if lists else f"{len(release.names)} files without it"
-        raise FeropsError(f"{release.path}: the label list {LISTS[0]} is wanted, found {found}; wanted {WANTED}")
+        found = f"{len(lists)} label lists that differ: {lists}" if lists else f"no label list {LISTS[0]}"
+        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
     labels: dict[str, str] = {}
     for line in contents[0].decode("utf-8-sig", errors="replace").splitlines():
         fields = line.split()
@@ -140,12 +137,12 @@ def _read_annotations(
     key_of = {name: key for key, name in annotations.items() if key in keys}
     _count(skipped, "annotation without a picture", len(annotations) - len(key_of))
     if annotations:
-        _count(skipped, "picture without annotation, imported with empty groups", len(keys) - len(key_of))
+        _count(skipped, f"picture without annotation, its groups empty{KEPT}", len(keys) - len(key_of))
     groups: dict[str, dict[str, str | None]] = {}
     for name, content in release.stream(list(key_of)):
         words = _words(content)
         if words is None:
-            skipped["annotation that cannot be read, its picture imported with empty groups"] += 1
+            skipped[f"annotation that cannot be read, its groups empty{KEPT}"] += 1
         else:
             groups[key_of[name]] = words
     return groups
