@@ -107,7 +107,7 @@ def validate() -> None:
 @app.command()
 def split() -> None:
     """Stage: assign train, val and test by cluster and subject, never by row."""
-    from ferops.split import split as stage
+    from ferops.split.stage import split as stage
 
     layout = Layout()
     _stage("split", stage(layout, _params(layout)))
