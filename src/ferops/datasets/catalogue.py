@@ -22,6 +22,24 @@ SOURCES = {
     source.name: source
     for source in (
         Source(
+            name="affectnet",
+            title="AffectNet (people's labels)",
+            release=(
+                "the folder with training.csv, validation.csv and Manually_Annotated_Images/, or train_set/ and "
+                "val_set/ with images/ and annotations/, or train/<class>/ and val/<class>/"
+            ),
+            licence=(
+                "by an agreement that a professor or head of a laboratory signs, for non-commercial research; the "
+                "pictures are from the web and belong to their owners"
+            ),
+            citation=(
+                "A. Mollahosseini, B. Hasani, M. H. Mahoor, AffectNet: A Database for Facial Expression, Valence, and "
+                "Arousal Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 2019, arXiv:1708.03985"
+            ),
+            tight=False,
+            needs_path=True,
+        ),
+        Source(
             name="ckplus",
             title="CK+ (Extended Cohn-Kanade)",
             release=(
@@ -38,6 +56,24 @@ SOURCES = {
                 "database for facial expression analysis, FG 2000"
             ),
             tight=True,
+            needs_path=True,
+        ),
+        Source(
+            name="fairface",
+            title="FairFace (age, gender and race of faces; no expressions, for audits)",
+            release=(
+                "the folder with fairface_label_train.csv, fairface_label_val.csv and "
+                "fairface-img-margin125-trainval.zip or fairface-img-margin025-trainval.zip"
+            ),
+            licence=(
+                "CC BY 4.0, as its README says; the pictures are Flickr users' under Creative Commons licences, and "
+                "the people in them were not asked"
+            ),
+            citation=(
+                "K. Kärkkäinen, J. Joo, FairFace: Face Attribute Dataset for Balanced Race, Gender, and Age for Bias "
+                "Measurement and Mitigation, WACV 2021"
+            ),
+            tight=False,
             needs_path=True,
         ),
         Source(

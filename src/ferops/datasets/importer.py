@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ferops.datasets import catalogue, ckplus, fer2013, jaffe, manifest, rafdb, versioning
+from ferops.datasets import affectnet, catalogue, ckplus, fairface, fer2013, jaffe, manifest, rafdb, versioning
 from ferops.datasets.raw import files_of
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder
@@ -22,7 +22,9 @@ from ferops.provenance import data_version
 Rows = tuple[int | None, Iterator[dict[str, Any]]]
 
 READERS: dict[str, Callable[..., Rows]] = {
+    "affectnet": affectnet.read,
     "ckplus": ckplus.read,
+    "fairface": fairface.read,
     "fer2013": fer2013.read,
     "jaffe": jaffe.read,
     "rafdb": rafdb.read,
