@@ -1,0 +1,43 @@
+"""Settings of the split that contradict each other are refused before anything runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ferops import config
+from ferops.errors import FeropsError
+from pictures import PARAMS_FILE
+
+
+def _parse(**changes: Any) -> config.Params:
+    tree = config.read(PARAMS_FILE)
+    tree["split"] |= changes
+    return config.parse(tree, origin="params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (
+            {"folds": 5, "official_test": True},
+            "split: folds 5 and official_test contradict each other: a fold is drawn",
+        ),
+        ({"folds": 5, "test_fold": 5}, "split: test_fold 5 is none of the 5 folds: they are counted from 0 to 4"),
+        ({"test_fold": 2}, "split: test_fold 2 is none of the 0 folds: set folds, too"),
+        ({"folds": 1}, "split: folds is 1: one fold leaves nothing to train on"),
+        ({"folds": -1}, "split.folds: Input should be greater than or equal to 0, found -1"),
+    ],
+)
+def test_contradictions_are_said_in_one_line(changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(FeropsError) as caught:
+        _parse(**changes)
+    assert said in str(caught.value)
+    assert "{" not in str(caught.value)  # not the whole block repeated
+
+
+@pytest.mark.parametrize("changes", [{}, {"official_test": True}, {"folds": 2, "test_fold": 1}])
+def test_one_way_to_the_test_split_is_accepted(changes: dict[str, Any]) -> None:
+    settings = _parse(**changes).split
+    assert changes.items() <= settings.model_dump().items()
