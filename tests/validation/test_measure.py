@@ -40,31 +40,31 @@ def test_sharpness_does_not_depend_on_the_published_size() -> None:
     assert values[0] == pytest.approx(values[1], rel=0.02)
 
 
-def test_a_cluster_is_the_pixels_and_nothing_else() -> None:
+def test_a_pixel_hash_is_the_pixels_and_nothing_else() -> None:
     pixels = noise(4)
     as_colour = np.repeat(pixels[:, :, None], 3, axis=2)
-    same = {_measure(image).cluster for image in (encoded(pixels), encoded(pixels, kind="BMP"), encoded(as_colour))}
+    same = {_measure(image).pixel_hash for image in (encoded(pixels), encoded(pixels, kind="BMP"), encoded(as_colour))}
     assert len(same) == 1
     other = pixels.copy()
     other[0, 0] ^= 1
-    assert _measure(encoded(other)).cluster not in same
-    flat = [_measure(encoded(np.zeros(shape, np.uint8))).cluster for shape in ((40, 60), (60, 40))]
+    assert _measure(encoded(other)).pixel_hash not in same
+    flat = [_measure(encoded(np.zeros(shape, np.uint8))).pixel_hash for shape in ((40, 60), (60, 40))]
     assert flat[0] != flat[1]
 
 
-def test_what_is_no_picture_has_no_cluster_and_says_why() -> None:
+def test_what_is_no_picture_has_no_hash_and_says_why() -> None:
     whole = io.BytesIO()
     Image.fromarray(noise(1)).save(whole, format="JPEG")
     for broken in (b"", b"text", whole.getvalue()[:-900]):
         found = _measure(broken)
-        assert (found.decodes, found.cluster) == (False, None)
+        assert (found.decodes, found.pixel_hash) == (False, None)
         assert np.isnan(found.sharpness)
         assert found.problem
 
 
 def test_a_picture_too_large_is_not_decoded() -> None:
     found = _measure(picture(1), header_px=SETTINGS.max_side_px + 1)
-    assert (found.decodes, found.cluster, found.problem) == (True, None, None)
+    assert (found.decodes, found.pixel_hash, found.problem) == (True, None, None)
 
 
 def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,10 +72,11 @@ def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypa
     layout = Layout(tmp_path)
     write_source(layout, "one", [make_row(picture(i), source="one", label="sad", group_age="old") for i in range(20)])
     write_source(layout, "two", [make_row(picture(i), source="two", label="sad", subject=str(i)) for i in range(7)])
-    raw, measured = measure_sources(layout, ("two", "one"), SETTINGS)
+    raw, measured, thumbnails = measure_sources(layout, ("two", "one"), SETTINGS)
     expected = [picture(i) for i in (*range(7), *range(20))]
     assert raw.column("image_id").to_pylist() == [hashlib.sha256(image).hexdigest() for image in expected]
-    assert list(measured["cluster"]) == [_measure(image).cluster for image in expected]
+    assert list(measured["pixel_hash"]) == [_measure(image).pixel_hash for image in expected]
     assert list(measured["row"]) == [*range(7), *range(20)]
     assert "image" not in raw.column_names
+    assert [list(one.ravel()) for one in thumbnails] == [list(_measure(image).thumbnail.ravel()) for image in expected]
     assert raw.column("group_age").to_pylist() == [None] * 7 + ["old"] * 20

@@ -5,17 +5,19 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from ferops.validation.triage import counts, duplicate_counts, triage
+from ferops.validation.triage import counts, triage
 from pictures import quick_params
 
 SETTINGS = quick_params(validation={"min_side_px": 40, "max_side_px": 100, "blank_std": 4.0}).validation
 
 
 def _facts(*rows: dict[str, Any]) -> pd.DataFrame:
-    """Rows that are fine but for what each dict says; every row its own cluster unless it names one."""
+    """Rows that are fine but for what each dict says; every row its own picture and cluster unless it names one."""
     fine = {"source": "here", "label": "sad", "usage": None, "width": 48, "height": 48}
     fine |= {"decodes": True, "grey_std": 50.0, "problem": None}
-    return pd.DataFrame([fine | {"row": i, "cluster": f"c{i}"} | row for i, row in enumerate(rows)])
+    facts = pd.DataFrame([fine | {"row": i, "pixel_hash": f"c{i}"} | row for i, row in enumerate(rows)])
+    cluster = facts["cluster"] if "cluster" in facts else pd.Series(None, index=facts.index, dtype=object)
+    return facts.assign(cluster=cluster.fillna(facts["pixel_hash"]))
 
 
 def _reasons(*rows: dict[str, Any], **settings: Any) -> list[str]:
@@ -34,7 +36,7 @@ def _reasons(*rows: dict[str, Any], **settings: Any) -> list[str]:
         ({"label": "neutral"}, "excluded"),
         ({"label": None}, "excluded"),
         ({"label": "joy"}, "unknown_label"),
-        ({"decodes": False, "cluster": None, "grey_std": float("nan"), "problem": "cut"}, "undecodable"),
+        ({"decodes": False, "pixel_hash": None, "grey_std": float("nan"), "problem": "cut"}, "undecodable"),
         ({"width": 39}, "too_small"),
         ({"height": 40}, "accepted"),
         ({"height": 101}, "too_large"),
@@ -57,7 +59,7 @@ def test_a_held_row_says_what_was_found_in_words() -> None:
 
 
 def test_of_copies_the_training_one_stays_then_validation_then_the_first() -> None:
-    same = {"cluster": "x"}
+    same = {"pixel_hash": "x"}
     held = "exact_duplicate"
     assert _reasons({**same, "usage": "test"}, {**same, "usage": "train"}, {**same, "usage": "train"}) == [
         held,
@@ -70,16 +72,16 @@ def test_of_copies_the_training_one_stays_then_validation_then_the_first() -> No
 
 
 def test_a_copy_names_the_row_that_is_kept() -> None:
-    result = triage(_facts({}, {"cluster": "x", "usage": "test"}, {"cluster": "x", "usage": "train"}), SETTINGS)
+    result = triage(_facts({}, {"pixel_hash": "x", "usage": "test"}, {"pixel_hash": "x", "usage": "train"}), SETTINGS)
     assert result["detail"][1] == "the same pixels as here row 2 (train), which is kept"
 
 
 def test_a_copy_of_a_row_that_is_held_for_another_reason_may_stay() -> None:
-    assert _reasons({"cluster": "x", "label": "joy"}, {"cluster": "x"}) == ["unknown_label", "accepted"]
+    assert _reasons({"pixel_hash": "x", "label": "joy"}, {"pixel_hash": "x"}) == ["unknown_label", "accepted"]
 
 
 def test_copies_that_disagree_on_the_label_all_go() -> None:
-    rows = ({"cluster": "x"}, {"cluster": "x", "label": "fear"}, {"cluster": "x"}, {})
+    rows = ({"pixel_hash": "x"}, {"pixel_hash": "x", "label": "fear"}, {"pixel_hash": "x"}, {})
     assert _reasons(*rows) == ["label_conflict"] * 3 + ["accepted"]
     assert _reasons(*rows, label_conflicts="keep") == ["accepted", "exact_duplicate", "exact_duplicate", "accepted"]
     detail = triage(_facts(*rows), SETTINGS)["detail"]
@@ -87,30 +89,46 @@ def test_copies_that_disagree_on_the_label_all_go() -> None:
 
 
 def test_an_excluded_copy_is_evidence_of_a_conflict_but_a_null_label_is_not() -> None:
-    assert _reasons({"cluster": "x"}, {"cluster": "x", "label": "neutral"}) == ["label_conflict", "excluded"]
-    assert _reasons({"cluster": "x"}, {"cluster": "x", "label": None}) == ["accepted", "excluded"]
+    assert _reasons({"pixel_hash": "x"}, {"pixel_hash": "x", "label": "neutral"}) == ["label_conflict", "excluded"]
+    assert _reasons({"pixel_hash": "x"}, {"pixel_hash": "x", "label": None}) == ["accepted", "excluded"]
 
 
-def test_duplicates_are_counted_as_published() -> None:
-    facts = _facts(
-        {"cluster": "x", "usage": "train"},
-        {"cluster": "x", "usage": "test"},
-        {"cluster": "x", "usage": "test", "label": "fear"},
-        {"cluster": "y", "label": "neutral", "usage": "train"},
-        {"cluster": "y", "label": "neutral", "usage": "train"},
-        {"cluster": None, "decodes": False},
-        {},
-    )
-    assert duplicate_counts(facts) == {
-        "exact_duplicate_groups": 2,
-        "exact_duplicate_surplus": 3,
-        "label_conflict_groups": 1,
-        "cross_usage_duplicate_groups": 1,
-    }
+NEAR = {"cluster": "n"}
+
+
+def test_altered_copies_stay_or_one_of_them_does() -> None:
+    rows = ({**NEAR, "usage": "test"}, {**NEAR, "usage": "train"}, {**NEAR, "usage": "val"}, {})
+    assert _reasons(*rows) == ["accepted"] * 4
+    assert _reasons(*rows, near_duplicates="quarantine") == ["near_duplicate", "accepted", "near_duplicate", "accepted"]
+    detail = triage(_facts(*rows), SETTINGS.model_copy(update={"near_duplicates": "quarantine"}))["detail"]
+    assert detail[0] == "an altered copy of here row 1 (train), which is kept"
+
+
+def test_altered_copies_that_disagree_on_the_label_all_go() -> None:
+    rows = (NEAR, {**NEAR, "label": "fear"}, NEAR, {})
+    assert _reasons(*rows) == ["near_label_conflict"] * 3 + ["accepted"]
+    assert _reasons(*rows, near_label_conflicts="keep") == ["accepted"] * 4
+    assert triage(_facts(*rows), SETTINGS)["detail"][0] == "altered copies are labelled fear, sad"
+    assert _reasons(NEAR, {**NEAR, "label": "neutral"}) == ["near_label_conflict", "excluded"]
+    assert _reasons(NEAR, {**NEAR, "label": None}) == ["accepted", "excluded"]
+
+
+def test_a_conflict_of_equal_pixels_is_named_as_such_even_beside_an_altered_copy() -> None:
+    same = {**NEAR, "pixel_hash": "x"}
+    assert _reasons(same, {**same, "label": "fear"}, NEAR) == ["label_conflict"] * 2 + ["near_label_conflict"]
+    assert _reasons(same, {**same, "label": "fear"}, label_conflicts="keep") == ["accepted", "exact_duplicate"]
+
+
+def test_votes_against_a_face_hold_back_where_they_are_the_largest() -> None:
+    votes = [(6, 4, 0), (5, 5, 0), (3, 2, 5), (float("nan"), float("nan"), float("nan"))]
+    rows = [{"votes_not_a_face": n, "votes_sad": s, "votes_unknown": u} for n, s, u in votes]
+    assert _reasons(*rows) == ["not_a_face", "accepted", "accepted", "accepted"]
+    assert _reasons(*rows, not_a_face="keep") == ["accepted"] * 4
+    assert triage(_facts(*rows), SETTINGS)["detail"][0] == "6 of 10 votes: not a face"
 
 
 def test_every_row_is_counted_once() -> None:
-    facts = _facts({}, {"label": "happy"}, {"label": "neutral"}, {"label": None}, {"width": 3}, {"cluster": "c0"})
+    facts = _facts({}, {"label": "happy"}, {"label": "neutral"}, {"label": None}, {"width": 3}, {"pixel_hash": "c0"})
     found = counts(facts, triage(facts, SETTINGS))
     assert found == {
         "rows_in": 6,

@@ -86,11 +86,12 @@ def test_the_manifest_holds_the_good_rows_in_the_promised_form(passed: tuple[Lay
     assert list(manifest.columns) == [
         *("image_id", "label", "source", "usage", "subject", "width", "height"),
         *("group_age", "truth_xy", "votes_sad"),
-        *("cluster", "brightness", "sharpness"),
+        *("cluster", "pixel_hash", "brightness", "sharpness"),
     ]
     assert list(manifest["image_id"]) == [row["image_id"] for row in _good_rows()]
     assert manifest["cluster"].str.fullmatch("[0-9a-f]{16}").all()
-    assert manifest["cluster"].is_unique
+    assert manifest["pixel_hash"].is_unique
+    assert (manifest["cluster"] == manifest["pixel_hash"]).all(), "noise has no near-duplicates"
     assert manifest["brightness"][0] == pytest.approx(noise(0).mean())
     assert [list(xy) for xy in manifest["truth_xy"]] == [[0.5, votes] for votes in manifest["votes_sad"]]
     assert set(manifest["votes_sad"]) == {0, 1, 2, 3}

@@ -113,7 +113,7 @@ def accepted_suite(settings: Validate) -> list[Any]:
     ]
     return [
         ExpectColumnValuesToBeUnique(column="image_id", description="one accepted row per image_id"),
-        ExpectColumnValuesToBeUnique(column="cluster", description="one accepted row per duplicate cluster"),
+        ExpectColumnValuesToBeUnique(column="pixel_hash", description="no two accepted images have the same pixels"),
         ExpectColumnValuesToNotBeNull(column="label", description="every accepted row has a label"),
         ExpectColumnValuesToBeInSet(
             column="label", value_set=list(CLASSES), description=f"accepted labels are {', '.join(CLASSES)}"

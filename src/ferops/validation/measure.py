@@ -19,6 +19,7 @@ from ferops.config import Validate
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
 from ferops.layout import Layout
+from ferops.validation.near import THUMBNAIL_PX, Thumbnails, thumbnail
 
 SHARPNESS_SIDE_PX = 48
 """Sharpness is compared between sources, so every image is judged at the size of the smallest published one."""
@@ -26,33 +27,38 @@ BATCH_ROWS = 256
 
 
 class Measures(NamedTuple):
-    """`cluster` is None, and the numbers NaN, where the image was not decoded; `problem` then says why.
+    """`pixel_hash` and `thumbnail` are None, and the numbers NaN, where the image was not decoded; `problem` says why.
 
-    cluster: SHA-256 of shape and decoded RGB pixels, first 16 hex digits. id_matches: `image_id` is the SHA-256 of the
-    encoded bytes. brightness and grey_std: mean and standard deviation of the grey levels (0-255). sharpness: variance
-    of the Laplacian at 48 px.
+    pixel_hash: SHA-256 of shape and decoded RGB pixels, first 16 hex digits. id_matches: `image_id` is the SHA-256 of
+    the encoded bytes. brightness and grey_std: mean and standard deviation of the grey levels (0-255). sharpness:
+    variance of the Laplacian at 48 px. thumbnail: `near.thumbnail`, grey uint8 (32, 32).
     """
 
     id_matches: bool
     decodes: bool
-    cluster: str | None
+    pixel_hash: str | None
     brightness: float
     grey_std: float
     sharpness: float
     problem: str | None
+    thumbnail: Thumbnails | None = None
 
 
-def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate) -> tuple[pa.Table, pd.DataFrame]:
+def measure_sources(
+    layout: Layout, sources: tuple[str, ...], settings: Validate
+) -> tuple[pa.Table, pd.DataFrame, Thumbnails]:
     """Stream the raw files of `sources` and measure every image once, on all cores.
 
-    Returns the raw rows without `image` (in the order of `sources`, columns that a source lacks are null), and a frame
-    of the same length with the columns of Measures and `row` (position in the source's file).
+    Returns the raw rows without `image` (in the order of `sources`, columns that a source lacks are null), a frame of
+    the same length with the columns of Measures but the last and `row` (position in the source), and the thumbnails,
+    uint8 `(N, 32, 32)`, black where an image was not decoded.
 
     Raises:
         FeropsError: a source is missing, is not Parquet, or lacks a column.
     """
     tables: list[pa.Table] = []
     frames: list[pd.DataFrame] = []
+    thumbnails: list[Thumbnails] = []
     cores = len(os.sched_getaffinity(0))
     cv2.setNumThreads(1)  # the threads below are the parallelism: Pillow and OpenCV release the GIL
     with ThreadPoolExecutor(max_workers=cores) as pool:
@@ -61,9 +67,20 @@ def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate
             measured: list[Measures] = []
             for batch, results in _ahead(raw, pool, settings=settings, depth=2 * cores):
                 tables.append(pa.Table.from_batches([batch]).drop_columns(["image"]))
-                measured += results
-            frames.append(pd.DataFrame(measured, columns=Measures._fields).assign(row=range(len(measured))))
-    return pa.concat_tables(tables, promote_options="default"), pd.concat(frames, ignore_index=True)
+                measured += [one._replace(thumbnail=None) for one in results]
+                thumbnails.append(_stacked(results))
+            frame = pd.DataFrame(measured, columns=Measures._fields).drop(columns="thumbnail")
+            frames.append(frame.assign(row=range(len(measured))))
+    facts = pd.concat(frames, ignore_index=True)
+    return pa.concat_tables(tables, promote_options="default"), facts, np.concatenate([_stacked([]), *thumbnails])
+
+
+def _stacked(measured: list[Measures]) -> Thumbnails:
+    stack = np.zeros((len(measured), THUMBNAIL_PX, THUMBNAIL_PX), dtype=np.uint8)
+    for place, one in enumerate(measured):
+        if one.thumbnail is not None:
+            stack[place] = one.thumbnail
+    return stack
 
 
 def _ahead(
@@ -101,7 +118,14 @@ def measure(image: bytes, *, image_id: str | None, header_px: int, settings: Val
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     mean, deviation = cv2.meanStdDev(grey)
     return Measures(
-        id_matches, True, pixel_hash(pixels), float(mean[0, 0]), float(deviation[0, 0]), sharpness(grey), None
+        id_matches=id_matches,
+        decodes=True,
+        pixel_hash=pixel_hash(pixels),
+        brightness=float(mean[0, 0]),
+        grey_std=float(deviation[0, 0]),
+        sharpness=sharpness(grey),
+        problem=None,
+        thumbnail=thumbnail(grey),
     )
 
 

@@ -17,6 +17,7 @@ from ferops.validation.triage import REASONS
 
 THUMBNAIL_PX = 96
 PER_REASON = 8
+CONFLICTS = ("label_conflict", "near_label_conflict")
 
 EXPLAINED = {
     "undecodable": "The bytes are no complete image.",
@@ -25,6 +26,9 @@ EXPLAINED = {
     "blank": "The grey levels hardly differ: no picture in it.",
     "exact_duplicate": "Another row has exactly these pixels; one copy is kept, a training copy before a test copy.",
     "label_conflict": "Pixel-identical copies carry different labels, so none of them can be trusted.",
+    "not_a_face": "Most annotators who voted saw no face in it.",
+    "near_duplicate": "An altered copy (recompressed, resized, mirrored, cropped, brightened) of it is kept.",
+    "near_label_conflict": "Altered copies of this picture carry different labels, so none of them can be trusted.",
     "unknown_label": "The label is none that ferops knows.",
 }
 
@@ -63,8 +67,8 @@ def _shown(layout: Layout, facts: pd.DataFrame, result: pd.DataFrame) -> dict[st
     held = facts.join(result[["reason", "detail"]])[result["outcome"] == "quarantined"]
     chosen: dict[str, pd.DataFrame] = {}
     for reason, rows in held.groupby("reason"):
-        ordered = rows.sort_values("cluster", kind="stable") if reason == "label_conflict" else rows
-        step = 1 if reason == "label_conflict" else max(len(rows) // PER_REASON, 1)
+        ordered = rows.sort_values("cluster", kind="stable") if reason in CONFLICTS else rows
+        step = 1 if reason in CONFLICTS else max(len(rows) // PER_REASON, 1)
         chosen[str(reason)] = ordered.iloc[::step].head(PER_REASON)
     wanted = pd.concat(chosen.values()) if chosen else held
     images = {

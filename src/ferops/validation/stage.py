@@ -15,10 +15,11 @@ from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json, write_text
 from ferops.layout import Layout
 from ferops.provenance import provenance
-from ferops.validation import page
+from ferops.validation import near_page, page
+from ferops.validation.duplicates import NEAR_PAIRS_SCHEMA, cluster_names, describe, duplicate_counts, find_near
 from ferops.validation.gate import Verdict, judge
 from ferops.validation.measure import measure_sources
-from ferops.validation.triage import counts, duplicate_counts, triage
+from ferops.validation.triage import counts, triage
 
 QUARANTINE_SCHEMA = pa.schema(
     [
@@ -37,7 +38,7 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     """Write artifacts/validate and reports/validate (docs/files.md) and return the summary.
 
     The summary adds to stage and provenance: rows_in, excluded (by label), accepted, quarantined (by reason),
-    class_counts, the counts of `triage.duplicate_counts`, blank_images, quarantine_share, sources (the same per
+    class_counts, the counts of `duplicates.duplicate_counts`, blank_images, quarantine_share, sources (the same per
     source), expectations (suite, wanted, observed, success).
 
     Raises:
@@ -45,10 +46,12 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
             quarantine and the Great Expectations context are written then, the manifest is not.
     """
     stamp = provenance(layout, params)
-    raw, measured = measure_sources(layout, params.data.sources, params.validation)
+    raw, measured, thumbnails = measure_sources(layout, params.data.sources, params.validation)
     # What a renderer knows plays no part in the judgement; it travels on in the manifest.
     judged = [name for name in raw.column_names if not name.startswith("truth_")]
     facts = raw.select(judged).to_pandas().join(measured)
+    pairs = find_near(facts, thumbnails, params.validation)
+    measured["cluster"] = facts["cluster"] = cluster_names(facts["pixel_hash"], pairs)
     result = triage(facts, params.validation)
     accepted = (result["outcome"] == "accepted").to_numpy()
     with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
@@ -60,12 +63,18 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
             data_docs=reports / "data_docs",
         )
         failed = [verdict for verdict in verdicts if not verdict.success]
-        summary = {"stage": "validate", "provenance": stamp} | _summary(facts, result, verdicts)
+        summary = {"stage": "validate", "provenance": stamp} | _summary(facts, result, pairs, verdicts)
         _write_quarantine(artifacts / "quarantine.parquet", facts, result)
+        described = describe(facts, pairs)
+        pq.write_table(
+            pa.Table.from_pandas(described, schema=NEAR_PAIRS_SCHEMA, preserve_index=False),
+            artifacts / "near_pairs.parquet",
+        )
         if not failed:
             _write_manifest(artifacts / "manifest.parquet", raw, measured, accepted)
         write_json(reports / "summary.json", summary)
         write_text(reports / "index.html", page.render(layout, summary, facts, result))
+        write_text(reports / "near_duplicates.html", near_page.render(layout, summary, described, params.validation))
     if failed:
         raise FeropsError(_explain(failed, docs=layout.reports("validate") / "data_docs" / "index.html"))
     return summary
@@ -80,7 +89,7 @@ def _accepted_frame(facts: pd.DataFrame) -> pd.DataFrame:
     return facts.assign(shorter_px=sides.min(axis=1), longer_px=sides.max(axis=1)).reset_index(drop=True)
 
 
-def _summary(facts: pd.DataFrame, result: pd.DataFrame, verdicts: list[Verdict]) -> dict[str, Any]:
+def _summary(facts: pd.DataFrame, result: pd.DataFrame, pairs: pd.DataFrame, verdicts: list[Verdict]) -> dict[str, Any]:
     total = counts(facts, result)
     per_source = {
         str(source): counts(facts.loc[index], result.loc[index])
@@ -89,7 +98,7 @@ def _summary(facts: pd.DataFrame, result: pd.DataFrame, verdicts: list[Verdict])
     }
     return {
         **total,
-        **duplicate_counts(facts),
+        **duplicate_counts(facts, pairs),
         "blank_images": total["quarantined"].get("blank", 0),
         "quarantine_share": round(sum(total["quarantined"].values()) / len(facts), 4),
         "sources": per_source,
@@ -98,7 +107,7 @@ def _summary(facts: pd.DataFrame, result: pd.DataFrame, verdicts: list[Verdict])
 
 
 def _write_manifest(path: Path, raw: pa.Table, measured: pd.DataFrame, accepted: Any) -> None:
-    columns = {name: pa.array(measured[name]) for name in ("cluster", "brightness", "sharpness")}
+    columns = {name: pa.array(measured[name]) for name in ("cluster", "pixel_hash", "brightness", "sharpness")}
     table = raw
     for name, values in columns.items():
         table = table.append_column(name, values)

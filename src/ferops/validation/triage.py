@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from ferops.config import CLASSES, OTHER_LABELS, Validate
+from ferops.validation.duplicates import keep_order
 
-REASONS = ("undecodable", "too_small", "too_large", "blank", "exact_duplicate", "label_conflict", "unknown_label")
-USAGE_RANK = {"train": 0, "val": 1, "test": 2}
+REASONS = (
+    "undecodable",
+    "too_small",
+    "too_large",
+    "blank",
+    "not_a_face",
+    "exact_duplicate",
+    "near_duplicate",
+    "label_conflict",
+    "near_label_conflict",
+    "unknown_label",
+)
+NOT_A_FACE = "votes_not_a_face"
 
 
 def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
     """Return `outcome` (accepted, excluded, quarantined), `reason` (of REASONS, or null) and `detail` per row.
 
-    `facts` holds source, row, label, usage, width, height and the columns of Measures; its index is 0 to N-1 and its
-    order breaks ties between duplicates. A row has one reason, the first that applies in the order: unknown label,
-    undecodable, too large, too small, blank, label conflict, exact duplicate.
+    `facts` holds source, row, label, usage, width, height, any votes_<name>, the columns of Measures and cluster
+    (`duplicates.cluster_names`); its index is 0 to N-1 and its order breaks ties between duplicates. A row has one
+    reason, the first that applies in the order: unknown label, undecodable, too large, too small, blank, not a face,
+    label conflict, near label conflict, exact duplicate, near duplicate.
 
     Excluded rows (other labels, or none) count as evidence in a label conflict: a picture that one row calls `sad` and
-    its copy `neutral` has no sure label.
+    its copy `neutral` has no sure label. A near label conflict is one within a cluster of several pictures.
     """
     result = pd.DataFrame({"outcome": "accepted", "reason": None, "detail": None}, index=facts.index, dtype="object")
     label = facts["label"]
@@ -39,28 +51,19 @@ def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
         "blank",
         "grey levels spread by " + spread + f", at least {settings.blank_std:g} wanted",
     )
+    if settings.not_a_face == "quarantine" and NOT_A_FACE in facts:
+        _hold(result, _voted_no_face(facts), "not_a_face", _votes_in_words(facts))
     if settings.label_conflicts == "quarantine":
-        labels = facts[label.isin([*CLASSES, *OTHER_LABELS])].groupby("cluster")["label"]
-        several = labels.nunique()
-        found = labels.unique()[several.index[several > 1]]
-        conflicting = pd.Series({cluster: ", ".join(sorted(names)) for cluster, names in found.items()}, dtype=object)
-        said = facts["cluster"].map(conflicting)
+        said = _conflicting(facts, by="pixel_hash")
         _hold(result, said.notna(), "label_conflict", "pixel-identical copies are labelled " + said.astype(str))
-    _hold_copies(facts, result)
+    if settings.near_label_conflicts == "quarantine":
+        several = facts.groupby("cluster")["pixel_hash"].transform("nunique") > 1
+        said = _conflicting(facts, by="cluster").where(several)
+        _hold(result, said.notna(), "near_label_conflict", "altered copies are labelled " + said.astype(str))
+    _hold_copies(facts, result, by="pixel_hash", reason="exact_duplicate", same="the same pixels as ")
+    if settings.near_duplicates == "quarantine":
+        _hold_copies(facts, result, by="cluster", reason="near_duplicate", same="an altered copy of ")
     return result
-
-
-def duplicate_counts(facts: pd.DataFrame) -> dict[str, int]:
-    """Return counts over all decoded rows, excluded ones too, as published: groups of pixel-identical images, copies
-    beyond one per group, groups with more than one label, groups that reach over more than one official split."""
-    groups = facts.dropna(subset="cluster").groupby("cluster")
-    sizes = groups.size()
-    return {
-        "exact_duplicate_groups": int((sizes > 1).sum()),
-        "exact_duplicate_surplus": int((sizes - 1).sum()),
-        "label_conflict_groups": int((groups["label"].nunique() > 1).sum()),
-        "cross_usage_duplicate_groups": int((groups["usage"].nunique() > 1).sum()),
-    }
 
 
 def counts(facts: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
@@ -85,17 +88,36 @@ def _hold(result: pd.DataFrame, applies: pd.Series, reason: str, detail: pd.Seri
     result.loc[held, "detail"] = detail[held].astype(object)
 
 
-def _hold_copies(facts: pd.DataFrame, result: pd.DataFrame) -> None:
-    """Keep one row per cluster: a train copy before a val copy before a test copy, then the first."""
-    rank = facts["usage"].map(USAGE_RANK).fillna(len(USAGE_RANK))
-    candidates = facts.assign(rank=rank, position=np.arange(len(facts)))[result["outcome"] == "accepted"]
-    ordered = candidates.sort_values(["rank", "position"])
-    kept = ordered.drop_duplicates("cluster").set_index("cluster")["position"]
-    keeper = facts["cluster"].map(kept)
-    copies = keeper.notna() & (keeper != np.arange(len(facts)))
-    kept_rows = facts.iloc[keeper[copies].astype(int)]
+def _voted_no_face(facts: pd.DataFrame) -> pd.Series:
+    """Say where more annotators saw no face than chose any one other answer."""
+    others = [name for name in facts.columns if name.startswith("votes_") and name != NOT_A_FACE]
+    most = facts[others].max(axis=1).fillna(0)
+    return facts[NOT_A_FACE].fillna(0) > most
+
+
+def _votes_in_words(facts: pd.DataFrame) -> pd.Series:
+    votes = facts[[name for name in facts.columns if name.startswith("votes_")]].fillna(0).astype(int)
+    return votes[NOT_A_FACE].astype(str) + " of " + votes.sum(axis=1).astype(str) + " votes: not a face"
+
+
+def _conflicting(facts: pd.DataFrame, *, by: str) -> pd.Series:
+    """Return per row the labels of its group, as "fear, sad", where they are several; null elsewhere."""
+    labels = facts[facts["label"].isin([*CLASSES, *OTHER_LABELS])].groupby(by)["label"]
+    several = labels.nunique()
+    found = labels.unique()[several.index[several > 1]]
+    in_words = pd.Series({group: ", ".join(sorted(names)) for group, names in found.items()}, dtype=object)
+    return facts[by].map(in_words)
+
+
+def _hold_copies(facts: pd.DataFrame, result: pd.DataFrame, *, by: str, reason: str, same: str) -> None:
+    """Keep one row per group of `by`: a train copy before a val copy before a test copy, then the first."""
+    ordered = facts.loc[keep_order(facts), by][result["outcome"] == "accepted"]
+    kept = pd.Series(ordered.index, index=ordered).groupby(level=0).first()
+    keeper = facts[by].map(kept)
+    copies = keeper.notna() & (keeper != facts.index)
+    kept_rows = facts.loc[keeper[copies].astype(int)]
     where = kept_rows["source"].astype(str) + " row " + kept_rows["row"].astype(str)
     usage = kept_rows["usage"].map(lambda part: "" if pd.isna(part) else f" ({part})")
     detail = pd.Series(index=facts.index, dtype=object)
-    detail[copies] = ("the same pixels as " + where + usage + ", which is kept").to_numpy()
-    _hold(result, copies, "exact_duplicate", detail)
+    detail[copies] = (same + where + usage + ", which is kept").to_numpy()
+    _hold(result, copies, reason, detail)
