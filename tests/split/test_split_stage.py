@@ -95,6 +95,18 @@ def test_the_page_shows_what_a_reviewer_asks_for_and_needs_nothing_else(tmp_path
     assert not re.search(r"(src|href)=.?(https?:)?//|url\(|@import", page)
 
 
+def test_a_source_without_an_official_split_is_named(tmp_path: Path) -> None:
+    published = [make_manifest(240, usage="train"), make_manifest(60, usage="test", seed=1)]
+    layout, params = _project(
+        tmp_path, pd.concat([*published, make_manifest(60, source="other", seed=2)]), official_test=True
+    )
+    summary = split(layout, params)
+    assert summary["sources"]["other"]["test"] == 0
+    page = (layout.reports("split") / "index.html").read_text(encoding="utf-8")
+    assert "other has no official split: none of its images is tested." in page
+    assert "here has no official split" not in page
+
+
 def test_a_share_that_the_groups_do_not_allow_is_marked(tmp_path: Path) -> None:
     layout, params = _project(tmp_path, make_manifest(240, people=7))
     summary = split(layout, params)
