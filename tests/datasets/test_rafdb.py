@@ -8,7 +8,8 @@ import pytest
 from ferops.datasets import rafdb
 from ferops.errors import FeropsError
 from pictures import encoded, noise, picture
-from releases import as_folder, as_zip, read_all
+from published import read_all, zip_below
+from releases import make_folder, make_zip
 
 PEOPLE: dict[str, tuple[str, str, str, tuple[int, int, int], dict[str, str]]] = {
     "train_00001": ("5", "sad", "train", (0, 0, 2), {"gender": "male", "race": "Caucasian", "age": "20-39"}),
@@ -73,7 +74,7 @@ def wanted(width: int) -> set[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_labels_usage_and_groups(tmp_path: Path, newline: str) -> None:
-    rows, skipped = read_all(rafdb.read, as_folder(tmp_path, aligned_release(newline)))
+    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, aligned_release(newline)))
     assert facts(rows) == wanted(10)
     assert [row["image"] for row in rows] == [
         pictures("aligned")[f"aligned/{key}_aligned.jpg"] for key in sorted(PEOPLE)
@@ -83,32 +84,32 @@ def test_labels_usage_and_groups(tmp_path: Path, newline: str) -> None:
 
 
 def test_the_archives_as_published(tmp_path: Path) -> None:
-    root = as_folder(tmp_path / "raf", label_list())
-    as_zip(root / "basic" / "Image" / "aligned.zip", pictures("aligned"))
-    as_zip(root / "basic" / "Annotation" / "manual.zip", annotations())
+    root = make_folder(tmp_path / "raf", label_list())
+    zip_below(root / "basic" / "Image", "aligned.zip", pictures("aligned"))
+    zip_below(root / "basic" / "Annotation", "manual.zip", annotations())
     rows, skipped = read_all(rafdb.read, root)
     assert facts(rows) == wanted(10)
     assert not skipped
-    unpacked, _ = read_all(rafdb.read, as_folder(tmp_path / "unpacked", aligned_release()))
+    unpacked, _ = read_all(rafdb.read, make_folder(tmp_path / "unpacked", aligned_release()))
     assert rows == unpacked
 
 
 def test_original_pictures_where_there_are_no_aligned_ones(tmp_path: Path) -> None:
     files = label_list() | below("basic/Image", pictures("original")) | below("basic/Annotation", annotations())
-    rows, skipped = read_all(rafdb.read, as_zip(tmp_path / "basic.zip", files))
+    rows, skipped = read_all(rafdb.read, make_zip(tmp_path / "basic.zip", files))
     assert facts(rows) == wanted(25)
     assert not skipped
 
 
 def test_aligned_pictures_where_there_are_both(tmp_path: Path) -> None:
     files = aligned_release() | below("basic/Image", pictures("original"))
-    rows, skipped = read_all(rafdb.read, as_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
     assert facts(rows) == wanted(10)
     assert skipped["original picture, as there are aligned ones"] == len(PEOPLE)
 
 
 def test_without_annotations_there_are_no_groups(tmp_path: Path) -> None:
-    rows, _ = read_all(rafdb.read, as_folder(tmp_path, label_list() | below("basic/Image", pictures("aligned"))))
+    rows, _ = read_all(rafdb.read, make_folder(tmp_path, label_list() | below("basic/Image", pictures("aligned"))))
     assert len(rows) == len(PEOPLE)
     assert not [column for column in rows[0] if column.startswith("group_")]
 
@@ -120,7 +121,7 @@ def test_an_annotation_that_cannot_be_read_leaves_its_groups_empty(tmp_path: Pat
     files = aligned_release() | {"basic/Annotation/manual/train_00001_manu_attri.txt": content}
     del files["basic/Annotation/manual/test_3068_manu_attri.txt"]
     files["basic/Annotation/manual/train_09999_manu_attri.txt"] = b"x"
-    rows, skipped = read_all(rafdb.read, as_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
     empty = [row for row in rows if row["group_gender"] is None]
     assert sorted(row["label"] for row in empty) == ["neutral", "sad"]
     assert {(row["group_race"], row["group_age"]) for row in empty} == {(None, None)}
@@ -136,7 +137,7 @@ def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
     files["basic/EmoLabel/list_patition_label.txt"] += b"train_00077.jpg 3\ntrain_00078.jpg 8\nnonsense\n\n"
     files["basic/Image/aligned/train_00099_aligned.jpg"] = picture(99)
     files["basic/Image/aligned/test_0002_aligned.jpg"] = b""
-    rows, skipped = read_all(rafdb.read, as_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
     assert len(rows) == len(PEOPLE) - 1
     assert skipped["label without a picture"] == 1
     assert skipped["picture without a label in the list"] == 1
@@ -145,11 +146,11 @@ def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
 
 
 def test_bad_layouts(tmp_path: Path) -> None:
-    only_pictures = as_folder(tmp_path / "pictures", below("basic/Image", pictures("aligned")))
+    only_pictures = make_folder(tmp_path / "pictures", below("basic/Image", pictures("aligned")))
     with pytest.raises(FeropsError, match=r"no label list list_patition_label\.txt.*wanted the basic part of RAF-DB"):
         read_all(rafdb.read, only_pictures)
     with pytest.raises(FeropsError, match=r"7 labels in the list and 0 pictures"):
-        read_all(rafdb.read, as_folder(tmp_path / "labels", label_list()))
+        read_all(rafdb.read, make_folder(tmp_path / "labels", label_list()))
     two = label_list() | {"compound/EmoLabel/list_patition_label.txt": b"train_00001.jpg 1\n"}
     with pytest.raises(FeropsError, match=r"2 label lists that differ"):
-        read_all(rafdb.read, as_folder(tmp_path / "two", two | below("basic/Image", pictures("aligned"))))
+        read_all(rafdb.read, make_folder(tmp_path / "two", two | below("basic/Image", pictures("aligned"))))

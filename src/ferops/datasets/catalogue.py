@@ -55,7 +55,7 @@ SOURCES = {
                 "emotion-specified expression, CVPR Workshops 2010; T. Kanade, J. F. Cohn, Y. Tian, Comprehensive "
                 "database for facial expression analysis, FG 2000"
             ),
-            tight=True,
+            tight=False,
             needs_path=True,
         ),
         Source(
