@@ -125,14 +125,12 @@ def _listed(release: Release, skipped: Counter[str]) -> Said | None:
 
 
 def _lines(release: Release, name: str, *, skipped: Counter[str]) -> Iterator[tuple[str, int]]:
-    """Yield (folder and file, code) of a list, whose first line may hold the column names."""
+    """Yield (folder and file, code) of a list, whose first line may hold the column names. Line by line: the landmarks
+    make the training list some 400 MB long."""
     columns = list(COLUMNS)
     for number, fields in enumerate(_csv(release, name)):
         if number == 0 and COLUMNS[0] in fields:
             columns = fields
-            missing = [column for column in (COLUMNS[0], "expression") if column not in columns]
-            if missing:
-                raise FeropsError(f"{release.path}, {name} lacks the columns {missing}; it has {columns}")
             continue
         line = dict(zip(columns, fields, strict=False))
         try:
@@ -142,10 +140,12 @@ def _lines(release: Release, name: str, *, skipped: Counter[str]) -> Iterator[tu
 
 
 def _csv(release: Release, name: str) -> Iterator[list[str]]:
-    """Yield the fields line by line: the landmarks make the training list some 400 MB long."""
     try:
-        with release.open(name) as file:
-            yield from csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+        with (
+            release.open(name) as file,
+            io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="") as text,
+        ):
+            yield from csv.reader(text)
     except csv.Error as error:
         raise FeropsError(f"{release.path}, {name!r} is no CSV ({error}). Download it again") from error
 
