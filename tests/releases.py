@@ -1,17 +1,17 @@
-"""Published data sets in miniature: the same files as a folder, a zip, or a folder of zips."""
+"""Published data sets in miniature: the same files as a folder, a zip or a tar."""
 
 from __future__ import annotations
 
+import io
+import tarfile
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-Reader = Callable[..., tuple[int | None, Iterator[dict[str, Any]]]]
+KINDS = ("folder", "zip", "tar", "tar.gz", "tar.bz2", "tar.xz")
 
 
-def as_folder(root: Path, files: dict[str, bytes]) -> Path:
+def make_folder(root: Path, files: Mapping[str, bytes]) -> Path:
     """Write `files` (path -> content) below `root`."""
     for name, content in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -19,19 +19,29 @@ def as_folder(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-def as_zip(path: Path, files: dict[str, bytes]) -> Path:
+def make_zip(path: Path, files: Mapping[str, bytes], *, method: int = zipfile.ZIP_DEFLATED) -> Path:
     """Pack `files` into a zip at `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", method) as archive:
         for name, content in files.items():
             archive.writestr(name, content)
     return path
 
 
-def read_all(reader: Reader, path: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """Return every row, and what was skipped, after checking that the reader announced as many (empty files aside)."""
-    skipped: Counter[str] = Counter()
-    total, rows = reader(path, skipped=skipped)
-    found = list(rows)
-    assert total is None or total == len(found) + skipped["empty file"]
-    return found, {reason: count for reason, count in skipped.items() if count}
+def make_tar(path: Path, files: Mapping[str, bytes]) -> Path:
+    """Pack `files` into a tar at `path`, compressed as its ending says."""
+    ending = path.suffix.removeprefix(".")
+    with tarfile.open(path, "w" if ending == "tar" else f"w:{ending}") as archive:  # type: ignore[call-overload]
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+def make_release(folder: Path, kind: str, files: Mapping[str, bytes]) -> Path:
+    """Make `files` as one of KINDS below `folder`; return its path."""
+    if kind == "folder":
+        return make_folder(folder / "release", files)
+    path = folder / f"release.{kind}"
+    return make_zip(path, files) if kind == "zip" else make_tar(path, files)

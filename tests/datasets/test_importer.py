@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
-from test_fer2013 import NAMES, make_zip, members
+from test_fer2013 import NAMES, members
 
 from ferops.datasets import inventory, manifest, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from pictures import picture
+from releases import make_zip
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 
@@ -137,7 +138,7 @@ def test_a_failed_first_import_leaves_no_data_folder(layout: Layout, release: Pa
     ("source", "path", "said"),
     [
         ("FER-2013", None, "no data set is called 'FER-2013'; did you mean fer2013\\?"),
-        ("imagenet-xyz", None, "known are .*fer2013.*synthetic"),
+        ("xyz", None, "known are .*fer2013.*synthetic"),
         ("fer2013", None, "fer2013 needs the path of your copy"),
         ("synthetic", Path("x.zip"), "takes no path, found x.zip"),
     ],

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +17,35 @@ from ferops.errors import FeropsError
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 """Formats that Pillow may try. Anything else is refused before its parser sees a byte."""
 
+MAX_MEGAPIXELS = 50.0
+"""Above what cameras take; a file of some bytes may claim any size."""
+
+_ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
+# The last two: Pillow's EXIF code, at tags of the wrong type
+_BROKEN = (
+    UnidentifiedImageError,
+    OSError,
+    ValueError,
+    SyntaxError,
+    Image.DecompressionBombError,
+    struct.error,
+    TypeError,
+)
+
 
 class UnreadableImageError(FeropsError):
     """The bytes are no image that can be decoded completely."""
 
 
-def decode(encoded: bytes, *, max_megapixels: float = 50.0) -> NDArray[np.uint8]:
+class Header(NamedTuple):
+    """What can be seen without the pixels. `oddities` are what is worth counting, in words for people."""
+
+    width: int
+    height: int
+    oddities: tuple[str, ...]
+
+
+def decode(encoded: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray[np.uint8]:
     """Decode an image to RGB, uint8 `(H, W, 3)`, turned upright as its EXIF orientation says.
 
     Grey, palette, CMYK, 16-bit and transparent images are converted (transparency on black).
@@ -38,11 +64,18 @@ def decode(encoded: bytes, *, max_megapixels: float = 50.0) -> NDArray[np.uint8]
                     values = np.asarray(upright)
                     deep = values.max(initial=0) > 255  # shifted as integers: floats would need 8 bytes a pixel
                     upright = Image.fromarray((values >> 8 if deep else values).clip(0, 255).astype(np.uint8))
-                return np.array(upright.convert("RGB"))
+                return np.array(_on_black(upright).convert("RGB"))
     except UnreadableImageError:
         raise
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except _BROKEN as error:
         raise UnreadableImageError(f"not a complete image ({len(encoded)} bytes): {error}") from error
+
+
+def _on_black(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image
+    coloured = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), coloured)
 
 
 def _require_size(width: int, height: int, *, max_megapixels: float) -> None:
@@ -54,11 +87,54 @@ def _require_size(width: int, height: int, *, max_megapixels: float) -> None:
 
 def header_size(encoded: bytes) -> tuple[int, int]:
     """Return (width, height) in pixels as the header says, without decoding; (0, 0) where there is no readable one."""
+    found = header(encoded)
+    return found.width, found.height
+
+
+@lru_cache(maxsize=8)  # a row is made with the size, and counted by the oddities, one after the other
+def header(encoded: bytes) -> Header:
+    """Look at an image without decoding it; width and height are 0 where there is no readable header."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-                width, height = image.size
-                return width, height
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return 0, 0
+                return Header(*image.size, tuple(_oddities(image, encoded)))
+    except Image.DecompressionBombError:
+        return Header(0, 0, (_TOO_LARGE,))
+    except _BROKEN:
+        return Header(0, 0, ("no image that can be recognised",))
+
+
+_TOO_LARGE = f"more than {MAX_MEGAPIXELS:g} megapixels"
+
+
+def _oddities(image: Image.Image, encoded: bytes) -> list[str]:
+    mode = image.mode
+    found = {
+        "CMYK": mode == "CMYK",
+        "palette": mode in ("P", "PA"),
+        "16 bit or more a channel": mode.startswith("I") or mode == "F",
+        "transparent": mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info,
+        "turned by EXIF": _orientation(image) not in (None, 1),
+        "cut short": _is_cut(image.format, encoded),
+        _TOO_LARGE: image.width * image.height > MAX_MEGAPIXELS * 1e6,
+    }
+    return [name for name, holds in found.items() if holds]
+
+
+def _orientation(image: Image.Image) -> object:
+    if image.format == "TIFF":
+        return image.getexif().get(_ORIENTATION)
+    if "exif" not in image.info:  # asking a PNG for it would decode the pixels
+        return None
+    try:
+        return image.getexif().get(_ORIENTATION)
+    except _BROKEN:
+        return None
+
+
+def _is_cut(kind: str | None, encoded: bytes) -> bool:
+    """Whether the mark that ends a JPEG or PNG lacks: cameras and tools append to it, but nobody leaves it out."""
+    if kind in ("JPEG", "MPO"):
+        return encoded.rfind(b"\xff\xd9") < len(encoded) // 2  # an embedded thumbnail ends with the same mark
+    return kind == "PNG" and b"IEND" not in encoded[-4096:]

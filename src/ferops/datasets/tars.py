@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import lzma
 import tarfile
 import zlib
@@ -15,12 +16,12 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from ferops.datasets.untrusted import PICTURES, Index, check_compression, refuse
 from ferops.errors import FeropsError
 
-OPENERS: dict[bytes, Callable[..., IO[bytes]]] = {
+OPENERS: dict[bytes, Callable[..., Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
     b"\xfd7zXZ": lzma.open,
@@ -63,8 +64,8 @@ class Tar:
         with self._damage(name):
             for at, member, archive in self._members():
                 if at == number:
-                    with _content(archive, member) as file:
-                        yield file
+                    with _content(archive, member) as file, io.BufferedReader(_Forward(file)) as forward:
+                        yield forward
                     return
 
     def read(self, name: str) -> bytes:
@@ -83,8 +84,8 @@ class Tar:
         wanted = {self._index[name].number: name for name in names}
         with self._damage("its members"):
             for number, member, archive in self._members():
-                name = wanted.pop(number, None)
-                if name is not None:
+                if number in wanted:
+                    name = wanted.pop(number)
                     with _content(archive, member) as file:
                         yield name, self._whole(name, file.read(member.size))
                 if not wanted:
@@ -153,11 +154,27 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     return file
 
 
+class _Forward(io.RawIOBase):
+    """A member to be read once, front to back; what Python gives for one of a compressed tar breaks when asked
+    whether it could seek."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        content = self._file.read(len(buffer))
+        buffer[: len(content)] = content
+        return len(content)
+
+
 class _Member(tarfile.TarInfo):
     """Python ends silently at a broken header; an archive must end with a block of zeros, or it is damaged."""
 
     @classmethod
-    def fromtarfile(cls, archive: tarfile.TarFile) -> tarfile.TarInfo:
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(archive)
         except tarfile.EOFHeaderError:  # type: ignore[attr-defined]

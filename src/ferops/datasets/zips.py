@@ -96,8 +96,8 @@ def _check_layout(archive: zipfile.ZipFile, *, path: Path) -> None:
     ends = [
         member.header_offset + _HEADER_BYTES + len(member.orig_filename) + member.compress_size for member in members
     ]
-    starts = [*(member.header_offset for member in members[1:]), archive.start_dir]
-    for member, end, start in zip(members, ends, starts, strict=True):
+    starts = [*(member.header_offset for member in members), archive.start_dir]
+    for member, end, start in zip(members, ends, starts[1:], strict=True):
         if end > start:
             refuse(f"{path}, member {member.filename!r}", "overlaps the next one: it is a decompression bomb")
     total = sum(member.file_size for member in members)
