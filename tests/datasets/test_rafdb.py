@@ -80,7 +80,7 @@ def test_labels_usage_and_groups(tmp_path: Path, newline: str) -> None:
         pictures("aligned")[f"aligned/{key}_aligned.jpg"] for key in sorted(PEOPLE)
     ]
     assert {(row["source"], row["subject"]) for row in rows} == {("rafdb", None)}
-    assert skipped == {"not read (automatic landmarks, boxes, features, documents)": 2}
+    assert skipped == {"neither a picture nor a label (automatic landmarks, boxes, features, documents)": 2}
 
 
 def test_the_archives_as_published(tmp_path: Path) -> None:
@@ -147,7 +147,9 @@ def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
 
 def test_bad_layouts(tmp_path: Path) -> None:
     only_pictures = make_folder(tmp_path / "pictures", below("basic/Image", pictures("aligned")))
-    with pytest.raises(FeropsError, match=r"no label list list_patition_label\.txt.*wanted the basic part of RAF-DB"):
+    with pytest.raises(
+        FeropsError, match=r"no label list list_patition_label\.txt.*wanted the folder basic/ of RAF-DB"
+    ):
         read_all(rafdb.read, only_pictures)
     with pytest.raises(FeropsError, match=r"7 labels in the list and 0 pictures"):
         read_all(rafdb.read, make_folder(tmp_path / "labels", label_list()))

@@ -46,9 +46,9 @@ FOLDERS = {
 PEAK_FRAMES = 3
 
 WANTED = (
-    "either the original release, a folder that holds both cohn-kanade-images/S005/001/S005_001_00000001.png ... and "
-    "Emotion/S005/001/S005_001_00000011_emotion.txt ... (the archives extended-cohn-kanade-images.zip and "
-    "Emotion_labels.zip will do), or the 48 px release, class folders such as anger/S010_004_00000017.png"
+    "either the original release, the folder that holds both cohn-kanade-images/S005/001/S005_001_00000001.png and "
+    "Emotion/S005/001/S005_001_00000011_emotion.txt (or extended-cohn-kanade-images.zip and Emotion_labels.zip), or "
+    "the 48 px release, the folder or zip of the class folders, anger/S010_004_00000017.png"
 )
 
 _FRAME = re.compile(r"(?P<sequence>(?P<subject>S\d{3})_\d{3})_(?P<number>\d+)\.\w+", re.IGNORECASE)
@@ -150,18 +150,11 @@ def _peaks(
 
 
 def _half(frames: list[_Frame], labels: dict[str, str]) -> str:
-    """Say which half of the original release is there, and where the other is to be had."""
+    """Say which half of the original release is there, if any."""
     if frames:
-        return (
-            f"they are {len(frames)} frames of CK+ without an emotion label (*_emotion.txt) or a class folder. Give "
-            "the folder that holds both the images and Emotion/ (or Emotion_labels.zip), or the one that holds the "
-            "class folders"
-        )
+        return f"they are {len(frames)} frames of CK+ with neither emotion labels (*_emotion.txt) nor class folders"
     if labels:
-        return (
-            f"there are {len(labels)} emotion labels of CK+ and no frames. Put cohn-kanade-images/ (or "
-            "extended-cohn-kanade-images.zip) beside Emotion/ and give the folder that holds both"
-        )
+        return f"they are {len(labels)} emotion labels of CK+ without the frames"
     return "neither frames nor emotion labels of CK+"
 
 

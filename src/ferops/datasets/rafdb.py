@@ -40,9 +40,9 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 """The label list as it is named, and as the documentation also spells it."""
 
 WANTED = (
-    "the basic part of RAF-DB: a folder with EmoLabel/list_patition_label.txt and pictures, "
-    "Image/aligned/train_00001_aligned.jpg ... or Image/original/train_00001.jpg ... (folders, or the zips as "
-    "published), and if you have them Annotation/manual/train_00001_manu_attri.txt ..."
+    "the folder basic/ of RAF-DB, with EmoLabel/list_patition_label.txt, the pictures "
+    "(Image/aligned/train_00001_aligned.jpg or Image/original/train_00001.jpg) and, if you have them, the manual "
+    "annotations (Annotation/manual/train_00001_manu_attri.txt), as folders or as the zips published"
 )
 
 _NAME = re.compile(r"(?P<key>(?P<part>train|test)_\d+)(?P<aligned>_aligned)?\.\w+", re.IGNORECASE)
@@ -89,7 +89,7 @@ def _sort(release: Release, *, skipped: Counter[str]) -> tuple[dict[str, str], d
             if annotations.setdefault(attributes["key"].lower(), name) != name:
                 skipped["second copy of an annotation (unpacked beside its archive?)"] += 1
         elif file.name.lower() not in LISTS:
-            skipped["not read (automatic landmarks, boxes, features, documents)"] += 1
+            skipped["neither a picture nor a label (automatic landmarks, boxes, features, documents)"] += 1
     return aligned, original, annotations
 
 
