@@ -26,6 +26,7 @@ import io
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -64,8 +65,11 @@ WANTED = (
     "unpacked first"
 )
 
-Said = dict[str, set[tuple[int, str]]]
-"""What is said of each picture: path or key -> (code, usage), more than one where lines contradict each other."""
+Facts = frozenset[tuple[int, str]]
+"""What is said of one picture: (code, usage), more than one where lines contradict each other."""
+Said = dict[str, Facts]
+"""Path or key of a picture -> what is said of it. Equal facts are one object (`_also`): there are 400,000 pictures."""
+Labels = tuple[tuple[str, str], ...]  # (label, usage)
 
 
 def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, Any]]]:
@@ -89,9 +93,7 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
     raise wrong_layout(release, wanted=WANTED, found="not in a layout of AffectNet", skipped=skipped)
 
 
-def _rows(
-    release: Release, taken: dict[str, list[tuple[str, str]]], *, skipped: Counter[str]
-) -> Iterator[dict[str, Any]]:
+def _rows(release: Release, taken: dict[str, Labels], *, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
     for name, image in release.stream(list(taken)):
         if not image:
             skipped["empty file"] += 1
@@ -100,16 +102,27 @@ def _rows(
             yield make_row(image, source="affectnet", label=label, usage=usage)
 
 
-def _with_expression(said: Said, *, skipped: Counter[str]) -> dict[str, list[tuple[str, str]]]:
-    """Return path -> (label, usage), in order; counts the pictures whose codes are no expressions."""
-    taken: dict[str, list[tuple[str, str]]] = {}
+def _with_expression(said: Said, *, skipped: Counter[str]) -> dict[str, Labels]:
+    """Return path -> labels, in order; counts the pictures whose codes are no expressions."""
+    taken: dict[str, Labels] = {}
     for name in sorted(said):
-        for code, usage in sorted(said[name]):
-            if code in range(len(CODES)):
-                taken.setdefault(name, []).append((CODES[code], usage))
-            else:
-                skipped[NO_EXPRESSION.get(code, f"unknown expression code {code}")] += 1
+        labels = _labels(said[name])
+        if labels:
+            taken[name] = labels
+        for code in (code for code, _ in said[name] if code not in range(len(CODES))):
+            skipped[NO_EXPRESSION.get(code, f"unknown expression code {code}")] += 1
     return taken
+
+
+@lru_cache(maxsize=1024)
+def _labels(facts: Facts) -> Labels:
+    return tuple((CODES[code], usage) for code, usage in sorted(facts) if code in range(len(CODES)))
+
+
+@lru_cache(maxsize=1024)
+def _also(facts: Facts | None, code: int, usage: str) -> Facts:
+    """Return `facts` and one more."""
+    return (facts or frozenset()) | {(code, usage)}
 
 
 def _listed(release: Release, skipped: Counter[str]) -> Said | None:
@@ -120,7 +133,7 @@ def _listed(release: Release, skipped: Counter[str]) -> Said | None:
     lines: Said = {}
     for name, usage in lists.items():
         for key, code in _lines(release, name, skipped=skipped):
-            lines.setdefault(key, set()).add((code, usage))
+            lines[key] = _also(lines.get(key), code, usage)
     return _join(release, lines, key_of=_last_two, skipped=skipped)
 
 
@@ -168,7 +181,7 @@ def _numbered(release: Release, skipped: Counter[str]) -> Said | None:
             skipped["annotation that cannot be read"] += 1
         else:
             key = annotations[name]
-            codes.setdefault(key, set()).add((code, PARTS[key.split("/")[0]]))
+            codes[key] = _also(codes.get(key), code, PARTS[key.split("/")[0]])
     return _join(release, codes, key_of=_part_and_stem, skipped=skipped)
 
 
@@ -201,7 +214,7 @@ def _in_class_folders(release: Release, skipped: Counter[str]) -> Said | None:
         elif code is None:
             odd[f"unknown class folder {file.parent.name}"] += 1
         else:
-            said[name] = {(code, usage)}
+            said[name] = _also(None, code, usage)
     if not said:
         return None
     skipped.update(odd)
