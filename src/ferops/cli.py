@@ -60,14 +60,17 @@ def _params(layout: Layout) -> Any:
 
 @app.command("import")
 def import_(
-    source: Annotated[str, typer.Argument(help="a data set of docs/sources.md, folder, or synthetic")],
+    source: Annotated[str, typer.Argument(help="a data set of docs/sources.md; folder for your own; or synthetic")],
     path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
+    name: Annotated[str | None, typer.Option(help="for folder: what to call it in data/")] = None,
+    attributes: Annotated[Path | None, typer.Option(help="for folder: CSV with file, subject, usage, ...")] = None,
     seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
 ) -> None:
     """Bring a data set into data/ and version it with DVC."""
     from ferops.datasets.importer import import_source
+    from ferops.datasets.inventory import describe_import
 
-    _say(*_table(import_source(Layout(), source, path, seed=seed)))
+    _say(describe_import(import_source(Layout(), source, path, seed=seed, name=name, attributes=attributes)))
 
 
 @app.command()

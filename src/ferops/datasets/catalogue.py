@@ -92,6 +92,18 @@ SOURCES = {
             needs_path=True,
         ),
         Source(
+            name="folder",
+            title="your own pictures, a folder for each class",
+            release=(
+                "a folder or an archive with a folder for each class: anger, disgust, fear, happy, sad, surprised, "
+                "neutral, contempt, or common words for them"
+            ),
+            licence="whatever applies to your pictures; the people in them have a say, too",
+            citation="yours to add",
+            tight=False,
+            needs_path=True,
+        ),
+        Source(
             name="jaffe",
             title="JAFFE (Japanese Female Facial Expression)",
             release="the folder or archive of pictures named like KA.AN1.39.tiff",

@@ -1,53 +1,79 @@
-"""What `ferops data` lists: the sources in data/ with their counts, terms and citations."""
+"""What people read about data: what an import brought, and what lies in data/ with its terms and citations."""
 
 from __future__ import annotations
 
+import textwrap
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from ferops.config import CLASSES, OTHER_LABELS
 from ferops.datasets.catalogue import SOURCES
+from ferops.datasets.manifest import READER_KEY
 from ferops.datasets.raw import open_raw, sources
+from ferops.datasets.swap import settle
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.provenance import data_version
 
+_WIDTH = 100
+
 
 def entries(layout: Layout) -> list[dict[str, Any]]:
     """Return one dict per source in data/, by name: source, rows, classes (label -> rows), usage (part -> rows),
-    size_mb, title, licence, citation, tight. The last four are None for a file that no reader of ferops wrote."""
+    people (distinct subjects), groups and votes (names, without their prefix), size_mb, files, title, licence,
+    citation, tight. The last four are None for a file that no reader of ferops wrote."""
     return [_describe_source(layout, name) for name in sources(layout)]
 
 
 def describe(layout: Layout) -> str:
-    """Return what `ferops data` prints.
+    """Return what `ferops data` prints. An interrupted import is undone first.
 
     Raises:
         FeropsError: there is no data, or it is not versioned.
     """
+    settle(layout)
     found = entries(layout)
     if not found:
         raise FeropsError(f"no data in {layout.data}. Get it: dvc pull data.dvc, or ferops import SOURCE PATH")
     blocks = [_block(entry) for entry in found]
-    return "\n\n".join([*blocks, f"data version {data_version(layout)}"])
+    rows = sum(entry["rows"] for entry in found)
+    sums = f"{rows:,} images in {len(found)} {'source' if len(found) == 1 else 'sources'}"
+    return "\n\n".join([*blocks, f"{sums}, data version {data_version(layout)}"])
+
+
+def describe_import(summary: Mapping[str, Any]) -> str:
+    """Return what `ferops import` prints of the summary that `importer.import_source` returns."""
+    files = f" and {summary['files'] - 1} more" if summary["files"] > 1 else ""
+    lines = [f"{summary['source']}: {summary['rows']:,} images in {summary['file']}{files}"]
+    lines += _counts(summary["classes"])
+    for title, reasons in (("left out", summary["skipped"]), ("odd, but taken as published", summary["noticed"])):
+        if reasons:
+            lines += [f"  {title}:", *(f"    {count:,} x {reason}" for reason, count in reasons.items())]
+    lines.append(f"  data version {summary['data_version']}")
+    return "\n".join(lines)
 
 
 def _describe_source(layout: Layout, name: str) -> dict[str, Any]:
     raw = open_raw(layout, name)
-    table = raw.table(["label", "usage"])
+    table = raw.table(["label", "usage", "subject"])
     labels = Counter(table.column("label").to_pylist())
+    usage = Counter(table.column("usage").to_pylist())
     order = [*CLASSES, *OTHER_LABELS]
     odd = sorted(label for label in labels if label is not None and label not in order)
-    known = SOURCES.get(name)
+    reader = (raw.schema.metadata or {}).get(READER_KEY, name.encode()).decode()
+    known = SOURCES.get(reader)
     return {
         "source": name,
         "rows": table.num_rows,
         "classes": {label: labels[label] for label in [*order, *odd] if labels[label]}
         | ({"unlabelled": labels[None]} if labels[None] else {}),
-        "usage": {
-            str(part): count for part, count in sorted(Counter(table.column("usage").to_pylist()).items(), key=str)
-        },
+        "usage": {str(part): count for part, count in sorted(usage.items(), key=str)},
+        "people": len(set(table.column("subject").to_pylist()) - {None}),
+        "groups": [column.removeprefix("group_") for column in raw.schema.names if column.startswith("group_")],
+        "votes": [column.removeprefix("votes_") for column in raw.schema.names if column.startswith("votes_")],
         "size_mb": round(sum(path.stat().st_size for path in raw.files) / 2**20, 1),
+        "files": len(raw.files),
         "title": known.title if known else None,
         "licence": known.licence if known else None,
         "citation": known.citation if known else None,
@@ -56,9 +82,28 @@ def _describe_source(layout: Layout, name: str) -> dict[str, Any]:
 
 
 def _block(entry: dict[str, Any]) -> str:
-    lines = [f"{entry['source']}: {entry['title'] or 'not read by ferops; its terms are not known here'}"]
-    lines.append(f"  {entry['rows']} images, {entry['size_mb']} MB")
-    lines.append("  " + ", ".join(f"{label} {count}" for label, count in entry["classes"].items()))
-    if entry["licence"]:
-        lines += [f"  licence: {entry['licence']}", f"  cite: {entry['citation']}"]
+    files = f" in {entry['files']} files" if entry["files"] > 1 else ""
+    lines = [
+        f"{entry['source']}: {entry['title'] or 'not read by ferops; its terms are not known here'}",
+        f"  {entry['rows']:,} images, {entry['size_mb']} MB{files}",
+        *_counts(entry["classes"]),
+    ]
+    more = {
+        "parts": ", ".join(f"{part} {count:,}" for part, count in entry["usage"].items() if part != "None"),
+        "people": f"{entry['people']:,}" if entry["people"] else "",
+        "groups": ", ".join(entry["groups"]),
+        "votes": ", ".join(entry["votes"]),
+        "licence": entry["licence"] or "",
+        "cite": entry["citation"] or "",
+    }
+    for title, text in more.items():
+        if text:
+            lines += textwrap.wrap(f"{title}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
+
+
+def _counts(classes: Mapping[str, int]) -> list[str]:
+    """One aligned line for each label."""
+    name_width = max(map(len, classes), default=0)
+    count_width = max((len(f"{count:,}") for count in classes.values()), default=0)
+    return [f"    {label:<{name_width}}  {count:>{count_width},}" for label, count in classes.items()]

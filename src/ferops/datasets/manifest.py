@@ -43,6 +43,9 @@ ROW_GROUP_BYTES = 32 * 2**20
 FILE_BYTES = 2**30
 """A source goes on in a further file when the images in one reach this; DVC and people move pieces more easily."""
 
+READER_KEY = b"ferops.reader"
+"""Metadata of a raw file: which reader made it, where that is not its source's name."""
+
 NULLABLE = ("label", "usage", "subject")
 
 
@@ -74,9 +77,17 @@ def make_row(
     }
 
 
-def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str, file_bytes: int = FILE_BYTES) -> dict[str, int]:
+def write(
+    path: Path,
+    rows: Iterable[dict[str, Any]],
+    *,
+    source: str,
+    reader: str | None = None,
+    file_bytes: int = FILE_BYTES,
+) -> dict[str, int]:
     """Stream `rows` to a new Parquet file at `path` and, above `file_bytes` of images, to further ones beside it (see
-    `shard_path`). Return the number of rows per label (`""` for null).
+    `shard_path`). Return the number of rows per label (`""` for null). A `reader` that is not called as the source is
+    noted in the file (`READER_KEY`).
 
     Memory is bounded by one row group. The caller makes the write atomic.
 
@@ -90,6 +101,8 @@ def write(path: Path, rows: Iterable[dict[str, Any]], *, source: str, file_bytes
     try:
         for batch in _batches(rows, source=source):
             schema = schema or schema_of(batch)
+            if reader not in (None, source):
+                schema = schema.with_metadata({READER_KEY: reader})
             if writer is not None and size >= file_bytes:
                 writer.close()
                 writer, number, size = None, number + 1, 0

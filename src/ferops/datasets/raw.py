@@ -81,7 +81,7 @@ def open_raw(layout: Layout, source: str) -> Raw:
     if odd:
         raise FeropsError(
             f"{odd} in {layout.data} have other columns than {files[0].name}: they are left from another import. "
-            f"Import it again: ferops import {source}"
+            f"Import it again: {way(source)}"
         )
     return Raw(source, tuple(files), opened[0].schema_arrow, sum(file.metadata.num_rows for file in opened))
 
@@ -90,24 +90,30 @@ def _open(path: Path, source: str) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise FeropsError(f"{path} is not a Parquet file ({error}). Import it again: ferops import {source}") from error
+        raise FeropsError(f"{path} is not a Parquet file ({error}). Import it again: {way(source)}") from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
-        raise FeropsError(
-            f"{path} lacks the columns {missing} of docs/files.md. Import it again: ferops import {source}"
-        )
+        raise FeropsError(f"{path} lacks the columns {missing} of docs/files.md. Import it again: {way(source)}")
     return file
+
+
+def way(source: str) -> str:
+    """Return the command that imports `source`."""
+    known = SOURCES.get(source)
+    if known is None:
+        return f"ferops import folder PATH --name {source}"
+    return f"ferops import {source}{' PATH' if known.needs_path else ''}"
 
 
 def _missing(layout: Layout, source: str) -> str:
     there = ", ".join(sources(layout)) or "nothing"
-    known = SOURCES.get(source)
-    way = (
-        f"no reader for it comes with this version (ferops reads {', '.join(SOURCES)}). Change data.sources"
-        if known is None
-        else f"Import it: ferops import {source}{' PATH' if known.needs_path else ''}, or change data.sources"
+    mend = (
+        f"Import it: {way(source)}, or change data.sources"
+        if source in SOURCES
+        else f"It is none of the data sets that ferops knows ({', '.join(SOURCES)}). If it is a folder of your own: "
+        f"{way(source)}. Otherwise change data.sources"
     )
     return (
         f"params.yaml names the source {source!r} in data.sources, but {layout.source(source)} does not exist; "
-        f"{layout.data} holds {there}. {way[0].upper()}{way[1:]}"
+        f"{layout.data} holds {there}. {mend}"
     )

@@ -38,8 +38,18 @@ def check_ready(layout: Layout) -> None:
         )
 
 
+def journal(layout: Layout) -> Path:
+    """Return the folder that exists while an import changes data/ (`ferops.datasets.swap`), or after one was killed."""
+    return layout.state / "import.journal"
+
+
 def require_current(layout: Layout) -> None:
     """Raise FeropsError unless data/ holds the version that data.dvc names: every result is labelled with that name."""
+    if journal(layout).exists():
+        raise FeropsError(
+            f"an import into {layout.data} is running or was interrupted. If it runs, wait for it to end; if it was "
+            "interrupted, `ferops data` puts everything back as it was before"
+        )
     named, found = data_version(layout), folder_md5(layout.data)
     if named != found:
         raise FeropsError(
@@ -58,15 +68,17 @@ def folder_md5(folder: Path) -> str:
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
-def add_data(layout: Layout) -> None:
+def add_data(layout: Layout, *, lock: int | None = None) -> None:
     """Version data/ as it is (`dvc add data`), and see to it that a push goes to the user's own remote.
+
+    DVC inherits the open file `lock`, if one is given.
 
     Raises:
         FeropsError: DVC failed; data.dvc is as before.
     """
     before = layout.data_dvc.read_bytes() if layout.data_dvc.exists() else None
     try:
-        _dvc_add(layout)
+        _dvc_add(layout, lock=lock)
         _drop_embedded_remote(layout)
     except BaseException:
         if before is None:
@@ -76,9 +88,10 @@ def add_data(layout: Layout) -> None:
         raise
 
 
-def _dvc_add(layout: Layout) -> None:
+def _dvc_add(layout: Layout, *, lock: int | None) -> None:
     command = [sys.executable, "-m", "dvc", "add", "--quiet", layout.data.name]
-    done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False)
+    held = () if lock is None else (lock,)
+    done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False, pass_fds=held)
     if done.returncode:
         raise FeropsError(f"dvc add {layout.data.name} failed: {(done.stderr or done.stdout).strip()}")
 

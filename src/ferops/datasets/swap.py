@@ -1,0 +1,141 @@
+"""Put a source's new files into data/ and version them, as one step that no kill can split.
+
+Two things must change together, the files in data/ and their name in data.dvc, and `dvc add` takes its time. So a
+journal is written first, beside the old files: as long as it exists, the change can be undone, or finished where DVC
+had finished already. The next import, or `ferops data`, sees to that.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ruamel.yaml.error import YAMLError
+
+from ferops.datasets import versioning
+from ferops.datasets.raw import files_of
+from ferops.errors import FeropsError
+from ferops.files import atomic_file, atomic_folder, write_json
+from ferops.layout import Layout
+from ferops.provenance import data_version
+
+
+def workplace(layout: Layout) -> Path:
+    """Return the folder for files that are not in data/ yet; on the same disk, so that moving them is a rename."""
+    return layout.state / "import"
+
+
+@contextmanager
+def exclusive(layout: Layout) -> Iterator[int]:
+    """Hold the lock of imports; what an interrupted one left is settled first. Yields the lock's descriptor: a child
+    that inherits it (DVC) keeps the lock even if this process is killed.
+
+    Raises:
+        FeropsError: another import is running.
+    """
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with (layout.state / "import.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FeropsError(
+                "another import is running here, or DVC is still at work for one that was killed. Wait for it to end"
+            ) from error
+        _settle(layout, lock.fileno())
+        shutil.rmtree(workplace(layout), ignore_errors=True)  # what a killed import had only begun
+        yield lock.fileno()
+
+
+def settle(layout: Layout) -> None:
+    """Undo or finish an interrupted import, if there is one."""
+    if versioning.journal(layout).exists():
+        with exclusive(layout):
+            pass
+
+
+def replace(layout: Layout, source: str, staged: Path, *, lock: int) -> None:
+    """Move the files of `source` in `staged` to data/, in place of its old ones, and version data/.
+
+    Raises:
+        FeropsError: DVC failed; data/ and data.dvc are as before.
+    """
+    _begin(layout, source, staged)
+    try:
+        layout.data.mkdir(exist_ok=True)
+        _move(files_of(layout.data, source), versioning.journal(layout) / "files")
+        _move(files_of(staged, source), layout.data)
+        versioning.add_data(layout, lock=lock)
+    except BaseException:
+        _undo(layout)
+        raise
+    _end(layout)
+
+
+def _begin(layout: Layout, source: str, staged: Path) -> None:
+    with atomic_folder(versioning.journal(layout)) as journal:
+        (journal / "files").mkdir()
+        if layout.data_dvc.exists():
+            shutil.copyfile(layout.data_dvc, journal / layout.data_dvc.name)
+        entry = {
+            "had_folder": layout.data.is_dir(),
+            "old": [path.name for path in files_of(layout.data, source)],
+            "new": [path.name for path in files_of(staged, source)],
+        }
+        write_json(journal / "journal.json", entry)
+
+
+def _settle(layout: Layout, lock: int) -> None:
+    if not versioning.journal(layout).exists():
+        return
+    if _is_named(layout):
+        versioning.add_data(layout, lock=lock)  # DVC had finished; what follows it in there perhaps not
+        _end(layout)
+    else:
+        _undo(layout)
+
+
+def _is_named(layout: Layout) -> bool:
+    """Whether data.dvc, which a kill may have cut short, names what is in data/."""
+    try:
+        return layout.data.is_dir() and data_version(layout) == versioning.folder_md5(layout.data)
+    except (FeropsError, YAMLError, TypeError, KeyError, IndexError):
+        return False
+
+
+def _undo(layout: Layout) -> None:
+    """Put data/ and data.dvc back as they were; may itself be interrupted and begin again."""
+    journal = versioning.journal(layout)
+    entry = json.loads((journal / "journal.json").read_text(encoding="utf-8"))
+    for name in entry["new"]:
+        still_old = name in entry["old"] and not (journal / "files" / name).exists()
+        if not still_old:
+            (layout.data / name).unlink(missing_ok=True)
+    _move(sorted((journal / "files").iterdir()), layout.data)
+    before = journal / layout.data_dvc.name
+    if before.exists():
+        with atomic_file(layout.data_dvc) as temporary:
+            shutil.copyfile(before, temporary)
+    else:
+        layout.data_dvc.unlink(missing_ok=True)
+    if not entry["had_folder"] and layout.data.is_dir():
+        layout.data.rmdir()
+    _end(layout)
+
+
+def _end(layout: Layout) -> None:
+    """Drop the journal by one rename, then what it kept."""
+    journal = versioning.journal(layout)
+    done = journal.with_suffix(".done")
+    shutil.rmtree(done, ignore_errors=True)
+    journal.rename(done)
+    shutil.rmtree(done)
+    shutil.rmtree(workplace(layout), ignore_errors=True)
+
+
+def _move(files: list[Path], folder: Path) -> None:
+    for path in files:
+        path.rename(folder / path.name)
