@@ -62,6 +62,13 @@ def test_a_bento_holds_what_serving_needs_and_no_more(bentos: Layout) -> None:
     assert not [path for path in found if path.startswith(("ferops/registry", "ferops/evaluation", "tests"))]
 
 
+def test_a_bento_can_build_every_detector() -> None:
+    folder = Path(packaging.__file__).parent
+    detectors = {path.relative_to(folder).as_posix() for path in (folder / "faces" / "detectors").glob("*.py")}
+    assert len(detectors) > 2
+    assert detectors <= set(packaging.MODULES)
+
+
 def test_bentoml_lists_exactly_these_tags(bentos: Layout) -> None:
     listed = sorted(path.parent for path in (bentos.root / "bentoml" / "bentos").glob("*/*/bento.yaml"))
     assert listed == [bento_folder(bentos, tag) for tag in ("ferops:v1", "ferops:v2")]

@@ -102,7 +102,7 @@ class Split(Block):
 
 
 class Preprocess(Block):
-    detector: str
+    detector: Literal["mtcnn", "centerface"]
     size_px: Annotated[int, Field(ge=32, le=512)]
     min_confidence: Share
     margin: Annotated[float, Field(ge=0.0, lt=0.5)]

@@ -29,7 +29,6 @@ from ferops.provenance import provenance
 
 SPLITS = ("train", "val", "test")
 
-_GPU_SHARDS = 4  # times batch_size: a GPU wants larger batches
 _THUMBNAILS = 60  # pictures held back that the report shows
 
 
@@ -37,8 +36,8 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
     """Write artifacts/preprocess/ and reports/preprocess/ as docs/files.md describes, and return the summary.
 
     Args:
-        detector: finds the faces, in this process alone; by default `preprocess.detector`, on the GPU if there is one,
-            where `preprocess.runner` and `preprocess.workers` say.
+        detector: finds the faces, in this process alone; by default `preprocess.detector`, where
+            `preprocess.runner` and `preprocess.workers` say.
 
     Raises:
         FeropsError: an earlier stage's file or a raw image is missing, or no image of some class shows a face.
@@ -54,7 +53,7 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
         atomic_folder(layout.reports("preprocess")) as reports,
     ):
         with _Sink(folder, index, size_px=settings.size_px) as sink:
-            _run(_shards(layout, index, settings, device=_device()), index, settings, detector, sink)
+            _run(_shards(layout, index, settings), index, settings, detector, sink)
         seconds = time.perf_counter() - started
         records = pd.DataFrame(sink.records).set_index("image_id")
         faces = index.join(records, on="image_id", validate="one_to_one")
@@ -64,7 +63,6 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
         write_others(folder / "other_faces.parquet", sink.others)
         quarantine.to_parquet(folder / "quarantine.parquet", index=False)
         speed = {
-            "device": _device(),
             "detector_ms_per_image": 1000 * sink.detector_seconds / sink.searched if sink.searched else None,
             "stage_ms_per_image": 1000 * seconds / len(faces),
         }
@@ -82,14 +80,8 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
 
 
 def make_detector(settings: Preprocess) -> Detector:
-    """Return the detector of `settings` on this machine's GPU, or else its CPU."""
-    return build(settings.detector, min_confidence=settings.min_confidence, device=_device())
-
-
-def _device() -> str:
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
+    """Return the detector of `settings`."""
+    return build(settings.detector, min_confidence=settings.min_confidence)
 
 
 @dataclass
@@ -150,20 +142,17 @@ def _run(
         processes = cores() if workers == "auto" else workers
         on_cluster(shards, work, address=settings.dask_address, workers=processes, take=sink.take)
         return
-    elif workers == "auto" and _device() == "cuda":
-        workers = 1  # one GPU
     to_search = int((~index["source"].isin(settings.tight_sources) | (settings.tight == "detect")).sum())
     with closing(spread(shards, work, workers=workers, to_search=to_search)) as results:
         for extracted in results:
             sink.take(extracted)
 
 
-def _shards(layout: Layout, index: pd.DataFrame, settings: Preprocess, *, device: str) -> Iterator[Shard]:
-    at_most = settings.batch_size * (_GPU_SHARDS if device == "cuda" else 1)
+def _shards(layout: Layout, index: pd.DataFrame, settings: Preprocess) -> Iterator[Shard]:
     for source, rows in index.groupby("source", sort=True):
         tight = source in settings.tight_sources
         images = _encoded(open_raw(layout, str(source)), set(rows["image_id"]))
-        yield from cut(images, tight=tight, search=not tight or settings.tight == "detect", at_most=at_most)
+        yield from cut(images, tight=tight, search=not tight or settings.tight == "detect", at_most=settings.batch_size)
 
 
 def _encoded(raw: Raw, wanted: set[str]) -> Iterator[Encoded]:

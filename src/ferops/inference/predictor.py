@@ -162,4 +162,4 @@ def _exported(folder: Path, *, threads: int | None) -> Runtime:
 def _trained_with(config: ExportConfig) -> Detector:
     from ferops.faces.detector import build
 
-    return build(config.detector, min_confidence=config.min_confidence, device="cpu")
+    return build(config.detector, min_confidence=config.min_confidence)

@@ -1,0 +1,1 @@
+"""One module per face detector; `ferops.faces.detector.build` makes them by name."""

@@ -1,0 +1,118 @@
+"""MTCNN: three small networks, each looking closer at what the one before it let through.
+
+Zhang et al. 2016, "Joint Face Detection and Alignment Using Multitask Cascaded Convolutional Networks". The weights are
+those that the package facenet-pytorch ships (MIT licence); the cascade is our own. Images go through one by one: on a
+CPU a batch is no faster, and an image's faces cannot depend on its neighbours. docs/detectors.md has the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ferops.faces.detector import Detection, Image
+from ferops.faces.detectors import nets
+from ferops.faces.detectors.boxes import Floats, cut, distinct, shifted, squares, unnested
+from ferops.faces.detectors.closeup import landmarks
+from ferops.faces.detectors.frame import Frame
+
+CROP_SIDE_PX = 200
+"""Images up to this longest side are taken for crops around a face."""
+
+BORDER_SHARE = (0.25, 0.125)
+"""Width of the black border around crops and around larger images, as a share of each side: at the very edge the
+networks miss faces."""
+
+SECOND_BORDER_SHARE = 0.5
+"""The border for another look at a crop in which nothing was found."""
+
+SMALLEST_FACE_PX = (20, 36)
+SMALLEST_FACE_SHARE = 0.2
+"""The smallest face looked for: this share of the image's longest side, within these bounds. Half the size takes four
+times as long, and smaller faces are too coarse to read."""
+
+_STEP = 0.709  # from one size that is searched to the next: half the area
+_WINDOW_PX, _STRIDE_PX = 12, 2  # of P-Net
+_PROPOSED, _REFINED, _FOUND = 0.6, 0.7, 0.7  # the probabilities that let a candidate through, as published
+_SHAPE_MULTIPLE = 16  # OpenVINO takes its time over each new shape: there shall be few
+_ZOOM = 0.85  # of the box, for landmarks; anything from 0.8 to 0.9 gives the least error
+
+
+class Mtcnn:
+    """A `Detector`. Not for two threads at a time."""
+
+    def __init__(self, *, min_confidence: float) -> None:
+        self._p_net, self._r_net, self._o_net = nets.p_net(), nets.r_net(), nets.o_net()
+        self._min_confidence = min_confidence
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """See `Detector.detect`."""
+        return [self._detect(image) for image in images]
+
+    def _detect(self, image: Image) -> list[Detection]:
+        longest = max(image.shape[:2])
+        smallest = min(max(SMALLEST_FACE_SHARE * longest, SMALLEST_FACE_PX[0]), SMALLEST_FACE_PX[1])
+        if longest > CROP_SIDE_PX:
+            return self._framed(image, border=BORDER_SHARE[1], smallest_px=smallest)
+        return self._framed(image, border=BORDER_SHARE[0], smallest_px=smallest) or self._framed(
+            image, border=SECOND_BORDER_SHARE, smallest_px=smallest
+        )
+
+    def _framed(self, image: Image, *, border: float, smallest_px: float) -> list[Detection]:
+        frame = Frame.around(image, border=border)
+        boxes = self._refined(frame.pixels, self._proposed(frame.pixels, smallest_px))
+        boxes, scores = self._found(frame.pixels, boxes)
+        return frame.detections(boxes, scores, landmarks(self._o_net, frame.pixels, boxes, zoom=_ZOOM))
+
+    def _proposed(self, pixels: Image, smallest_px: float) -> Floats:
+        """Return boxes `(N, 4)` that may hold a face of at least that size."""
+        height, width = pixels.shape[:2]
+        scale = _WINDOW_PX / smallest_px
+        boxes, scores = [np.empty((0, 8), np.float32)], [np.empty(0, np.float32)]
+        while min(height, width) * scale >= _WINDOW_PX:
+            size = (int(width * scale) + 1, int(height * scale) + 1)
+            smaller = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
+            windows, found = self._windows(smaller)
+            windows[:, :4] *= np.array([width / size[0], height / size[1]] * 2, np.float32)
+            boxes.append(windows)
+            scores.append(found)
+            scale *= _STEP
+        all_boxes = np.concatenate(boxes)
+        all_boxes = all_boxes[distinct(all_boxes[:, :4], np.concatenate(scores), overlap=0.7)]
+        return shifted(all_boxes[:, :4], all_boxes[:, 4:])
+
+    def _windows(self, pixels: Image) -> tuple[Floats, Floats]:
+        """Return the windows that P-Net lets through, `(N, 8)`: corners and the shifts of them; and scores `(N,)`."""
+        height, width = pixels.shape[:2]
+        below, beside = -height % _SHAPE_MULTIPLE, -width % _SHAPE_MULTIPLE
+        padded = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False)
+        probabilities, shifts = self._p_net(padded[None])
+        rows, columns = np.nonzero(probabilities[0, 1] >= _PROPOSED)
+        scores = probabilities[0, 1, rows, columns]
+        corners = _STRIDE_PX * np.stack([columns, rows], axis=1).astype(np.float32)
+        corners = np.concatenate([corners, corners + _WINDOW_PX], axis=1)
+        stay = distinct(corners, scores, overlap=0.5)
+        return np.concatenate([corners, shifts[0, :, rows, columns]], axis=1)[stay], scores[stay]
+
+    def _refined(self, pixels: Image, boxes: Floats) -> Floats:
+        if not len(boxes):
+            return boxes
+        boxes = squares(boxes)
+        probabilities, shifts = self._r_net(cut(pixels, boxes, size_px=24))
+        stay = np.flatnonzero(probabilities[:, 1] > _REFINED)
+        stay = stay[distinct(boxes[stay], probabilities[stay, 1], overlap=0.7)]
+        return shifted(boxes[stay], shifts[stay])
+
+    def _found(self, pixels: Image, boxes: Floats) -> tuple[Floats, Floats]:
+        """Return boxes `(N, 4)` and scores `(N,)`."""
+        if not len(boxes):
+            return boxes, np.empty(0, np.float32)
+        boxes = squares(boxes)
+        probabilities, shifts, _ = self._o_net(cut(pixels, boxes, size_px=48))
+        stay = np.flatnonzero(probabilities[:, 1] > min(_FOUND, self._min_confidence))
+        boxes, scores = shifted(boxes[stay], shifts[stay]), probabilities[stay, 1]
+        stay = unnested(boxes, scores, overlap=0.7)
+        stay = stay[scores[stay] >= self._min_confidence]
+        return boxes[stay], scores[stay]

@@ -1,0 +1,28 @@
+"""Rendered faces with known landmarks, for the tests of the detectors."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.datasets.images import decode
+from ferops.datasets.synthetic import rows
+
+Picture = NDArray[np.uint8]
+MIRRORED = [1, 0, 2, 4, 3]
+"""Where the landmarks of a mirror image stand in those of the image."""
+
+
+@cache
+def portraits() -> list[tuple[Picture, NDArray[np.float64]]]:
+    """Return six pictures with their true landmarks `(5, 2)`."""
+    good = islice(rows(seed=11, identities=2, images_per_identity=6), 6)
+    return [(decode(row["image"]), np.reshape(row["truth_landmarks"], (5, 2))) for row in good]
+
+
+def off_by(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
+    """Return the mean distance in eye distances."""
+    return float(np.hypot(*(landmarks - truth).T).mean() / np.hypot(*(truth[1] - truth[0])))
