@@ -52,7 +52,8 @@ def test_files_of_different_imports_do_not_mix(tmp_path: Path) -> None:
 def test_a_missing_source_says_what_is_there_and_how_to_import_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
-    with pytest.raises(FeropsError, match=r"'two' in data.sources.* holds one. It is none of .*fer2013.*folder PATH --name two"):
+    said = r"'two' in data.sources.* holds one. It is none of .*fer2013.*folder PATH --name two"
+    with pytest.raises(FeropsError, match=said):
         open_raw(layout, "two")
     with pytest.raises(
         FeropsError, match=r"'fer2013' in data.sources.* holds one. Import it: ferops import fer2013 PATH"
