@@ -82,6 +82,18 @@ def data() -> None:
 
 
 @app.command()
+def audit(
+    source: Annotated[str, typer.Argument(help="a source in data/ with attributes of people: fairface, rafdb ...")],
+    limit: Annotated[int | None, typer.Option(min=1, help="images drawn at random; all if not given")] = None,
+) -> None:
+    """Say how often a face is found, by each annotated group of people: a Markdown page. No labels are needed."""
+    from ferops.faces.audit import audit as page
+
+    layout = Layout()
+    _say(page(layout, _params(layout), source, limit=limit))
+
+
+@app.command()
 def preset(
     name: Annotated[str, typer.Argument(help="quick, fer2013-cpu or reference")],
     overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
