@@ -1,12 +1,15 @@
-"""Read a published data set in miniature, made by `releases`, as an import does."""
+"""Read published data sets in miniature, made by `releases`, as an import does, and a project to import them into."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ferops.layout import Layout
 from releases import make_zip
 
 Reader = Callable[..., tuple[int | None, Iterator[dict[str, Any]]]]
@@ -16,6 +19,14 @@ def zip_below(folder: Path, name: str, members: Mapping[str, bytes]) -> Path:
     """Make the zip `name` in `folder`, which is made, too."""
     folder.mkdir(parents=True, exist_ok=True)
     return make_zip(folder / name, members)
+
+
+def empty_project(root: Path) -> Layout:
+    """Make an empty git and DVC project."""
+    root.mkdir(parents=True)
+    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
+        subprocess.run(command, cwd=root, check=True, capture_output=True)
+    return Layout(root)
 
 
 def read_all(reader: Reader, path: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:
