@@ -11,8 +11,12 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 from ferops import __version__
 from ferops.errors import FeropsError
@@ -20,9 +24,13 @@ from ferops.faces.shard import Extracted, Shard, extract
 from ferops.faces.spread import Work, one_thread
 
 try:
+    import dask
     import distributed
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
+    from prefect.events.worker import EventsWorker
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_API_URL, PREFECT_LOGGING_TO_API_ENABLED, temporary_settings
     from prefect_dask.task_runners import DaskTaskRunner
 except ImportError as error:
     raise FeropsError(
@@ -38,14 +46,42 @@ _of_thread = threading.local()
 """A worker's detector: made once in each of its threads, for not every detector may be shared."""
 
 
-@task(name="faces", persist_result=False, cache_policy=NO_CACHE)
-def faces(packed: bytes) -> list[Extracted]:
+def on_worker(packed: bytes) -> list[Extracted]:
     """What runs on a worker: `packed` holds shards and Work, pickled, for Prefect walks through any collection."""
     shards, work = pickle.loads(packed)
     with one_thread():
         if getattr(_of_thread, "work", None) != work:
             _of_thread.work, _of_thread.detector = work, work.make_detector()
         return [extract(shard, work.settings, _of_thread.detector) for shard in shards]
+
+
+@dataclass(frozen=True)
+class _Job:
+    shards: Iterator[Shard]
+    work: Work
+    at_most: int
+    take: Callable[[Extracted], None]
+
+
+_job: ContextVar[_Job] = ContextVar("job")
+"""What the flow is to do: Prefect sends the flow and its parameters along with every task, and this must stay here."""
+
+
+def hand_out() -> None:
+    """The body of the flow: a bounded number of tasks ahead, results in the order of the shards."""
+    job = _job.get()
+    waiting: deque[Any] = deque()
+    while group := list(islice(job.shards, _SHARDS_PER_TASK)):
+        if len(waiting) >= job.at_most:
+            _pass_on(waiting.popleft(), job.take)
+        waiting.append(_task.submit(pickle.dumps((group, job.work))))
+    while waiting:
+        _pass_on(waiting.popleft(), job.take)
+
+
+# Under names of their own, so that the functions travel to the workers by name and not by value
+_task = task(name="faces", persist_result=False, cache_policy=NO_CACHE)(on_worker)
+_flow = flow(name="preprocess-faces", persist_result=False)(hand_out)
 
 
 def on_cluster(
@@ -59,34 +95,54 @@ def on_cluster(
         workers: processes of that cluster, of one thread each; without meaning where `address` is given.
 
     Raises:
-        FeropsError: no scheduler answers at `address`, it has no worker, one has another version of ferops, or a
-            worker died.
+        FeropsError: no scheduler answers at `address`, it has no worker, one has another version of ferops, it is on
+            another machine and no Prefect server is set, or a worker died.
     """
     if address is None:
         threads = workers
+        # Dask has malloc give memory back at once, to show it as free; here that costs half as much time again
+        dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(2**28)})
         kwargs = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         runner: Any = DaskTaskRunner(cluster_kwargs=kwargs)
     else:
         threads = _threads(address)
         runner = DaskTaskRunner(address=address)
 
-    @flow(name="preprocess-faces", task_runner=runner, persist_result=False)
-    def preprocess_faces() -> None:
-        waiting: deque[Any] = deque()
-        while group := list(islice(shards, _SHARDS_PER_TASK)):
-            if len(waiting) >= _AHEAD * threads:
-                _pass_on(waiting.popleft(), take)
-            waiting.append(faces.submit(pickle.dumps((group, work))))
-        while waiting:
-            _pass_on(waiting.popleft(), take)
-
+    token = _job.set(_Job(shards, work, _AHEAD * threads, take))
     try:
-        preprocess_faces()
+        with _one_server(address):
+            _flow.with_options(task_runner=runner)()
     except distributed.KilledWorker as error:
         raise FeropsError(
             f"a worker of the Dask cluster died again and again ({error}). Most often it ran out of memory: give it "
             "more, or set preprocess.batch_size lower. Its own log says more"
         ) from error
+    finally:
+        _job.reset(token)
+
+
+@contextmanager
+def _one_server(address: str | None) -> Iterator[None]:
+    """Where no Prefect server is set, start one for the time of the flow; left alone, every worker starts its own."""
+    if PREFECT_API_URL.value():
+        yield
+        return
+    host = urlsplit(address).hostname if address else "localhost"
+    if host not in ("localhost", "127.0.0.1", "::1"):
+        raise FeropsError(
+            f"the Dask scheduler {address} is on another machine, whose workers cannot reach a temporary Prefect "
+            "server of this one. Start one that they can reach (prefect server start --host 0.0.0.0) and set "
+            "PREFECT_API_URL=http://THIS_MACHINE:4200/api"
+        )
+    server = SubprocessASGIServer()
+    server.start()
+    try:
+        # Logs of a server that goes would keep this process trying to deliver them
+        with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_LOGGING_TO_API_ENABLED: False}):
+            yield
+            EventsWorker.drain_all(timeout=_CONNECT_S)
+    finally:
+        server.stop()
 
 
 def _pass_on(future: Any, take: Callable[[Extracted], None]) -> None:
