@@ -50,7 +50,7 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
         file = PurePosixPath(name)
         match = _NAME.fullmatch(file.name)
         if match is None or file.suffix.lower() not in PICTURES:
-            skipped["not a picture with a name of JAFFE (README, system files)"] += 1
+            skipped["not a picture with a name of JAFFE (README ...)"] += 1
         elif match["code"].upper() not in CODES:
             skipped[f"unknown expression code {match['code']}"] += 1
         elif file.stem.upper() in seen:
