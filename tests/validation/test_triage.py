@@ -13,7 +13,7 @@ SETTINGS = quick_params(validation={"min_side_px": 40, "max_side_px": 100, "blan
 
 def _facts(*rows: dict[str, Any]) -> pd.DataFrame:
     """Rows that are fine but for what each dict says; every row its own picture and cluster unless it names one."""
-    fine = {"source": "here", "label": "sad", "usage": None, "width": 48, "height": 48}
+    fine = {"source": "here", "takes_part": True, "label": "sad", "usage": None, "width": 48, "height": 48}
     fine |= {"decodes": True, "grey_std": 50.0, "problem": None}
     facts = pd.DataFrame([fine | {"row": i, "pixel_hash": f"c{i}"} | row for i, row in enumerate(rows)])
     cluster = facts["cluster"] if "cluster" in facts else pd.Series(None, index=facts.index, dtype=object)
@@ -127,13 +127,31 @@ def test_votes_against_a_face_hold_back_where_they_are_the_largest() -> None:
     assert triage(_facts(*rows), SETTINGS)["detail"][0] == "6 of 10 votes: not a face"
 
 
+def test_a_row_of_another_part_is_evidence_but_is_never_kept() -> None:
+    elsewhere = {"pixel_hash": "x", "usage": "train", "takes_part": False}
+    assert _reasons({"pixel_hash": "x"}, elsewhere) == ["accepted", "excluded"]
+    assert _reasons({"pixel_hash": "x"}, elsewhere | {"label": "fear"}) == ["label_conflict", "excluded"]
+
+
 def test_every_row_is_counted_once() -> None:
-    facts = _facts({}, {"label": "happy"}, {"label": "neutral"}, {"label": None}, {"width": 3}, {"pixel_hash": "c0"})
+    elsewhere = {"usage": "test", "takes_part": False}
+    facts = _facts(
+        {},
+        {"label": "happy"},
+        {"label": "neutral"},
+        {"label": None},
+        {"width": 3},
+        {"pixel_hash": "c0"},
+        elsewhere,
+        elsewhere | {"label": None},
+    )
     found = counts(facts, triage(facts, SETTINGS))
     assert found == {
-        "rows_in": 6,
+        "rows_in": 8,
+        "excluded_by_usage": {"test": 2},
         "excluded": {"neutral": 1, "unlabelled": 1},
         "accepted": 2,
         "quarantined": {"too_small": 1, "exact_duplicate": 1},
+        "class_counts_in": {"anger": 0, "disgust": 0, "fear": 0, "happy": 1, "sad": 3, "surprised": 0},
         "class_counts": {"anger": 0, "disgust": 0, "fear": 0, "happy": 1, "sad": 1, "surprised": 0},
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,10 +14,13 @@ from PIL import Image
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import open_raw
 from ferops.layout import Layout
+from ferops.validation.labels import Review
 from ferops.validation.triage import REASONS
 
 THUMBNAIL_PX = 96
 PER_REASON = 8
+SUSPECTS = 60
+PARTS = ("train", "val", "test")
 CONFLICTS = ("label_conflict", "near_label_conflict")
 
 EXPLAINED = {
@@ -33,58 +37,92 @@ EXPLAINED = {
 }
 
 
-def render(layout: Layout, summary: dict[str, Any], facts: pd.DataFrame, result: pd.DataFrame) -> str:
-    """Return the page. `facts` and `result` are the frames of triage; up to 8 pictures per reason are read again."""
+def render(
+    layout: Layout, summary: dict[str, Any], facts: pd.DataFrame, result: pd.DataFrame, review: Review | None
+) -> str:
+    """Return the page. `facts` and `result` are the frames of triage, `review` that of the labels, if there was one.
+
+    The pictures shown are read again: up to 8 per reason, and up to 60 suspected label errors.
+    """
     environment = Environment(
         loader=PackageLoader("ferops.validation", "."), autoescape=True, undefined=StrictUndefined
     )
-    shown = _shown(layout, facts, result)
-    reasons = [
-        {
-            "name": reason.replace("_", " "),
-            "count": summary["quarantined"][reason],
-            "why": EXPLAINED[reason],
-            "rows": shown[reason],
-        }
-        for reason in REASONS
-        if reason in summary["quarantined"]
-    ]
-    most = max(summary["class_counts"].values(), default=0) or 1
+    held = _held(facts.join(result[["reason", "detail"]]))
+    suspects = _suspects(review, facts)
+    pictures = _pictures(layout, [*held.values(), suspects])
     return environment.get_template("page.html.j2").render(
         summary=summary,
-        reasons=reasons,
+        reasons=[
+            {
+                "name": reason.replace("_", " "),
+                "count": summary["quarantined"][reason],
+                "why": EXPLAINED[reason],
+                "rows": [_figure(row, pictures) for row in held[reason].to_dict("records")],
+            }
+            for reason in REASONS
+            if reason in summary["quarantined"]
+        ],
         held=sum(summary["quarantined"].values()),
-        left_out=sum(summary["excluded"].values()),
-        bars=[(name, count, 100 * count / most) for name, count in summary["class_counts"].items()],
+        left_out=sum(summary["excluded"].values()) + sum(summary["excluded_by_usage"].values()),
+        parts=[part for part in PARTS if any(part in one["usage"] for one in summary["sources"].values())],
+        classes=_class_rows(summary),
+        suspects=[_figure(row, pictures) for row in suspects.to_dict("records")],
         failed=[verdict for verdict in summary["expectations"] if not verdict["success"]],
         expectations=summary["expectations"],
         provenance=summary["provenance"],
     )
 
 
-def _shown(layout: Layout, facts: pd.DataFrame, result: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
+def _class_rows(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """One dict per class: counts of the accepted rows per source and in all, and the bar's width in %."""
+    total = summary["class_counts"]
+    most = max(total.values(), default=0) or 1
+    return [
+        {
+            "name": name,
+            "sources": [source["class_counts"][name] for source in summary["sources"].values()],
+            "came_in": summary["class_counts_in"][name],
+            "count": count,
+            "share": count / (summary["accepted"] or 1),
+            "width": 100 * count / most,
+        }
+        for name, count in total.items()
+    ]
+
+
+def _held(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Up to 8 rows per reason, spread over the data; conflicts by cluster, so that the copies stand side by side."""
-    held = facts.join(result[["reason", "detail"]])[result["outcome"] == "quarantined"]
     chosen: dict[str, pd.DataFrame] = {}
-    for reason, rows in held.groupby("reason"):
-        ordered = rows.sort_values("cluster", kind="stable") if reason in CONFLICTS else rows
-        step = 1 if reason in CONFLICTS else max(len(rows) // PER_REASON, 1)
+    for reason, held in rows.groupby("reason"):
+        conflict = reason in CONFLICTS
+        ordered = held.sort_values("cluster", kind="stable") if conflict else held
+        step = 1 if conflict else max(len(held) // PER_REASON, 1)
         chosen[str(reason)] = ordered.iloc[::step].head(PER_REASON)
-    wanted = pd.concat(chosen.values()) if chosen else held
-    images = {
-        str(source): open_raw(layout, str(source)).images(set(rows["row"])) for source, rows in wanted.groupby("source")
-    }
+    return chosen
+
+
+def _suspects(review: Review | None, facts: pd.DataFrame) -> pd.DataFrame:
+    """The least likely of the suspected labels; no rows without a review."""
+    if review is None:
+        return facts.head(0)
+    return review.table[review.table["suspected"]].head(SUSPECTS)
+
+
+def _pictures(layout: Layout, shown: list[pd.DataFrame]) -> dict[tuple[str, int], str | None]:
+    """Return the thumbnail of every row of `shown` under (source, row)."""
+    found: dict[tuple[str, int], str | None] = {}
+    for source, rows in pd.concat([frame[["source", "row"]] for frame in shown]).groupby("source"):
+        images = open_raw(layout, str(source)).images(set(rows["row"]))
+        found |= {(str(source), row): thumbnail(image) for row, image in images.items()}
+    return found
+
+
+def _figure(row: Mapping[Hashable, Any], pictures: dict[tuple[str, int], str | None]) -> dict[str, Any]:
     return {
-        reason: [
-            {
-                "thumbnail": thumbnail(images[row["source"]][row["row"]]),
-                "label": row["label"],
-                "detail": row["detail"],
-                "where": f"{row['source']} row {row['row']}",
-            }
-            for row in rows.to_dict("records")
-        ]
-        for reason, rows in chosen.items()
+        **{str(name): value for name, value in row.items()},
+        "thumbnail": pictures[row["source"], row["row"]],
+        "where": f"{row['source']} row {row['row']}",
+        "label": row["label"] if isinstance(row["label"], str) else "unlabelled",
     }
 
 

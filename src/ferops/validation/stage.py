@@ -18,7 +18,9 @@ from ferops.provenance import provenance
 from ferops.validation import near_page, page
 from ferops.validation.duplicates import NEAR_PAIRS_SCHEMA, cluster_names, describe, duplicate_counts, find_near
 from ferops.validation.gate import Verdict, judge
+from ferops.validation.labels import Review, review
 from ferops.validation.measure import measure_sources
+from ferops.validation.selection import relabel, takes_part
 from ferops.validation.triage import counts, triage
 
 QUARANTINE_SCHEMA = pa.schema(
@@ -37,9 +39,10 @@ QUARANTINE_SCHEMA = pa.schema(
 def validate(layout: Layout, params: Params) -> dict[str, Any]:
     """Write artifacts/validate and reports/validate (docs/files.md) and return the summary.
 
-    The summary adds to stage and provenance: rows_in, excluded (by label), accepted, quarantined (by reason),
-    class_counts, the counts of `duplicates.duplicate_counts`, blank_images, quarantine_share, sources (the same per
-    source), expectations (suite, wanted, observed, success).
+    The summary adds to stage and provenance: the counts of `triage.counts` and `duplicates.duplicate_counts`,
+    blank_images, quarantine_share, sources (the former per source, with usage as published), suspected_label_errors and
+    label_review (folds, rows, accuracy, chance), both None where there was no review, and expectations (suite, wanted,
+    observed, success).
 
     Raises:
         FeropsError: a source is missing or malformed (nothing is written); or an expectation failed: the reports, the
@@ -47,9 +50,11 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     """
     stamp = provenance(layout, params)
     raw, measured, thumbnails = measure_sources(layout, params.data.sources, params.validation)
+    raw = relabel(raw, params.data)
     # What a renderer knows plays no part in the judgement; it travels on in the manifest.
     judged = [name for name in raw.column_names if not name.startswith("truth_")]
     facts = raw.select(judged).to_pandas().join(measured)
+    facts["takes_part"] = takes_part(facts["usage"], params.data)
     pairs = find_near(facts, thumbnails, params.validation)
     measured["cluster"] = facts["cluster"] = cluster_names(facts["pixel_hash"], pairs)
     result = triage(facts, params.validation)
@@ -63,17 +68,21 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
             data_docs=reports / "data_docs",
         )
         failed = [verdict for verdict in verdicts if not verdict.success]
-        summary = {"stage": "validate", "provenance": stamp} | _summary(facts, result, pairs, verdicts)
+        # A manifest that is not written needs no review.
+        found = None if failed else _review(layout, facts[accepted], params)
+        summary = {"stage": "validate", "provenance": stamp} | _summary(facts, result, pairs, verdicts, found)
         _write_quarantine(artifacts / "quarantine.parquet", facts, result)
         described = describe(facts, pairs)
         pq.write_table(
             pa.Table.from_pandas(described, schema=NEAR_PAIRS_SCHEMA, preserve_index=False),
             artifacts / "near_pairs.parquet",
         )
+        if found is not None:
+            found.table.to_parquet(artifacts / "label_review.parquet", index=False)
         if not failed:
             _write_manifest(artifacts / "manifest.parquet", raw, measured, accepted)
         write_json(reports / "summary.json", summary)
-        write_text(reports / "index.html", page.render(layout, summary, facts, result))
+        write_text(reports / "index.html", page.render(layout, summary, facts, result, found))
         write_text(reports / "near_duplicates.html", near_page.render(layout, summary, described, params.validation))
     if failed:
         raise FeropsError(_explain(failed, docs=layout.reports("validate") / "data_docs" / "index.html"))
@@ -89,7 +98,15 @@ def _accepted_frame(facts: pd.DataFrame) -> pd.DataFrame:
     return facts.assign(shorter_px=sides.min(axis=1), longer_px=sides.max(axis=1)).reset_index(drop=True)
 
 
-def _summary(facts: pd.DataFrame, result: pd.DataFrame, pairs: pd.DataFrame, verdicts: list[Verdict]) -> dict[str, Any]:
+def _review(layout: Layout, accepted: pd.DataFrame, params: Params) -> Review | None:
+    if params.validation.label_review_folds == 0:
+        return None
+    return review(layout, accepted, params.validation, seed=params.seed)
+
+
+def _summary(
+    facts: pd.DataFrame, result: pd.DataFrame, pairs: pd.DataFrame, verdicts: list[Verdict], found: Review | None
+) -> dict[str, Any]:
     total = counts(facts, result)
     per_source = {
         str(source): counts(facts.loc[index], result.loc[index])
@@ -101,6 +118,8 @@ def _summary(facts: pd.DataFrame, result: pd.DataFrame, pairs: pd.DataFrame, ver
         **duplicate_counts(facts, pairs),
         "blank_images": total["quarantined"].get("blank", 0),
         "quarantine_share": round(sum(total["quarantined"].values()) / len(facts), 4),
+        "suspected_label_errors": None if found is None else int(found.table["suspected"].sum()),
+        "label_review": None if found is None else found.facts(),
         "sources": per_source,
         "expectations": [asdict(verdict) for verdict in verdicts],
     }

@@ -27,17 +27,18 @@ NOT_A_FACE = "votes_not_a_face"
 def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
     """Return `outcome` (accepted, excluded, quarantined), `reason` (of REASONS, or null) and `detail` per row.
 
-    `facts` holds source, row, label, usage, width, height, any votes_<name>, the columns of Measures and cluster
-    (`duplicates.cluster_names`); its index is 0 to N-1 and its order breaks ties between duplicates. A row has one
-    reason, the first that applies in the order: unknown label, undecodable, too large, too small, blank, not a face,
-    label conflict, near label conflict, exact duplicate, near duplicate.
+    `facts` holds source, row, label, usage, takes_part (`selection.takes_part`), width, height, any votes_<name>, the
+    columns of Measures and cluster (`duplicates.cluster_names`); its index is 0 to N-1, its order breaks ties between
+    duplicates. A row has one reason, the first that applies in the order: unknown label, undecodable, too large, too
+    small, blank, not a face, label conflict, near label conflict, exact duplicate, near duplicate.
 
-    Excluded rows (other labels, or none) count as evidence in a label conflict: a picture that one row calls `sad` and
-    its copy `neutral` has no sure label. A near label conflict is one within a cluster of several pictures.
+    Excluded rows (of other official parts, with other labels, or none) count as evidence in a label conflict: a picture
+    that one row calls `sad` and its copy `neutral` has no sure label. A near label conflict is one within a cluster of
+    several pictures.
     """
     result = pd.DataFrame({"outcome": "accepted", "reason": None, "detail": None}, index=facts.index, dtype="object")
     label = facts["label"]
-    result.loc[label.isna() | label.isin(OTHER_LABELS), "outcome"] = "excluded"
+    result.loc[~facts["takes_part"] | label.isna() | label.isin(OTHER_LABELS), "outcome"] = "excluded"
     shorter, longer = facts[["width", "height"]].min(axis=1), facts[["width", "height"]].max(axis=1)
     size = facts["width"].astype(str) + "x" + facts["height"].astype(str) + " px"
     _hold(result, ~label.isin(CLASSES), "unknown_label", "label " + label.astype(str) + " is none that ferops knows")
@@ -67,16 +68,22 @@ def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
 
 
 def counts(facts: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
-    """Return rows_in, excluded (by label), accepted, quarantined (by reason), class_counts of the accepted rows."""
-    labels = facts["label"]
-    excluded = labels[result["outcome"] == "excluded"].fillna("unlabelled").value_counts()
+    """Return rows_in, excluded_by_usage (of parts that take no part), excluded (of the others, by label), accepted,
+    quarantined (by reason), class_counts_in (of the parts that take part, before any is held back) and class_counts (of
+    the accepted rows)."""
+    labels, part = facts["label"], facts["takes_part"]
+    other_parts = facts.loc[~part, "usage"].value_counts()
+    excluded = labels[part & (result["outcome"] == "excluded")].fillna("unlabelled").value_counts()
     reasons = result["reason"].value_counts()
+    came_in = labels[part].value_counts()
     classes = labels[result["outcome"] == "accepted"].value_counts()
     return {
         "rows_in": len(facts),
+        "excluded_by_usage": {str(name): int(count) for name, count in other_parts.sort_index().items()},
         "excluded": {str(name): int(count) for name, count in excluded.sort_index().items()},
         "accepted": int((result["outcome"] == "accepted").sum()),
         "quarantined": {reason: int(reasons[reason]) for reason in REASONS if reason in reasons.index},
+        "class_counts_in": {name: int(came_in.get(name, 0)) for name in CLASSES},
         "class_counts": {name: int(classes.get(name, 0)) for name in CLASSES},
     }
 
