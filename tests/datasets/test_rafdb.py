@@ -94,6 +94,23 @@ def test_the_archives_as_published(tmp_path: Path) -> None:
     assert rows == unpacked
 
 
+def test_folders_named_by_the_number_of_the_label(tmp_path: Path) -> None:
+    files = {
+        f"DATASET/{usage}/{code}/{key}_aligned.jpg": pictures("aligned")[f"aligned/{key}_aligned.jpg"]
+        for key, (code, _, usage, _, _) in PEOPLE.items()
+    }
+    files |= {"train_labels.csv": b"image,label\ntrain_00001_aligned.jpg,5\n", "DATASET/train/9/train_00004.jpg": b"x"}
+    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
+    assert {(row["label"], row["usage"]) for row in rows} == {(label, usage) for _, label, usage, *_ in PEOPLE.values()}
+    assert len(rows) == len(PEOPLE)
+    assert skipped == {
+        "neither a picture nor a label (automatic landmarks, boxes, features, documents)": 1,
+        "original picture, as there are aligned ones": 1,
+    }
+    files["DATASET/train/9/train_00004_aligned.jpg"] = picture(4)
+    assert read_all(rafdb.read, make_folder(tmp_path, files))[1]["picture without a label"] == 1
+
+
 def test_original_pictures_where_there_are_no_aligned_ones(tmp_path: Path) -> None:
     files = label_list() | below("basic/Image", pictures("original")) | below("basic/Annotation", annotations())
     rows, skipped = read_all(rafdb.read, make_zip(tmp_path / "basic.zip", files))
@@ -140,7 +157,7 @@ def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
     rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
     assert len(rows) == len(PEOPLE) - 1
     assert skipped["label without a picture"] == 1
-    assert skipped["picture without a label in the list"] == 1
+    assert skipped["picture without a label"] == 1
     assert skipped["line of the label list that is not like 'train_00001.jpg 5'"] == 2
     assert skipped["empty file"] == 1
 

@@ -10,8 +10,10 @@ in the Wild", CVPR 2017. Documentation: the release's own README (version 1.1). 
 - `Annotation/manual/train_00001_manu_attri.txt`: five lines of landmarks, then one each for gender (0 male, 1 female, 2
   unsure), race (0 Caucasian, 1 African-American, 2 Asian) and age (0: 0-3, 1: 4-19, 2: 20-39, 3: 40-69, 4: 70+).
 
-`Image` and `Annotation` are published as zips; both forms are read. Where both kinds of pictures are there, the aligned
-ones are taken: a label is about one face, and in a photograph of several the detector cannot know which.
+`Image` and `Annotation` are published as zips; both forms are read. So is the copy on Kaggle, whose aligned pictures
+lie in folders named by the label's number, `train/5/train_00001_aligned.jpg`, without annotations. Where both kinds of
+pictures are there, the aligned ones are taken: a label is about one face, and in a photograph of several the detector
+cannot know which.
 """
 
 from __future__ import annotations
@@ -60,12 +62,15 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
     """
     release = open_release(path, wanted=WANTED, skipped=skipped)
     aligned, original, annotations = _sort(release, skipped=skipped)
-    labels = _labels(release, skipped=skipped)
     pictures = aligned or original
+    labels = _listed(release, skipped=skipped) or _in_folders(pictures)
+    if not labels:
+        found = f"no label list {LISTS[0]} of lines like 'train_00001.jpg 5'"
+        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
     if aligned and original:
         skipped["original picture, as there are aligned ones"] += len(original)
     taken = {name: key for key, name in sorted(pictures.items()) if key in labels}
-    _count(skipped, "picture without a label in the list", len(pictures) - len(taken))
+    _count(skipped, "picture without a label", len(pictures) - len(taken))
     _count(skipped, "label without a picture", len(labels) - len(taken))
     if not taken:
         found = f"no picture with a label: there are {len(labels)} labels in the list and {len(pictures)} pictures"
@@ -93,12 +98,14 @@ def _sort(release: Release, *, skipped: Counter[str]) -> tuple[dict[str, str], d
     return aligned, original, annotations
 
 
-def _labels(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
-    """Return key -> label from the one label list."""
+def _listed(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
+    """Return key -> label from the one label list; nothing where there is none."""
     lists = [name for name in release.names if PurePosixPath(name).name.lower() in LISTS]
     contents = [release.read(name) for name in lists]
-    if not lists or len(set(contents)) > 1:
-        found = f"{len(lists)} label lists that differ: {lists}" if lists else f"no label list {LISTS[0]}"
+    if not lists:
+        return {}
+    if len(set(contents)) > 1:
+        found = f"{len(lists)} label lists that differ: {lists}"
         raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
     labels: dict[str, str] = {}
     for line in contents[0].decode("utf-8-sig", errors="replace").splitlines():
@@ -109,6 +116,12 @@ def _labels(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
         elif fields:
             skipped["line of the label list that is not like 'train_00001.jpg 5'"] += 1
     return labels
+
+
+def _in_folders(pictures: dict[str, str]) -> dict[str, str]:
+    """Return key -> label of the pictures that lie in folders named by the label's number."""
+    folders = {key: PurePosixPath(name).parent.name for key, name in pictures.items()}
+    return {key: CODES[folder] for key, folder in folders.items() if folder in CODES}
 
 
 def _rows(
