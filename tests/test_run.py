@@ -35,6 +35,7 @@ def layout(tmp_path: Path) -> Layout:
         "provenance": origin,
         "n": 1234,
         "n_tight": 0,
+        "n_unfound": 0,
         "candidate": {"accuracy": _score(0.8), "macro_f1": _score(0.75)},
         "baseline": {"accuracy": _score(0.7)},
         "chance": {"accuracy": 0.25},

@@ -64,6 +64,11 @@ def _results(
             f"          {metrics['n_tight']:,} of {metrics['n']:,} test faces are tight crops, judged whole: "
             "the framing that the service makes was not measured."
         )
+    if metrics["n_unfound"]:
+        lines.append(
+            f"          In {metrics['n_unfound']:,} of {metrics['n']:,} test pictures no face was found: judged whole, "
+            "where the service answers that there is no face."
+        )
     if origin["synthetic"]:
         lines.append("          Rendered faces: these numbers say nothing about real people.")
     return lines

@@ -182,6 +182,7 @@ def _index(rng: np.random.Generator, sources: list[str], sizes: dict[str, int], 
                     "face_px": rng.normal(90, 25, size=n).clip(40),
                     "yaw_degrees": np.where(status == "no_face", np.nan, rng.normal(0, 12, size=n)),
                     "status": status,
+                    "searched": True,
                 }
             )
         )

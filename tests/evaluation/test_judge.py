@@ -9,7 +9,7 @@ from ferops.evaluation.judge import TestSet, constant_answer, difference, judge
 from ferops.evaluation.metrics import K, one_hot
 
 
-def _test_set(labels, *, clusters=None, missed=0, tight=0, seed=0):
+def _test_set(labels, *, clusters=None, missed=0, tight=0, unfound=0, seed=0):
     n = len(labels)
     clusters = list(range(n + missed)) if clusters is None else clusters
     resampler = Resampler(clusters, samples=400, seed=seed, level=0.95)
@@ -17,6 +17,7 @@ def _test_set(labels, *, clusters=None, missed=0, tight=0, seed=0):
         labels=labels,
         rows=np.arange(n),
         tight=np.arange(n) < tight,
+        unfound=np.arange(n) >= n - unfound,
         missed=np.arange(n, n + missed),
         resampler=resampler,
     )
@@ -65,6 +66,14 @@ def test_tight_crops_say_nothing_about_missed_faces() -> None:
     figures = judge(_test_set(labels, missed=20, tight=30), _sure_of(answers), review_below=0.5).figures
     assert figures["accuracy"]["value"] == pytest.approx(45 / 60)
     assert figures["accuracy_missed_as_wrong"]["value"] == pytest.approx(15 / 50)
+
+
+def test_a_picture_judged_whole_for_want_of_a_face_is_a_missed_face_too() -> None:
+    """The service would answer `no_face` in the last 12 of 60, however well they are classified whole."""
+    labels = np.tile(np.arange(K), 10)
+    figures = judge(_test_set(labels, missed=20, tight=30, unfound=12), _sure_of(labels), review_below=0.5).figures
+    assert figures["accuracy"]["value"] == 1.0
+    assert figures["accuracy_missed_as_wrong"]["value"] == pytest.approx((60 - 30 - 12) / (60 - 30 + 20))
 
 
 def test_where_no_face_was_looked_for_none_was_missed() -> None:

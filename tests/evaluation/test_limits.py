@@ -21,7 +21,7 @@ def fer2013(tmp_path_factory):
 
     def change(index):
         index = index.drop(columns=["group_skin_tone", "group_age", "yaw_degrees"])
-        return index.assign(status="tight", subject=None, group=index["image_id"])
+        return index.assign(status="tight", searched=False, subject=None, group=index["image_id"])
 
     change_index(made, change)
     evaluate(made.layout, made.params, load=FixedAnswers)
@@ -35,7 +35,8 @@ def mixed(tmp_path_factory):
 
     def change(index):
         index.loc[index.index[index["split"] == "test"][:30], "subject"] = None
-        index.loc[index.index[(index["split"] == "test") & (index["row"] >= 0)][:12], "status"] = "tight"
+        tight = index.index[(index["split"] == "test") & (index["row"] >= 0)][:12]
+        index.loc[tight, ["status", "searched"]] = ["tight", False]
         index.loc[(index["split"] == "test") & (index["row"] < 0), "group_skin_tone"] = "never found"
         return index
 
@@ -139,5 +140,36 @@ def test_the_closing_lines_tell_of_tight_crops(request, tmp_path, name, told) ->
 
 
 def test_a_tight_source_beside_one_whose_every_face_was_missed() -> None:
-    text = limits.framing({"n": 5, "n_tight": 5, "n_no_face": 2})
+    text = limits.framing({"n": 5, "n_tight": 5, "n_unfound": 0, "n_no_face": 2, "n_small_face": 0})
     assert text.startswith("5 of 5 test faces are tight crops, judged whole; the other 0 were found")
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory):
+    """Tight crops in which faces were looked for: 7 of 60 kept whole without one, 3 with a face that is too small."""
+    made = build(tmp_path_factory.mktemp("searched"), n_test=60, no_face=3, synthetic=False)
+
+    def change(index):
+        test = index["split"] == "test"
+        index.loc[test & (index["row"] < 0), "status"] = "small_face"
+        index.loc[index.index[test & (index["row"] >= 0)][:7], "status"] = "tight"
+        return index
+
+    change_index(made, change)
+    evaluate(made.layout, made.params, load=FixedAnswers)
+    return made
+
+
+def test_tight_crops_that_were_searched(searched) -> None:
+    metrics = _metrics(searched)
+    counts = {name: metrics[name] for name in ("n", "n_tight", "n_unfound", "n_no_face", "n_small_face")}
+    assert counts == {"n": 57, "n_tight": 0, "n_unfound": 7, "n_no_face": 0, "n_small_face": 3}
+    assert metrics["data"]["test"]["small_face"] == 3
+    assert metrics["candidate"]["accuracy_missed_as_wrong"]["value"] < metrics["candidate"]["accuracy"]["value"]
+    report, card = _texts(searched)
+    for text in (report, card):
+        assert "50 of 57 test faces were found by the detector and aligned, as the service does it." in text
+        assert "In 7 of 57 test pictures no face was found: they were judged whole" in text
+        assert "3 test images whose face is smaller than preprocess.min_face_px were left out" in text
+        assert "was not measured" not in text
+    assert "no face found in 7 of 57 test images" in report

@@ -39,6 +39,7 @@ def case():
         labels=labels,
         rows=np.arange(n),
         tight=np.zeros(n, dtype=bool),
+        unfound=np.zeros(n, dtype=bool),
         missed=np.arange(0),
         resampler=resampler,
     )
@@ -123,6 +124,7 @@ def test_a_missed_value_makes_a_cut_of_a_column_with_one_value_or_none() -> None
         labels=labels,
         rows=labels,
         tight=np.zeros(K, dtype=bool),
+        unfound=np.zeros(K, dtype=bool),
         missed=np.array([K]),
         resampler=Resampler(range(K + 1), samples=50, seed=0, level=0.95),
     )

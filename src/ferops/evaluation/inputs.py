@@ -29,8 +29,8 @@ Loader = Callable[[Path], Classifies]
 class Data:
     """The test split with its faces.
 
-    `index` holds the N rows of faces.parquet in the order of `faces` `(N, S, S, 3)`, `missed` the test images in which
-    no face was found, `everything` all splits.
+    `index` holds the N rows of faces.parquet in the order of `faces` `(N, S, S, 3)`, `missed` the test images that were
+    left out since no face was found, `everything` all splits.
     """
 
     test: TestSet
@@ -46,7 +46,7 @@ def read_data(layout: Layout, params: Params) -> Data:
     everything = pd.read_parquet(require(layout.face_index, made_by="ferops preprocess"))
     images = everything[everything["split"] == "test"]
     index = images[images["row"] >= 0].sort_values("row").reset_index(drop=True)
-    missed = images[images["row"] < 0]
+    missed = images[images["status"] == "no_face"]
     if not np.array_equal(index["row"], np.arange(len(faces))):
         raise FeropsError(
             f"{layout.face_index} and {layout.faces('test')} do not belong together: {len(index)} rows with a face, "
@@ -63,11 +63,13 @@ def read_data(layout: Layout, params: Params) -> Data:
         seed=params.seed,
         level=params.evaluate.confidence_level,
     )
+    whole = index["status"].isin(["tight", "whole"])
     test = TestSet(
         labels=index["label_index"].to_numpy(dtype=np.intp),
         rows=np.arange(len(index)),
-        tight=(index["status"] == "tight").to_numpy(),
-        missed=np.arange(len(index), len(images)),
+        tight=(whole & ~index["searched"]).to_numpy(),
+        unfound=(whole & index["searched"]).to_numpy(),
+        missed=np.arange(len(index), len(index) + len(missed)),
         resampler=resampler,
     )
     return Data(test=test, faces=faces, index=index, missed=missed, everything=everything)

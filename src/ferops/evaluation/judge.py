@@ -18,12 +18,14 @@ from ferops.evaluation.metrics import Indices, K
 class TestSet:
     """The test split. `rows` are the positions, among all test images, of the N with a face; `missed` of the rest.
 
-    `tight` marks the faces that are whole pictures: no face was looked for in them, so none could be missed.
+    `tight` marks the faces that are whole pictures: no face was looked for in them, so none could be missed. `unfound`
+    marks whole pictures in which one was looked for and not found: they are judged, but the service would have no face.
     """
 
     labels: Indices  # (N,) 0-5
     rows: Indices  # (N,)
     tight: NDArray[np.bool_]  # (N,)
+    unfound: NDArray[np.bool_]  # (N,)
     missed: Indices  # (images without a face,)
     resampler: Resampler
 
@@ -130,7 +132,7 @@ def _accuracy_missed_as_wrong(test: TestSet, correct: Floats) -> Interval:
     looked = np.concatenate([test.rows[~test.tight], test.missed])
     if not len(looked):
         return {"value": None, "low": None, "high": None, "reason": "tight crops only, no face was looked for"}
-    hits = np.concatenate([correct[~test.tight], np.zeros(len(test.missed))])
+    hits = np.concatenate([(correct * ~test.unfound)[~test.tight], np.zeros(len(test.missed))])
     right, images = test.resampler.totals(np.stack([hits, np.ones(len(looked))], axis=1), looked).T
     return test.resampler.interval(metrics.ratio(right, images), clusters=test.resampler.clusters_in(looked))
 

@@ -1,6 +1,6 @@
 """What the figures do not show, in sentences: the same ones in the report and the model card.
 
-Each depends on what the data tell: who is shown (`subject`), and whether a face was looked for at all (`tight`).
+Each depends on what the data tell: who is shown (`subject`), and whether a face was looked for at all (`searched`).
 """
 
 from __future__ import annotations
@@ -60,8 +60,14 @@ def independence(metrics: dict[str, Any]) -> str:
 
 def framing(metrics: dict[str, Any]) -> str:
     """Say whether the faces that were judged are framed as the service frames them."""
-    n, tight = metrics["n"], metrics["n_tight"]
+    return " ".join([_tight(metrics), *_unfound(metrics), *_small(metrics)])
+
+
+def _tight(metrics: dict[str, Any]) -> str:
+    n, tight, unfound = metrics["n"], metrics["n_tight"], metrics["n_unfound"]
     if not tight:
+        if unfound:
+            return f"{n - unfound} of {n} test faces were found by the detector and aligned, as the service does it."
         return (
             "The figures hold for faces that the detector of this pipeline found and aligned, as the service does it."
         )
@@ -72,7 +78,25 @@ def framing(metrics: dict[str, Any]) -> str:
             "often it finds no face, was not measured."
         )
     return (
-        f"{tight} of {n} test faces are tight crops, judged whole; the other {n - tight} were found and aligned as the "
-        "service does it. The service looks for faces in every picture and aligns them: what its framing does to the "
-        "tight crops, and in how many of them it finds no face, was not measured."
+        f"{tight} of {n} test faces are tight crops, judged whole; the other {n - tight - unfound} were found and "
+        "aligned as the service does it. The service looks for faces in every picture and aligns them: what its "
+        "framing does to the tight crops, and in how many of them it finds no face, was not measured."
     )
+
+
+def _unfound(metrics: dict[str, Any]) -> list[str]:
+    n, unfound = metrics["n"], metrics["n_unfound"]
+    text = (
+        f"In {unfound} of {n} test pictures no face was found: they were judged whole, where the service answers that "
+        "there is no face."
+    )
+    return [text] if unfound else []
+
+
+def _small(metrics: dict[str, Any]) -> list[str]:
+    small = metrics["n_small_face"]
+    text = (
+        f"{small} test images whose face is smaller than preprocess.min_face_px were left out; the service answers "
+        "for such faces all the same."
+    )
+    return [text] if small else []

@@ -69,7 +69,9 @@ def measure(
         "split": "test",
         "n": len(data.faces),
         "n_tight": int(test.tight.sum()),
+        "n_unfound": int(test.unfound.sum()),
         "n_no_face": len(test.missed),
+        "n_small_face": int((data.everything[data.everything["split"] == "test"]["status"] == "small_face").sum()),
         "clusters": test.clusters,
         "confidence_level": settings.confidence_level,
         "bootstrap_samples": settings.bootstrap_samples,
@@ -95,7 +97,8 @@ def _counts(faces: pd.DataFrame) -> dict[str, Any]:
 def _count(rows: pd.DataFrame) -> dict[str, Any]:
     return {
         "images": len(rows),
-        "no_face": int((rows["row"] < 0).sum()),
+        "no_face": int((rows["status"] == "no_face").sum()),
+        "small_face": int((rows["status"] == "small_face").sum()),
         "known_subject": int(rows["subject"].notna().sum()),
         "clusters": int(rows["group"].nunique()),
         "classes": {name: int((rows["label_index"] == index).sum()) for index, name in enumerate(CLASSES)},
