@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +14,12 @@ import pytest
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, members
 
-from ferops.datasets import inventory, manifest, synthetic, versioning
+from ferops.datasets import inventory, manifest, swap, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from pictures import picture
-from releases import make_zip
+from pictures import encoded, noise, picture
+from releases import make_folder, make_zip
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 
@@ -162,6 +165,178 @@ def test_data_that_was_not_pulled_is_not_dropped_silently(layout: Layout, releas
 def test_describing_no_data_says_how_to_get_some(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"dvc pull data.dvc, or ferops import"):
         inventory.describe(Layout(tmp_path))
+
+
+# --- your own folders, and what is odd ----------------------------------------------------------------------------
+
+
+def test_folders_of_your_own_live_side_by_side_under_their_names(layout: Layout, tmp_path: Path) -> None:
+    for number, name in enumerate(("lab", "web")):
+        source = make_folder(tmp_path / name, {f"anger/{i}.png": picture(10 * number + i) for i in range(number + 1)})
+        summary = import_source(layout, "folder", source, seed=7, name=name)
+        assert summary["source"] == name
+        assert set(pd.read_parquet(layout.source(name))["source"]) == {name}
+    assert {entry["source"]: entry["rows"] for entry in inventory.entries(layout)} == {"lab": 1, "web": 2}
+    said = inventory.describe(layout)
+    assert said.count("your own pictures, a folder for each class") == 2
+    assert "3 images in 2 sources" in said
+
+
+@pytest.mark.parametrize("name", ["fer2013", "synthetic", "Mine", "my set", "../x", "a-001", "1a", "a" * 41, "x.y"])
+def test_a_name_that_is_taken_or_no_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FeropsError, match=r"--name .*(choose another one|cannot be a file's name)"):
+        import_source(Layout(tmp_path), "folder", tmp_path, seed=7, name=name)
+    with pytest.raises(FeropsError, match=r"--name and --attributes are for `folder`"):
+        import_source(Layout(tmp_path), "fer2013", tmp_path, seed=7, name="mine")
+
+
+def test_the_summary_counts_what_was_left_out_and_what_is_odd(layout: Layout, tmp_path: Path) -> None:
+    content = encoded(noise(0), kind="JPEG")
+    files = {
+        "sad/cut.jpg": content[: len(content) // 2],
+        "sad/text.jpg": b"<html>",
+        "sad/whole.jpg": content,
+        "sad/none.jpg": b"",
+        "sad/.DS_Store": b"x",
+    }
+    summary = import_source(layout, "folder", make_folder(tmp_path / "mine", files), seed=7)
+    litter = "litter of an operating system (__MACOSX, .DS_Store, Thumbs.db ...)"
+    assert summary["skipped"] == {litter: 1, "empty file": 1}
+    assert summary["noticed"] == {"cut short": 1, "no image that can be recognised": 1}
+    images = set(pd.read_parquet(layout.source("folder"))["image"])
+    assert images == {files[f"sad/{name}.jpg"] for name in ("cut", "text", "whole")}  # byte for byte
+    assert inventory.describe_import(summary) == (
+        f"folder: 3 images in {layout.source('folder')}\n"
+        "    sad  3\n"
+        f"  left out:\n    1 x {litter}\n    1 x empty file\n"
+        "  odd, but taken as published:\n    1 x cut short\n    1 x no image that can be recognised\n"
+        f"  data version {summary['data_version']}"
+    )
+
+
+# --- killed -------------------------------------------------------------------------------------------------------
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from ferops.datasets import importer, manifest, swap, versioning
+from ferops.layout import Layout
+
+root, source, moment = sys.argv[1:]
+move, add = swap._move, versioning.add_data
+at = {"moves": 0}
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def moved(files, folder):
+    move(files, folder)
+    at["moves"] += 1
+    if moment == f"after move {at['moves']}":
+        kill()
+
+def added(layout, *, lock):
+    if moment == "before dvc":
+        kill()
+    if moment == "within dvc":  # its data are stored, data.dvc is half written
+        layout.data_dvc.write_text("outs:\\n- md5: 0")
+        kill()
+    versioning._dvc_add(layout, lock=lock)
+    if moment == "after dvc":
+        kill()
+
+def read(rows, noticed):
+    for row in rows:
+        yield row
+        kill()
+
+swap._move, versioning.add_data = moved, added
+if moment == "while reading":
+    importer._noting = read
+importer.import_source(Layout(Path(root)), "fer2013", Path(source), seed=7)
+"""
+
+
+def _kill_import(layout: Layout, source: Path, moment: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(layout.root), str(source), moment], capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+
+
+SLOW = ("while reading", "after move 2", "before dvc", "within dvc")
+MOMENTS = ["after move 1", *(pytest.param(moment, marks=pytest.mark.slow) for moment in SLOW)]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_import_loses_nothing(layout: Layout, release: Path, moment: str) -> None:
+    import_source(layout, "fer2013", release, seed=7)
+    before = _state(layout)
+    changed = make_zip(release.with_name("more.zip"), members([*NAMES, "train/fear/Training_8.jpg"]))
+    _kill_import(layout, changed, moment)
+    if moment != "while reading":
+        with pytest.raises(FeropsError, match=r"was interrupted.*ferops data"):
+            versioning.require_current(layout)
+    inventory.describe(layout)
+    assert _state(layout) == before
+    versioning.require_current(layout)
+    assert import_source(layout, "fer2013", changed, seed=7)["rows"] == len(NAMES) + 1
+    assert [path.name for path in layout.state.iterdir()] == ["import.lock"]
+
+
+@pytest.mark.slow
+def test_an_import_killed_after_dvc_is_finished_by_the_next_command(layout: Layout, release: Path) -> None:
+    import_source(layout, "fer2013", release, seed=7)
+    text = layout.data_dvc.read_text(encoding="utf-8")
+    layout.data_dvc.write_text(text + "  remote: embedded\n", encoding="utf-8")
+    changed = make_zip(release.with_name("more.zip"), members([*NAMES, "train/fear/Training_8.jpg"]))
+    _kill_import(layout, changed, "after dvc")
+    assert f"{len(NAMES) + 1} images" in inventory.describe(layout)
+    versioning.require_current(layout)
+    assert "remote" not in _tracked(layout)  # or the next push would publish the pictures
+
+
+@pytest.mark.slow
+def test_a_killed_first_import_leaves_no_data_folder(layout: Layout, release: Path) -> None:
+    _kill_import(layout, release, "before dvc")
+    with pytest.raises(FeropsError, match=r"no data in"):
+        inventory.describe(layout)
+    assert not layout.data.exists()
+    assert not layout.data_dvc.exists()
+    assert import_source(layout, "fer2013", release, seed=7)["rows"] == len(NAMES)
+
+
+def _describe_when_free(layout: Layout) -> str:
+    """DVC, if it was at work for a killed import, ends first: it holds the lock."""
+    for _ in range(100):
+        with suppress(FeropsError):
+            return inventory.describe(layout)
+        time.sleep(0.1)
+    return inventory.describe(layout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("delay_s", [0.3, 0.6, 0.9, 1.2, 1.5, 1.8])
+def test_a_kill_at_any_time_leaves_the_old_data_or_the_new(layout: Layout, release: Path, delay_s: float) -> None:
+    import_source(layout, "fer2013", release, seed=7)
+    before = _state(layout)
+    changed = make_zip(release.with_name("more.zip"), members([*NAMES, "train/fear/Training_8.jpg"]))
+    child = subprocess.Popen(
+        [sys.executable, "-c", "from ferops.cli import main; main()", "import", "fer2013", str(changed)],
+        cwd=layout.root,
+    )
+    time.sleep(delay_s)
+    child.kill()
+    child.wait()
+    said = _describe_when_free(layout)
+    versioning.require_current(layout)
+    assert _state(layout) == before or f"{len(NAMES) + 1} images" in said
+    assert import_source(layout, "fer2013", changed, seed=7)["rows"] == len(NAMES) + 1
+
+
+def test_two_imports_at_once(layout: Layout, release: Path) -> None:
+    with swap.exclusive(layout), pytest.raises(FeropsError, match=r"another import is running"):
+        import_source(layout, "fer2013", release, seed=7)
 
 
 @pytest.mark.real
