@@ -77,7 +77,8 @@ def describe(facts: pd.DataFrame, pairs: pd.DataFrame) -> pd.DataFrame:
     for end in ("a", "b"):
         rows = facts.loc[pairs[end], ["image_id", "label", "source", "row", "usage"]]
         both = both.join(rows.add_suffix(f"_{end}").reset_index(drop=True))
-    return both[NEAR_PAIRS_SCHEMA.names]
+    columns: list[str] = NEAR_PAIRS_SCHEMA.names
+    return both[columns]
 
 
 def duplicate_counts(facts: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, int]:
