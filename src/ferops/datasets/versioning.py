@@ -13,6 +13,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 
@@ -44,7 +45,8 @@ def journal(layout: Layout) -> Path:
 
 
 def require_current(layout: Layout) -> None:
-    """Raise FeropsError unless data/ holds the version that data.dvc names: every result is labelled with that name."""
+    """Raise FeropsError unless data/ holds the version that data.dvc names, since every result is labelled with that
+    name, or if the next push would copy it into the repository (a plain `dvc add` keeps the entry that says so)."""
     if journal(layout).exists():
         raise FeropsError(
             f"an import into {layout.data} is running or was interrupted. If it runs, wait for it to end; if it was "
@@ -55,6 +57,13 @@ def require_current(layout: Layout) -> None:
         raise FeropsError(
             f"{layout.data} holds version {found[:10]}, but {layout.data_dvc} names {named[:10]}. To get the named "
             f"one: dvc pull {layout.data_dvc.name}. To keep what is there as a new version: dvc add {layout.data.name}"
+        )
+    tree = YAML(typ="safe").load(layout.data_dvc.read_text(encoding="utf-8"))
+    if _strays_into_embedded(layout, tree["outs"][0]):
+        raise FeropsError(
+            f"{layout.data_dvc} sends version {named[:10]} to the remote `{EMBEDDED_REMOTE}`, a folder of this "
+            "repository for the default data alone: the next dvc push would copy your data there, and a commit would "
+            f"publish them. Delete the line `remote: {EMBEDDED_REMOTE}` from {layout.data_dvc.name}"
         )
 
 
@@ -100,11 +109,16 @@ def _drop_embedded_remote(layout: Layout) -> None:
     yaml = YAML()  # round trip: the user's own fields and comments stay
     tree = yaml.load(layout.data_dvc.read_text(encoding="utf-8"))
     out = tree["outs"][0]
-    if out.get("remote") != EMBEDDED_REMOTE or _embedded_holds(layout, out["md5"]):
+    if not _strays_into_embedded(layout, out):
         return
     del out["remote"]
     with atomic_file(layout.data_dvc) as temporary, temporary.open("w", encoding="utf-8") as file:
         yaml.dump(tree, file)
+
+
+def _strays_into_embedded(layout: Layout, out: Any) -> bool:
+    """Whether a push would send `out` of data.dvc to the embedded remote, which does not hold it."""
+    return out.get("remote") == EMBEDDED_REMOTE and not _embedded_holds(layout, out["md5"])
 
 
 def _embedded_holds(layout: Layout, md5: str) -> bool:
