@@ -2,18 +2,21 @@
 
 Imported only where `preprocess.runner` is `dask`: it needs the extra `ferops[dask]`, here and on every worker. Shards
 carry their images, so the workers need no shared disk. The flow and its tasks are seen in Prefect: in the server that
-PREFECT_API_URL names, which the workers must reach, or else in a temporary one on this machine.
+PREFECT_API_URL or prefect.toml names, which the workers must reach, or else in a temporary one on this machine.
 """
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
+import urllib.request
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from http import HTTPStatus
 from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +44,8 @@ except ImportError as error:
 _SHARDS_PER_TASK = 4  # a Prefect task costs a tenth of a second: that of a few hundred images, not of a few dozen
 _AHEAD = 2  # tasks handed out for each worker thread: memory is bounded, and no worker waits
 _CONNECT_S = 20
+
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _of_thread = threading.local()
 """A worker's detector: made once in each of its threads, for not every detector may be shared."""
@@ -123,17 +128,19 @@ def on_cluster(
 
 @contextmanager
 def _one_server(address: str | None) -> Iterator[None]:
-    """Where no Prefect server is set, start one for the time of the flow; left alone, every worker starts its own."""
-    if PREFECT_API_URL.value():
+    """Where no Prefect server runs, start one for the time of the flow; left alone, every worker starts its own."""
+    url = PREFECT_API_URL.value()  # of the environment, or of prefect.toml: where `ferops up` puts the server
+    far = address is not None and urlsplit(address).hostname not in _LOOPBACK
+    if far and (url is None or urlsplit(url).hostname in _LOOPBACK):
+        raise FeropsError(
+            f"the Dask scheduler {address} is on another machine, whose workers need a Prefect server that they can "
+            "reach. Start one (prefect server start --host 0.0.0.0) and set PREFECT_API_URL=http://THIS_MACHINE:4200/api"
+        )
+    if url is not None and _answers(url):
         yield
         return
-    host = urlsplit(address).hostname if address else "localhost"
-    if host not in ("localhost", "127.0.0.1", "::1"):
-        raise FeropsError(
-            f"the Dask scheduler {address} is on another machine, whose workers cannot reach a temporary Prefect "
-            "server of this one. Start one that they can reach (prefect server start --host 0.0.0.0) and set "
-            "PREFECT_API_URL=http://THIS_MACHINE:4200/api"
-        )
+    if far or "PREFECT_API_URL" in os.environ:
+        raise FeropsError(f"no Prefect server answers at PREFECT_API_URL, {url}. Start it, or set the right address")
     server = SubprocessASGIServer()
     server.start()
     try:
@@ -143,6 +150,15 @@ def _one_server(address: str | None) -> Iterator[None]:
             EventsWorker.drain_all(timeout=_CONNECT_S)
     finally:
         server.stop()
+
+
+def _answers(url: str) -> bool:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{url}/health", timeout=5) as reply:
+            return bool(reply.status == HTTPStatus.OK)
+    except OSError:
+        return False
 
 
 def _pass_on(future: Any, take: Callable[[Extracted], None]) -> None:
