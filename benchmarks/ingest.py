@@ -77,7 +77,9 @@ def measure(archive: Path, *, source: str) -> tuple[int, float, float]:
             stdout=subprocess.PIPE,
             text=True,
         )
-        said = child.stdout.read() if child.stdout else ""
+        assert child.stdout is not None
+        with child.stdout as output:
+            said = output.read()
         _, status, usage = os.wait4(child.pid, 0)
         child.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - started

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from benchmarks import ingest
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, members
 
@@ -337,6 +338,19 @@ def test_a_kill_at_any_time_leaves_the_old_data_or_the_new(layout: Layout, relea
 def test_two_imports_at_once(layout: Layout, release: Path) -> None:
     with swap.exclusive(layout), pytest.raises(FeropsError, match=r"another import is running"):
         import_source(layout, "fer2013", release, seed=7)
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
+    peaks_mb = {}
+    for images in (2_000, 22_000):
+        archive = tmp_path / f"{images}.zip"
+        ingest.make(archive, images=images, side_px=8)
+        found, _, peaks_mb[images] = ingest.measure(archive, source="folder")
+        assert found == images
+    each_kb = 1024 * (peaks_mb[22_000] - peaks_mb[2_000]) / 20_000
+    assert each_kb < 2.5  # with 290,000 pictures, 700 MB more than with none
+    assert peaks_mb[2_000] < 300
 
 
 @pytest.mark.real
