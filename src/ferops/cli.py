@@ -94,6 +94,19 @@ def audit(
 
 
 @app.command()
+def drift(
+    before: Annotated[str, typer.Argument(metavar="REV_A", help="a Git revision of data.dvc: commit, tag or branch")],
+    after: Annotated[str | None, typer.Argument(metavar="[REV_B]", help="another one; what is in data/ now")] = None,
+) -> None:
+    """Compare two versions of the data: rows, class shares, and how the images look. Changes nothing in data/."""
+    from ferops.validation.drift import drift as compare
+    from ferops.validation.drift import table
+
+    layout = Layout()
+    _say(*table(compare(layout, _params(layout), before, after)), f"report: {layout.reports('drift') / 'index.html'}")
+
+
+@app.command()
 def preset(
     name: Annotated[str, typer.Argument(help="quick, fer2013-cpu or reference")],
     overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
