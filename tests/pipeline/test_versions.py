@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -62,7 +63,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     _run(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
     (root / ".dvc" / "config").write_text(CONFIG, encoding="utf-8")
     shutil.copy(ROOT / ".gitignore", root)
-    (root / "params.yaml").write_text("seed: 7\n", encoding="utf-8")
+    shutil.copy(ROOT / "params.yaml", root)
     _write_synthetic(root, seed=0)
     versioning.add_data(Layout(root))
     with (root / "data.dvc").open("a", encoding="utf-8") as file:
@@ -103,6 +104,8 @@ def test_the_whole_cycle_as_documented(project: Path, pictures: Path, tmp_path: 
     added = said.split("Added:")[1].split("Modified:")[0]
     assert "ours.parquet" in added
     assert "synthetic.parquet" not in said  # it is the same in both
+    summary = json.loads(Layout(project).summary("drift").read_text(encoding="utf-8"))
+    assert (summary["before"]["rows"], summary["after"]["rows"]) == (6, 12)
 
     back, forward = _blocks("Go back")
     _run(project, back)
