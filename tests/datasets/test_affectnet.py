@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -272,3 +274,33 @@ def test_another_layout_is_an_error_that_says_what_was_found(
 ) -> None:
     with pytest.raises(FeropsError, match=said):
         read_all(affectnet.read, make_folder(tmp_path, files))
+
+
+PEAK = """
+import sys
+from collections import Counter
+from pathlib import Path
+from ferops.datasets import affectnet, manifest
+_, rows = affectnet.read(Path(sys.argv[1]), skipped=Counter())
+manifest.write(Path(sys.argv[2]), rows, source="affectnet")
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+print(peak.split()[1])
+"""
+
+
+def _peak_mb(folder: Path, pictures: int) -> float:
+    """Return the memory that reading a zip of the lists' form takes, at its highest, in a process of its own."""
+    lines = "".join(line(file_of(seed), seed % 8) for seed in range(pictures))
+    content = image(1)
+    files = {"training.csv": (HEADER + lines).encode()}
+    files |= {f"Manually_Annotated_Images/{file_of(i)}": content + i.to_bytes(4, "big") for i in range(pictures)}
+    release = make_zip(folder / "AffectNet.zip", files)
+    command = [sys.executable, "-c", PEAK, str(release), str(folder / "out.parquet")]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
+def test_the_memory_for_290_000_pictures_stays_below_a_gigabyte(tmp_path: Path) -> None:
+    small, large = (_peak_mb(tmp_path / str(pictures), pictures) for pictures in (10_000, 40_000))
+    assert small + (290_000 - 10_000) / 30_000 * (large - small) < 1000
