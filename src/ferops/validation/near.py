@@ -54,9 +54,14 @@ def near_pairs(thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
     Columns: a and b (positions, a < b), similarity (`threshold` to 1), mirrored (b is the mirror image of a). Sorted by
     a and b, each pair once. The result depends on the order of the pictures, not on the number of threads.
     """
-    found = [_compare(block, thumbnails, threshold=threshold) for block in _blocks(candidates(thumbnails))]
-    pairs = pd.concat([no_pairs(), *found])
-    best = pairs.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["a", "b"])
+    return compare(candidates(thumbnails), thumbnails, threshold=threshold)
+
+
+def compare(pairs: NDArray[np.int64], thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
+    """Align the `pairs` of `candidates` on all cores and return those that show one picture, as `near_pairs` does."""
+    found = [_compare(block, thumbnails, threshold=threshold) for block in _blocks(pairs)]
+    alike = pd.concat([no_pairs(), *found])
+    best = alike.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["a", "b"])
     return best.sort_values(["a", "b"], ignore_index=True)
 
 
@@ -73,7 +78,7 @@ def _frame(pairs: NDArray[np.int64], values: NDArray[np.float64]) -> pd.DataFram
 def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
     """Return the pairs worth comparing, int64 `(M, 3)`: a, b (a < b) and whether b is mirrored (0, 1); sorted, unique.
 
-    M is at most 2 * NEIGHBOURS * N.
+    M is at most (2 * NEIGHBOURS + 1) * N.
     """
     import faiss
 
@@ -125,14 +130,12 @@ def _blocks(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 
 def _compare(pairs: NDArray[np.int64], thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
-    """Return those of `pairs` (as of `candidates`) that reach `threshold`, using all cores."""
-
-    def compare(part: NDArray[np.int64]) -> list[float]:
+    def values_of(part: NDArray[np.int64]) -> list[float]:
         return [similarity(thumbnails[a], thumbnails[b], mirrored=bool(mirrored)) for a, b, mirrored in part]
 
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(max_workers=cores) as pool:  # OpenCV releases the GIL
-        parts = pool.map(compare, np.array_split(pairs, 8 * cores))
+        parts = pool.map(values_of, np.array_split(pairs, 8 * cores))
         values = np.array([value for part in parts for value in part])
     alike = values >= threshold
     return _frame(pairs[alike], values[alike])
