@@ -215,6 +215,15 @@ def test_the_summary_counts_what_was_left_out_and_what_is_odd(layout: Layout, tm
     )
 
 
+def test_the_summary_is_short_and_plain_whatever_an_archive_holds() -> None:
+    skipped = {f"unknown folder \x1b[2J{number}": 2 for number in range(50)}
+    summary = {"source": "x", "rows": 1, "file": "x", "files": 3, "classes": {"sad": 1}, "noticed": {}}
+    said = inventory.describe_import(summary | {"skipped": skipped, "data_version": "v"})
+    assert "x and 2 more" in said
+    assert "\x1b" not in said
+    assert "    60 x 30 other reasons" in said
+
+
 # --- killed -------------------------------------------------------------------------------------------------------
 
 KILLED = """

@@ -349,6 +349,36 @@ def test_absurd_sizes_and_numbers(tmp_path: Path, kind: str, monkeypatch: pytest
             refused(path, said)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_list_that_would_fill_the_memory_is_not_read_at_once(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, _ = opened(make_release(tmp_path, kind, FILES | {"list.csv": random.Random(0).randbytes(4_000_000)}))
+    monkeypatch.setattr(untrusted, "MAX_PICTURE_BYTES", 10_000)
+    with pytest.raises(FeropsError, match=r"has 4000000 bytes; at most 10000 are accepted for such a file"):
+        release.read("list.csv")
+    with release.open("list.csv") as file:
+        assert sum(len(part) for part in iter(lambda: file.read(2**16), b"")) == 4_000_000
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_broken_bytes_give_the_files_or_an_error_for_people(tmp_path: Path, kind: str) -> None:
+    whole = make_release(tmp_path, kind, FILES).read_bytes()
+    chance = random.Random(kind)
+    broken = tmp_path / "broken"
+    refusals = 0
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(chance.randint(1, 8)):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        broken.write_bytes(content)
+        try:
+            read_all(broken)
+        except FeropsError:
+            refusals += 1
+    assert refusals > 0
+
+
 def test_a_tar_whose_header_asks_for_memory(tmp_path: Path) -> None:
     member = tarfile.TarInfo("x")
     member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2**33

@@ -79,14 +79,18 @@ SOURCES = {
         Source(
             name="fer2013",
             title="FER2013 (Facial Expression Recognition challenge, ICML 2013)",
-            release="a zip or a folder with train/<class>/*.jpg and test/<class>/*.jpg, as on Kaggle",
+            release=(
+                "fer2013.csv or icml_face_data.csv (with FERPlus's fer2013new.csv beside it, or without), or a folder "
+                "with train/<class>/*.jpg and test/<class>/*.jpg as on Kaggle; each as it is or in an archive"
+            ),
             licence=(
                 "no licence covers the pictures, which a web search collected without asking the people in them; "
                 "take it for research only, and mind the law where you are"
             ),
             citation=(
                 "I. J. Goodfellow et al., Challenges in Representation Learning: A report on three machine learning "
-                "contests, ICONIP 2013, arXiv:1307.0414"
+                "contests, ICONIP 2013, arXiv:1307.0414; with votes also E. Barsoum et al., Training Deep Networks for "
+                "Facial Expression Recognition with Crowd-Sourced Label Distribution, ICMI 2016, arXiv:1608.01041"
             ),
             tight=True,
             needs_path=True,

@@ -17,6 +17,7 @@ from ferops.layout import Layout
 from ferops.provenance import data_version
 
 _WIDTH = 100
+_REASONS = 20
 
 
 def entries(layout: Layout) -> list[dict[str, Any]]:
@@ -49,9 +50,18 @@ def describe_import(summary: Mapping[str, Any]) -> str:
     lines += _counts(summary["classes"])
     for title, reasons in (("left out", summary["skipped"]), ("odd, but taken as published", summary["noticed"])):
         if reasons:
-            lines += [f"  {title}:", *(f"    {count:,} x {reason}" for reason, count in reasons.items())]
+            shown = list(reasons.items())[:_REASONS]
+            lines += [f"  {title}:", *(f"    {count:,} x {_plain(reason)}" for reason, count in shown)]
+            if len(reasons) > len(shown):
+                rest = sum(reasons.values()) - sum(count for _, count in shown)
+                lines.append(f"    {rest:,} x {len(reasons) - len(shown)} other reasons")
     lines.append(f"  data version {summary['data_version']}")
     return "\n".join(lines)
+
+
+def _plain(text: str) -> str:
+    """A reason may hold a name out of an archive: no control characters reach the terminal."""
+    return text if text.isprintable() else repr(text)
 
 
 def _describe_source(layout: Layout, name: str) -> dict[str, Any]:

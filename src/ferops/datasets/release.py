@@ -23,6 +23,7 @@ from ferops.datasets.untrusted import (
     PICTURES,
     check_size,
     check_total,
+    check_whole,
     left_out,
     printable,
     refuse,
@@ -47,7 +48,7 @@ class Release(Protocol):
         """Open one file to be read in pieces: for a list that may be large. Only one at a time."""
 
     def read(self, name: str) -> bytes:
-        """Return one file: for lists and labels, not for every picture."""
+        """Return one file of at most MAX_PICTURE_BYTES: for lists and labels, not for every picture."""
 
     def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) of the named files, one at a time, empty ones too: in the order of `names`, but in the
@@ -127,7 +128,9 @@ class Folder:
         if name in self._archives:
             archive, inside = self._archives[name]
             return archive.read(inside)
-        return self._files[name].read_bytes()
+        file = self._files[name]
+        check_whole(file.stat().st_size, name=name, where=str(self.path))
+        return file.read_bytes()
 
     def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         packed: dict[int, tuple[Release, dict[str, str]]] = {}
@@ -166,6 +169,8 @@ def _walk(root: Path, *, skipped: Counter[str]) -> dict[str, Path]:
             if not file.relative_to(root).as_posix().isprintable():
                 skipped[f"name is no printable text{KEPT}"] += 1
             check_size(status.st_size, name=name, where=str(root))
+            if name in files:
+                skipped["name twice, as text (the last one counts)"] += 1
             total += status.st_size
             files[name] = file
     check_total(len(files), total, where=str(root))

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from ferops.datasets.untrusted import PICTURES, Index, check_compression, refuse
+from ferops.datasets.untrusted import PICTURES, Index, check_compression, check_whole, refuse
 from ferops.errors import FeropsError
 
 OPENERS: dict[bytes, Callable[..., Any]] = {
@@ -78,6 +78,7 @@ class Tar:
             with self.path.open("rb") as file:
                 for name in names:
                     place = self._index[name]
+                    check_whole(place.size, name=name, where=str(self.path))
                     file.seek(place.offset)
                     yield name, self._whole(name, file.read(place.size))
             return
@@ -86,6 +87,7 @@ class Tar:
             for number, member, archive in self._members():
                 if number in wanted:
                     name = wanted.pop(number)
+                    check_whole(member.size, name=name, where=str(self.path))
                     with _content(archive, member) as file:
                         yield name, self._whole(name, file.read(member.size))
                 if not wanted:

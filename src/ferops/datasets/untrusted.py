@@ -72,6 +72,12 @@ def check_size(size: int, *, name: str, where: str) -> None:
         refuse(f"{where}, {name!r}", f"has {size} bytes; at most {limit} are accepted for one file of its kind")
 
 
+def check_whole(size: int, *, name: str, where: str) -> None:
+    """Refuse to hold a file of `size` bytes in memory: no picture and no list that is read at once is so large."""
+    if size > MAX_PICTURE_BYTES:
+        refuse(f"{where}, {name!r}", f"has {size} bytes; at most {MAX_PICTURE_BYTES} are accepted for such a file")
+
+
 def check_compression(unpacked: int, packed: int, *, where: str) -> None:
     """Refuse `packed` bytes that become `unpacked`, if the factor is absurd."""
     if unpacked > COMPRESSION_COUNTS_FROM and unpacked > MAX_COMPRESSION * max(packed, 1):

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from ferops.datasets.untrusted import Index, check_compression, refuse
+from ferops.datasets.untrusted import Index, check_compression, check_whole, refuse
 from ferops.errors import FeropsError
 
 _PLAIN = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -46,6 +46,7 @@ class Zip:
 
     def read(self, name: str) -> bytes:
         size = self._members[name].file_size
+        check_whole(size, name=name, where=str(self.path))
         with self.open(name) as file:
             content = file.read(size)  # never without a size: that would unpack what the directory hides
         if len(content) != size:
