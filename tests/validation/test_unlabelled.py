@@ -1,0 +1,99 @@
+"""A source without expression labels beside labelled ones: counted, shown, and never trained on."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+
+from ferops.config import CLASSES
+from ferops.datasets import fairface, inventory
+from ferops.datasets.manifest import make_row
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.split.stage import split
+from ferops.validation.stage import validate
+from pictures import picture, quick_params, write_source
+from releases import make_folder
+
+VALIDATION = {"min_rows_per_class": 4, "max_quarantine_share": 0.3, "label_review_folds": 0}
+PARAMS = quick_params(data={"sources": ("made", "fairface")}, validation=VALIDATION)
+
+LABELLED = 60
+
+
+def labelled_rows() -> list[dict[str, Any]]:
+    return [
+        make_row(picture(i), source="made", label=CLASSES[i % 6], subject=f"p{i // 6}", group_gender="male")
+        for i in range(LABELLED)
+    ]
+
+
+def fairface_rows(folder: Path) -> list[dict[str, Any]]:
+    """As published; its first picture is also a labelled one of the other source, its last one cannot be decoded."""
+    lines = [f"train/{i}.jpg,20-29,Female,White,True" for i in range(1, 8)]
+    pictures = {f"train/{i}.jpg": picture(1000 + i if i > 1 else 0) for i in range(1, 7)} | {"train/7.jpg": b"torn"}
+    table = "\n".join(["file,age,gender,race,service_test", *lines]).encode()
+    _, rows = fairface.read(make_folder(folder, pictures | {"fairface_label_train.csv": table}), skipped=Counter())
+    return list(rows)
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    layout = Layout(tmp_path_factory.mktemp("project"))
+    write_source(layout, "fairface", fairface_rows(tmp_path_factory.mktemp("release")))
+    write_source(layout, "made", labelled_rows())
+    return layout
+
+
+@pytest.fixture(scope="module")
+def summary(layout: Layout) -> dict[str, Any]:
+    return validate(layout, PARAMS)
+
+
+def test_unlabelled_rows_are_counted_and_kept_out(layout: Layout, summary: dict[str, Any]) -> None:
+    assert summary["rows_in"] == LABELLED + 7
+    # Left out for the label that they lack, the torn one too: nothing of them is held back
+    assert summary["sources"]["fairface"]["excluded"] == {"unlabelled": 7}
+    assert summary["sources"]["fairface"]["quarantined"] == {}
+    assert summary["sources"]["fairface"]["accepted"] == 0
+    assert summary["sources"]["made"]["accepted"] == LABELLED, "an unlabelled copy takes nobody's place"
+    assert sum(summary["class_counts"].values()) == LABELLED
+    manifest = pq.read_table(layout.manifest, columns=["source", "label", "group_gender"]).to_pandas()
+    assert set(manifest["source"]) == {"made"}
+    assert manifest["label"].notna().all()
+    text = json.loads(layout.summary("validate").read_text(encoding="utf-8"))
+    assert text["excluded"] == {"unlabelled": 7}
+    page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
+    assert "unlabelled" in page
+
+
+def test_no_unlabelled_row_reaches_a_split(layout: Layout, summary: dict[str, Any]) -> None:
+    assert summary["accepted"] == LABELLED
+    split(layout, PARAMS)
+    assignment = pd.read_parquet(layout.assignment)
+    unlabelled = set(pd.read_parquet(layout.source("fairface"), columns=["image_id"])["image_id"])
+    shared = {row["image_id"] for row in labelled_rows()} & unlabelled
+    assert len(shared) == 1
+    assert set(assignment["image_id"]) & unlabelled <= shared
+
+
+def test_the_list_of_data_shows_what_has_no_label(layout: Layout) -> None:
+    said = inventory.describe(layout)
+    assert "unlabelled" in said
+    assert "FairFace" in said
+    (entry,) = (entry for entry in inventory.entries(layout) if entry["source"] == "fairface")
+    assert entry["classes"] == {"unlabelled": 7}
+    assert entry["groups"] == ["age", "gender", "race"]
+
+
+def test_nothing_but_unlabelled_pictures_is_an_error(tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "project")
+    write_source(layout, "fairface", fairface_rows(tmp_path / "release"))
+    with pytest.raises(FeropsError, match=r"at least 4 rows|min_rows_per_class|no row"):
+        validate(layout, quick_params(data={"sources": ("fairface",)}, validation=VALIDATION))
