@@ -14,7 +14,9 @@ import pytest
 from benchmarks import ingest
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, members
+from typer.testing import CliRunner
 
+from ferops.cli import app
 from ferops.datasets import inventory, manifest, swap, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
@@ -181,6 +183,21 @@ def test_folders_of_your_own_live_side_by_side_under_their_names(layout: Layout,
     said = inventory.describe(layout)
     assert said.count("your own pictures, a folder for each class") == 2
     assert "3 images in 2 sources" in said
+
+
+def test_the_commands_say_what_came_and_what_is_there(
+    layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_folder(tmp_path / "lab", {"Happy/1.png": picture(1), "angry/2.png": picture(2)})
+    (tmp_path / "lab.csv").write_text("file,subject,age\n1.png,p1,old\n", encoding="utf-8")
+    monkeypatch.chdir(layout.root)
+    options = ["--name", "lab", "--attributes", str(tmp_path / "lab.csv")]
+    done = CliRunner().invoke(app, ["import", "folder", str(tmp_path / "lab"), *options], catch_exceptions=False)
+    assert "lab: 2 images in data/lab.parquet\n    anger  1\n    happy  1\n" in done.output
+    assert "1 x picture without a line in the attributes" in done.output
+    said = CliRunner().invoke(app, ["data"], catch_exceptions=False).output
+    for wanted in ("lab: your own pictures", "people: 1", "groups: age", "licence: whatever applies", "2 images in 1"):
+        assert wanted in said
 
 
 @pytest.mark.parametrize("name", ["fer2013", "synthetic", "Mine", "my set", "../x", "a-001", "1a", "a" * 41, "x.y"])

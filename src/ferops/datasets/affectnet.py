@@ -34,6 +34,7 @@ import numpy as np
 
 from ferops.datasets.manifest import make_row
 from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.tables import bounded
 from ferops.errors import FeropsError
 
 CODES = ("neutral", "happy", "sad", "surprised", "fear", "disgust", "anger", "contempt")
@@ -158,7 +159,7 @@ def _csv(release: Release, name: str) -> Iterator[list[str]]:
             release.open(name) as file,
             io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="") as text,
         ):
-            yield from csv.reader(text)
+            yield from csv.reader(bounded(text, where=f"{release.path}, {name!r}"))
     except csv.Error as error:
         raise FeropsError(f"{release.path}, {name!r} is no CSV ({error}). Download it again") from error
 

@@ -25,7 +25,7 @@ def lines(release: Release, name: str, *, columns: tuple[str, ...]) -> Iterator[
     where = f"{release.path}, {name}"
     with release.open(name) as binary, _csv_errors(where):
         text = io.TextIOWrapper(binary, encoding="utf-8-sig", errors="replace", newline="")
-        reader = csv.reader(_bounded(text, where=where))
+        reader = csv.reader(bounded(text, where=where))
         header = [column.strip().lower() for column in next(reader, [])]
         missing = [column for column in columns if column not in header]
         if missing:
@@ -46,7 +46,8 @@ def _csv_errors(where: str) -> Iterator[None]:
         raise FeropsError(f"{where} is no CSV ({error}). Download it again") from error
 
 
-def _bounded(text: io.TextIOWrapper, *, where: str) -> Iterator[str]:
+def bounded(text: io.TextIOWrapper, *, where: str) -> Iterator[str]:
+    """Yield the lines of `text`; raise FeropsError at one that is absurdly long, before it fills the memory."""
     while line := text.readline(_MAX_LINE_CHARS):
         if len(line) == _MAX_LINE_CHARS:
             raise FeropsError(f"{where} has a line of more than {_MAX_LINE_CHARS} characters: it is no list")
