@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from typing import Any
 
 import cv2
@@ -32,6 +33,9 @@ COMPONENT_SAMPLE = 4000
 """Pictures that the principal components are fitted to; they know no labels."""
 HIDDEN_UNITS = 128
 EPOCHS = 5
+MIN_STEPS = 100
+"""Small data sets are passed over more often, until the network has been adjusted this many times."""
+TRAINING_BATCH = 128
 MAX_QUALITY = 0.05
 """What confident learning finds is listed only where the model gives the label less than this: a weak reviewer's whole
 list would be a third of FER2013, and mostly wrong. Of labels planted at random, about half of the list are (docs)."""
@@ -162,10 +166,10 @@ def _fit(features: Features, label: NDArray[np.int64], *, seed: int) -> Any:
     from sklearn.neural_network import MLPClassifier
 
     network = MLPClassifier(
-        (HIDDEN_UNITS,), alpha=1.0, batch_size=128, learning_rate_init=0.002, random_state=seed, shuffle=True
+        (HIDDEN_UNITS,), alpha=1.0, batch_size=TRAINING_BATCH, learning_rate_init=0.002, random_state=seed, shuffle=True
     )
     both = features.reshape(-1, features.shape[-1]).astype(np.float32)  # each picture and its mirror image
-    for _ in range(EPOCHS):
+    for _ in range(max(EPOCHS, ceil(MIN_STEPS * TRAINING_BATCH / len(both)))):
         network.partial_fit(both, np.repeat(label, 2), classes=np.unique(label))
     return network
 

@@ -91,9 +91,8 @@ def at_revision(layout: Layout, revision: str) -> Version:
     """
     named = YAML(typ="safe").load(_data_dvc_at(layout, revision))["outs"][0]["md5"]
     stores = _stores(layout)
-    listed = json.load(
-        _open_object(stores, str(named), of=f"the list of files of data version {named[:10]}, {revision}")
-    )
+    with _open_object(stores, str(named), of=f"the list of files of data version {named[:10]}, {revision}") as file:
+        listed = json.load(file)
     md5_of = {entry["relpath"]: entry["md5"] for entry in listed if entry["relpath"].endswith(".parquet")}
     if not md5_of:
         raise FeropsError(f"data version {named[:10]} ({revision}) holds no Parquet file: nothing to compare")
@@ -166,7 +165,7 @@ def _open_object(stores: list[Any], md5: str, *, of: str) -> BinaryIO:
             problems.append(f"{store.path}: {error}")
     raise FeropsError(
         f"{of}, is in neither DVC's cache nor a remote of this project. Add the remote that has it "
-        "(dvc remote add), or where it was made: dvc push --all-commits data.dvc"
+        "(dvc remote add), or push it from where that version is in data/ (dvc push data.dvc)"
         + "".join(f"\n  {problem}" for problem in problems)
     )
 

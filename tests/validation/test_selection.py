@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from ferops.config import CLASSES, OTHER_LABELS, OtherLabels
+from ferops.datasets.manifest import make_row
+from ferops.layout import Layout
+from ferops.validation.selection import relabel, takes_part
+from ferops.validation.stage import validate
+from pictures import picture, quick_params, write_source
+
+DATA = quick_params().data
+
+
+def test_other_labels_count_as_the_class_that_the_settings_name() -> None:
+    settings = DATA.model_copy(update={"other_labels": OtherLabels(neutral="drop", contempt="disgust")})
+    raw = pa.table({"image_id": list("abcde"), "label": ["contempt", "neutral", "sad", None, "odd"], "width": range(5)})
+    found = relabel(raw, settings)
+    assert found.column("label").to_pylist() == ["disgust", "neutral", "sad", None, "odd"]
+    assert found.schema == raw.schema
+    assert relabel(raw, DATA).equals(raw)
+
+
+def test_every_other_label_has_a_setting() -> None:
+    assert tuple(OtherLabels.model_fields) == OTHER_LABELS
+
+
+def test_rows_without_an_official_part_always_take_part() -> None:
+    usage = pd.Series(["train", "val", "test", None])
+    assert list(takes_part(usage, DATA.model_copy(update={"usage": ("train",)}))) == [True, False, False, True]
+    assert takes_part(usage, DATA).all()
+
+
+@pytest.mark.parametrize("counts_as", ["drop", "sad"])
+def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, counts_as: str) -> None:
+    layout = Layout(tmp_path)
+    rows = [
+        make_row(picture(100 * place + i), source="made", label=label, usage=usage)
+        for place, label in enumerate((*CLASSES, "neutral"))
+        for i, usage in enumerate(("train", "train", "test", None))
+    ]
+    write_source(layout, "made", rows)
+    before = layout.source("made").read_bytes()
+    params = quick_params(
+        data={
+            "sources": ("made",),
+            "usage": ("train",),
+            "other_labels": OtherLabels.model_validate({"neutral": counts_as, "contempt": "drop"}),
+        },
+        validation={"min_rows_per_class": 3, "label_review_folds": 0},
+    )
+    summary = validate(layout, params)
+    manifest = pd.read_parquet(layout.manifest)
+    extra = 3 if counts_as == "sad" else 0
+    assert summary["excluded_by_usage"] == {"test": 7}
+    assert summary["excluded"] == ({} if extra else {"neutral": 3})
+    assert summary["class_counts"] == summary["class_counts_in"] == dict.fromkeys(CLASSES, 3) | {"sad": 3 + extra}
+    assert set(manifest["label"]) == set(CLASSES)
+    assert set(manifest["usage"].dropna()) == {"train"}
+    assert manifest["label"].value_counts()["sad"] == 3 + extra
+    assert (summary["suspected_label_errors"], summary["label_review"]) == (None, None)
+    assert not (layout.artifacts("validate") / "label_review.parquet").exists()
+    page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
+    assert "official part: test 7" in page
+    assert "No review was made" in page
+    assert layout.source("made").read_bytes() == before
