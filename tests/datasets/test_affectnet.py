@@ -194,7 +194,7 @@ def test_what_does_not_fit_together_in_lists_is_counted(tmp_path: Path) -> None:
     assert skipped == NO_EXPRESSION | {
         "label without a picture": 1,
         "unknown expression code 42": 1,
-        "line of a list without a file and a code": 2,
+        "line of a list without a code": 2,
         "picture without a label": 1,
         "second copy of a picture (unpacked beside its archive?)": 1,
         "labelled by a network, not by people": 1,
@@ -263,9 +263,9 @@ def test_json_that_says_no_code(content: bytes) -> None:
         ),
         (
             {"training.csv": b"subDirectory_filePath,face_x\n1/a.jpg,3\n", "1/a.jpg": picture(1)},
-            "no picture with an expression.*1 x line of a list without a file and a code",
+            r"training\.csv lacks the columns \['expression'\]",
         ),
-        ({"training.csv": b"x" * 200_000, "1/a.jpg": picture(1)}, r"'training\.csv' is no CSV \(field larger"),
+        ({"training.csv": b"x" * 200_000, "1/a.jpg": picture(1)}, r"training\.csv is no CSV \(field larger"),
         ({"train_set/annotations/1_exp.npy": npy("1")}, "no picture with an expression.*label without a picture"),
     ],
 )

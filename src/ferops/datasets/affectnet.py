@@ -21,7 +21,6 @@ labels are no evidence. The official test set is not published.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections import Counter
@@ -34,8 +33,7 @@ import numpy as np
 
 from ferops.datasets.manifest import make_row
 from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
-from ferops.datasets.tables import bounded
-from ferops.errors import FeropsError
+from ferops.datasets.tables import lines
 
 CODES = ("neutral", "happy", "sad", "surprised", "fear", "disgust", "anger", "contempt")
 NO_EXPRESSION = {
@@ -55,9 +53,11 @@ FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", 
 """What marks the official part in each of the three forms."""
 
 COLUMNS = (
-    "subDirectory_filePath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
+    "subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",
     "expression", "valence", "arousal",
 )  # fmt: skip
+"""Of the lists, in their order and without case; the landmarks make the training list some 400 MB long."""
+FILE, CODE = "subdirectory_filepath", "expression"
 
 WANTED = (
     "AffectNet as published: training.csv and validation.csv with Manually_Annotated_Images/<number>/<hash>.jpg; or "
@@ -131,37 +131,16 @@ def _listed(release: Release, skipped: Counter[str]) -> Said | None:
     lists = {name: LISTS[file] for name in release.names if (file := PurePosixPath(name).name.lower()) in LISTS}
     if not lists:
         return None
-    lines: Said = {}
+    codes: Said = {}
     for name, usage in lists.items():
-        for key, code in _lines(release, name, skipped=skipped):
-            lines[key] = _also(lines.get(key), code, usage)
-    return _join(release, lines, key_of=_last_two, skipped=skipped)
-
-
-def _lines(release: Release, name: str, *, skipped: Counter[str]) -> Iterator[tuple[str, int]]:
-    """Yield (folder and file, code) of a list, whose first line may hold the column names. Line by line: the landmarks
-    make the training list some 400 MB long."""
-    columns = list(COLUMNS)
-    for number, fields in enumerate(_csv(release, name)):
-        if number == 0 and COLUMNS[0] in fields:
-            columns = fields
-            continue
-        line = dict(zip(columns, fields, strict=False))
-        try:
-            yield _last_two(line[COLUMNS[0]]), int(line["expression"])
-        except (KeyError, ValueError):
-            skipped["line of a list without a file and a code"] += 1
-
-
-def _csv(release: Release, name: str) -> Iterator[list[str]]:
-    try:
-        with (
-            release.open(name) as file,
-            io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline="") as text,
-        ):
-            yield from csv.reader(bounded(text, where=f"{release.path}, {name!r}"))
-    except csv.Error as error:
-        raise FeropsError(f"{release.path}, {name!r} is no CSV ({error}). Download it again") from error
+        for _, line in lines(release, name, columns=(FILE, CODE), header=COLUMNS):
+            try:
+                key, code = _last_two(line[FILE]), int(line[CODE])
+            except ValueError:
+                skipped["line of a list without a code"] += 1
+            else:
+                codes[key] = _also(codes.get(key), code, usage)
+    return _join(release, codes, key_of=_last_two, skipped=skipped)
 
 
 def _numbered(release: Release, skipped: Counter[str]) -> Said | None:

@@ -15,8 +15,6 @@ Annotators chose among these words by looking at a picture; nobody in it was ask
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -24,7 +22,7 @@ from typing import Any
 
 from ferops.datasets.manifest import make_row
 from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
-from ferops.errors import FeropsError
+from ferops.datasets.tables import lines
 
 LISTS = {"fairface_label_train.csv": "train", "fairface_label_val.csv": "val"}
 """The label lists, and which official part each one is."""
@@ -80,15 +78,8 @@ def _read_lists(release: Release, *, skipped: Counter[str]) -> dict[str, Groups]
         raise wrong_layout(release, wanted=WANTED, found=f"neither {' nor '.join(LISTS)}", skipped=skipped)
     groups: dict[str, Groups] = {}
     for name, part in lists.items():
-        text = release.read(name).decode("utf-8-sig", errors="replace")
-        lines = csv.DictReader(io.StringIO(text, newline=""))
-        missing = [column for column in ("file", *ATTRIBUTES) if column not in (lines.fieldnames or ())]
-        if missing:
-            raise FeropsError(
-                f"{release.path}, {name} lacks the columns {missing}; it has {lines.fieldnames}. Wanted {WANTED}"
-            )
-        for line in lines:
-            key = _key(line["file"] or "")
+        for _, line in lines(release, name, columns=("file", *ATTRIBUTES)):
+            key = _key(line["file"])
             if not key.startswith(f"{part}/"):
                 skipped["line of a label list that is not like 'train/1.jpg,50-59,Male,East Asian,True'"] += 1
             elif groups.setdefault(key, words := _words(line)) != words:
@@ -99,7 +90,7 @@ def _read_lists(release: Release, *, skipped: Counter[str]) -> dict[str, Groups]
 
 
 def _words(line: dict[str, str]) -> Groups:
-    age, gender, race = ((line[column] or "").strip() or None for column in ATTRIBUTES)
+    age, gender, race = (line[column] or None for column in ATTRIBUTES)
     return age, gender and gender.lower(), race
 
 
