@@ -66,8 +66,8 @@ def test_counts_of_what_is_known(project, fer2013, mixed) -> None:
 
 def test_where_nobody_is_named_no_claim_about_people_is_made(fer2013) -> None:
     for text in _texts(fer2013):
-        assert "No pixel-exact copy crosses the splits. The data do not say who is shown" in text
-        assert "clusters (pixel-exact copies; people are not known)" in text
+        assert "No pixel-exact copy crosses the splits, and no altered copy that validation found." in text
+        assert "clusters (copies of one picture; people are not known)" in text
         assert "On 60 of 60 test images the person is not known" in text
         assert "no person" not in text.lower()
         assert "People and" not in text
@@ -75,8 +75,8 @@ def test_where_nobody_is_named_no_claim_about_people_is_made(fer2013) -> None:
 
 def test_where_all_are_named_no_person_crosses(project) -> None:
     for text in _texts(project):
-        assert "No pixel-exact copy crosses the splits, and no person, as the data name them." in text
-        assert "clusters (people and pixel-exact copies)" in text
+        assert "No copy that validation found crosses the splits, and no person, as the data name them." in text
+        assert "clusters (people and copies of one picture)" in text
         assert "the person is not known" not in text
 
 

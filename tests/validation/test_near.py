@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
 import os
+import zipfile
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -15,6 +18,7 @@ from ferops.validation.near import candidates, near_pairs, signatures, thumbnail
 from scenes import EDITS, edited, scene
 
 OTHERS = 150
+REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 
 
 @pytest.fixture(scope="module")
@@ -105,3 +109,23 @@ def test_a_thumbnail_keeps_the_mean_and_forgets_the_proportions() -> None:
     wide = np.asarray(Image.fromarray(grey).resize((192, 96), Image.Resampling.BICUBIC))
     assert np.abs(thumbnail(wide).astype(int) - thumbnail(grey)).mean() < 2
     assert thumbnail(scene(3, size_px=16)).shape == (32, 32)
+
+
+@pytest.mark.real
+@pytest.mark.skipif(not REAL.exists(), reason="needs ../shared/data/fer2013.zip, which is not part of the product")
+def test_planted_copies_of_photographs_are_found() -> None:
+    """FER2013 holds copies of its own, so a sample of it is taken in which few are left to be counted as false."""
+    with zipfile.ZipFile(REAL) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[::16]
+        pictures = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L")) for name in names]
+    pictures = [picture for picture in pictures if picture.std() >= 4]
+    kinds = [how for how in EDITS for _ in range(100)]
+    copies = [edited(picture, how) for picture, how in zip(pictures, kinds, strict=False)]
+    found = near_pairs(np.stack([thumbnail(each) for each in pictures + copies]), threshold=0.95)
+    planted = found["b"] - found["a"] == len(pictures)
+    assert planted.sum() / len(copies) > 0.99
+    own = found["b"] < len(pictures)  # the sample's own, and what pairs up with copies of them
+    tied = set(found.loc[own, "a"]) | set(found.loc[own, "b"])
+    false = ~planted & ~found["a"].isin(tied) & ~(found["b"] % len(pictures)).isin(tied)
+    assert planted.sum() / (planted | false).sum() > 0.99
+    assert len(tied) / len(pictures) < 0.1

@@ -19,19 +19,19 @@ def sentences(metrics: dict[str, Any]) -> dict[str, str]:
 
 
 def crossing(metrics: dict[str, Any]) -> str:
-    """Say what never crosses the splits: pixel-exact copies, and people only where the data name them."""
+    """Say what never crosses the splits: copies that were found, and people only where the data name them."""
     splits = metrics["data"].values()
     known, images = sum(one["known_subject"] for one in splits), sum(one["images"] for one in splits)
     test = metrics["data"]["test"]
     if not known:
         return (
-            "No pixel-exact copy crosses the splits. The data do not say who is shown, so pictures of one person, and "
-            "altered copies of one picture, may be in several splits."
+            "No pixel-exact copy crosses the splits, and no altered copy that validation found. The data do not say "
+            "who is shown, so pictures of one person may be in several splits."
         )
     if known == images:
-        return "No pixel-exact copy crosses the splits, and no person, as the data name them."
+        return "No copy that validation found crosses the splits, and no person, as the data name them."
     return (
-        "No pixel-exact copy crosses the splits, and no person whom the data name "
+        "No copy that validation found crosses the splits, and no person whom the data name "
         f"({test['known_subject']} of {test['images']} test images); other people may be in several splits."
     )
 
@@ -40,10 +40,10 @@ def clustering(metrics: dict[str, Any]) -> str:
     """Say in a few words what the clusters of the test split are."""
     test = metrics["data"]["test"]
     if not test["known_subject"]:
-        return "pixel-exact copies; people are not known"
+        return "copies of one picture; people are not known"
     if test["known_subject"] == test["images"]:
-        return "people and pixel-exact copies"
-    return "people where they are known, pixel-exact copies"
+        return "people and copies of one picture"
+    return "people where they are known, copies of one picture"
 
 
 def independence(metrics: dict[str, Any]) -> str:
