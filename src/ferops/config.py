@@ -107,7 +107,7 @@ class Preprocess(Block):
     min_confidence: Share
     margin: Annotated[float, Field(ge=0.0, lt=0.5)]
     choose: Literal["largest", "central"]
-    align: Literal["eyes_nose", "five_points"]
+    align: Literal["steady_scale", "five_points", "eyes_nose"]
     tight_sources: tuple[str, ...]
     tight: Literal["detect", "whole"]
     min_face_px: NonNegative

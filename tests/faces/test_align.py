@@ -86,24 +86,48 @@ def test_similarity_has_the_least_squared_error() -> None:
     np.testing.assert_allclose(similarity(source, target), [[a, -b, dx], [b, a, dy]], atol=1e-12)
 
 
+def gaping(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same face with the mouth lower by a third of the eye distance, straight down the face."""
+    across = landmarks[1] - landmarks[0]
+    opened = landmarks.copy()
+    opened[3:] += np.array([-across[1], across[0]]) / 3
+    return opened
+
+
 def test_the_mouth_does_not_move_the_crop() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (120, 120, 3), dtype=np.uint8)
     shut = posed(scale=80, degrees=5, x=60, y=60)
-    wide_open = shut.copy()
-    wide_open[3:, 1] += 15
+    wide_open = gaping(shut)
     faces = [align(image, points, size_px=SIZE_PX, margin=MARGIN) for points in (shut, wide_open)]
     np.testing.assert_array_equal(*faces)
 
 
 def test_with_five_points_it_does() -> None:
-    wide_open = posed(scale=80, degrees=5, x=60, y=60)
-    wide_open[3:, 1] += 15
+    wide_open = gaping(posed(scale=80, degrees=5, x=60, y=60))
     to = {fit: to_template(wide_open, size_px=SIZE_PX, margin=MARGIN, fit=fit) for fit in get_args(Fit)}
     scales = {fit: math.hypot(matrix[0, 0], matrix[1, 0]) for fit, matrix in to.items()}
-    assert scales["eyes_nose"] == pytest.approx(SIZE_PX * (1 - 2 * MARGIN) / 80)
-    assert scales["five_points"] < 0.95 * scales["eyes_nose"]
+    assert scales["steady_scale"] == scales["eyes_nose"] == pytest.approx(SIZE_PX * (1 - 2 * MARGIN) / 80)
+    assert scales["five_points"] < 0.95 * scales["steady_scale"]
     np.testing.assert_allclose(to["five_points"], similarity(wide_open, WANTED))
+    np.testing.assert_allclose(to["eyes_nose"], similarity(wide_open[:3], WANTED[:3]))
+
+
+@pytest.mark.parametrize(("fit", "leans_by"), [("steady_scale", 2.0), ("five_points", 2.0), ("eyes_nose", 9.0)])
+def test_a_turned_head_stays_upright(fit: Fit, leans_by: float) -> None:
+    """Turning moves the nose sideways by 0.3 eye distances here; the eyes stay level, and so should the result."""
+    turned = posed(scale=80, degrees=0, x=60, y=60)
+    turned[2, 0] += 0.3 * (turned[1, 0] - turned[0, 0])
+    matrix = to_template(turned, size_px=SIZE_PX, margin=MARGIN, fit=fit)
+    after = abs(math.degrees(math.atan2(matrix[1, 0], matrix[0, 0])))
+    assert after == pytest.approx(leans_by, abs=2.5)
+
+
+def test_landmarks_in_an_order_that_no_face_has_still_give_a_picture() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(200):
+        face = align(np.zeros((90, 90, 3), np.uint8), rng.uniform(0, 90, (5, 2)), size_px=32, margin=0.1)
+        assert face.shape == (32, 32, 3)
 
 
 def test_outside_the_image_its_edge_is_repeated_never_mirrored() -> None:

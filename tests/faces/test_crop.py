@@ -21,7 +21,7 @@ SMALL, LARGE = face(150, 90, 40), face(5, 5, 90)
 
 
 def cut(detections: list[Detection], **settings: Any) -> list[Face]:
-    defaults: dict[str, Any] = {"size_px": 48, "margin": 0.2, "how": "largest", "fit": "eyes_nose"}
+    defaults: dict[str, Any] = {"size_px": 48, "margin": 0.2, "how": "largest", "fit": "steady_scale"}
     return faces_from(IMAGE, detections, **{**defaults, **settings})
 
 

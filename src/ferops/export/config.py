@@ -18,7 +18,7 @@ class ExportConfig(ModelConfig):
     """`served` names the file that runs; `temperature` was fitted on its logits. The provenance is the training's.
 
     `detector`, `min_confidence`, `margin`, `choose` and `align` are those of `preprocess`: the service must cut faces
-    as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it knew no others than the defaults.
+    as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it had no others than the defaults here.
     A calibrated confidence below `low_confidence` is a case for human review.
     """
 
@@ -27,5 +27,5 @@ class ExportConfig(ModelConfig):
     min_confidence: Share
     margin: Share
     choose: Literal["largest", "central"]
-    align: Literal["eyes_nose", "five_points"] = "eyes_nose"
+    align: Literal["steady_scale", "five_points", "eyes_nose"] = "eyes_nose"
     low_confidence: Share
