@@ -95,7 +95,8 @@ def incoming_suite(settings: Validate) -> list[Any]:
             column="held_back",
             value_set=[False],
             mostly=decode_share,
-            description=f"at most {settings.max_quarantine_share:.0%} of the rows are held back (max_quarantine_share)",
+            description=f"at most {settings.max_quarantine_share:.0%} of the rows that are not excluded are held back "
+            "(max_quarantine_share)",
         ),
     ]
 

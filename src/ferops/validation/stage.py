@@ -90,7 +90,9 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
 
 
 def _incoming_frame(facts: pd.DataFrame, result: pd.DataFrame) -> pd.DataFrame:
-    return facts.assign(held_back=result["outcome"] == "quarantined")
+    held_back = (result["outcome"] == "quarantined").astype(object)
+    # Excluded rows were not judged: a large source without labels must not make the share of the others look small
+    return facts.assign(held_back=held_back.where(result["outcome"] != "excluded", None))
 
 
 def _accepted_frame(facts: pd.DataFrame) -> pd.DataFrame:
@@ -108,6 +110,7 @@ def _summary(
     facts: pd.DataFrame, result: pd.DataFrame, pairs: pd.DataFrame, verdicts: list[Verdict], found: Review | None
 ) -> dict[str, Any]:
     total = counts(facts, result)
+    judged = total["accepted"] + sum(total["quarantined"].values())
     per_source = {
         str(source): counts(facts.loc[index], result.loc[index])
         | {"usage": {str(k): int(v) for k, v in facts.loc[index, "usage"].value_counts().sort_index().items()}}
@@ -117,7 +120,7 @@ def _summary(
         **total,
         **duplicate_counts(facts, pairs),
         "blank_images": total["quarantined"].get("blank", 0),
-        "quarantine_share": round(sum(total["quarantined"].values()) / len(facts), 4),
+        "quarantine_share": round(sum(total["quarantined"].values()) / max(judged, 1), 4),
         "suspected_label_errors": None if found is None else int(found.table["suspected"].sum()),
         "label_review": None if found is None else found.facts(),
         "sources": per_source,
