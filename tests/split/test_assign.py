@@ -131,6 +131,21 @@ def test_classes_and_sources_keep_their_shares() -> None:
         assert shares["val"] == pytest.approx(0.15, abs=0.02)
 
 
+def test_people_with_many_pictures_of_few_classes_are_dealt_evenly() -> None:
+    """118 people with 5 to 60 pictures, classes rare and common: no class of a split is off by more than 2 points."""
+    rng = np.random.default_rng(2)
+    sizes = rng.integers(5, 60, 118)
+    manifest = make_manifest(int(sizes.sum())).assign(
+        subject=np.repeat([f"p{i}" for i in range(118)], sizes),
+        label=rng.choice(CLASSES, int(sizes.sum()), p=[0.3, 0.05, 0.15, 0.2, 0.1, 0.2]),
+    )
+    joined = manifest.merge(assign(manifest, split_settings(), seed=7)[0], on="image_id")
+    assert joined.groupby("subject")["split"].nunique().max() == 1
+    for _, rows in joined.groupby("label"):
+        shares = rows["split"].value_counts(normalize=True)
+        assert (shares["test"], shares["val"]) == (pytest.approx(0.20, abs=0.02), pytest.approx(0.15, abs=0.02))
+
+
 def test_folds_are_equal_in_size_and_in_classes() -> None:
     manifest = pd.concat([make_manifest(1200, people=400), make_manifest(600, source="there")], ignore_index=True)
     joined = manifest.merge(assign(manifest, split_settings(folds=5), seed=7)[0], on="image_id")
