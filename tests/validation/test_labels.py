@@ -10,6 +10,7 @@ from ferops.config import CLASSES
 from ferops.datasets.manifest import make_row
 from ferops.layout import Layout
 from ferops.validation.labels import connected, judge_labels, out_of_sample, review
+from ferops.validation.stage import validate
 from pictures import encoded, quick_params, write_source
 
 SETTINGS = quick_params(validation={"label_review_folds": 3}).validation
@@ -123,3 +124,24 @@ def test_a_class_without_rows_is_left_out_of_the_judgement() -> None:
     quality, suspected = judge_labels(label, p)
     assert np.flatnonzero(suspected).tolist() == [7]
     assert quality[7] == pytest.approx(p[7, 4] / (p[7, 0] + p[7, 4]))
+
+
+def test_the_stage_lists_suspects_and_drops_none(project: tuple[Layout, pd.DataFrame, set[str]]) -> None:
+    layout, rows, wrong = project
+    params = quick_params(
+        data={"sources": ("made",)},
+        validation={"label_review_folds": 3, "min_rows_per_class": 10, "near_duplicates": "ignore"},
+    )
+    summary = validate(layout, params)
+    table = pd.read_parquet(layout.artifacts("validate") / "label_review.parquet")
+    assert summary["accepted"] == len(rows) == len(pd.read_parquet(layout.manifest)) == len(table)
+    assert summary["suspected_label_errors"] == table["suspected"].sum() > 0
+    assert summary["label_review"]["folds"] == 3
+    assert summary["label_review"]["rows"] == len(rows)
+    assert summary["label_review"]["accuracy"] == pytest.approx((table["label"] == table["suggested"]).mean(), abs=1e-4)
+    page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == table["suspected"].sum()
+    first = table.iloc[0]
+    assert first["image_id"] in wrong
+    assert f"<b>{first['label']}</b>?<br>{first['suggested']}" in page
+    assert f"made row {first['row']}: the model gives" in page
