@@ -38,6 +38,16 @@ def test_the_served_file_is_judged_on_the_test_split(project) -> None:
         assert candidate[name]["low"] < candidate[name]["value"] < candidate[name]["high"]
 
 
+def test_what_dvc_prints_is_flat_and_the_same(project) -> None:
+    found = json.loads((project.layout.reports("evaluate") / "metrics.json").read_text())
+    predicted = FixedAnswers(project.layout.exported).answers.argmax(axis=1)
+    assert found["accuracy"] == pytest.approx(accuracy_score(project.labels, predicted))
+    assert found["macro_f1"] == pytest.approx(f1_score(project.labels, predicted, average="macro"))
+    assert found["accuracy_low"] < found["accuracy"] < found["accuracy_high"]
+    assert found["test_images"] == len(project.labels)
+    assert all(isinstance(value, float | int) for value in found.values())
+
+
 def test_the_baseline_is_judged_by_its_logits_on_the_same_draws(project) -> None:
     found = _metrics(project)
     predicted = np.load(project.layout.model("baseline") / "test_logits.npy").argmax(axis=1)

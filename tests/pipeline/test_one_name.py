@@ -55,6 +55,14 @@ def test_stages_write_only_their_own_folders(dag: dict[str, Any]) -> None:
             assert re.match(rf"(artifacts|reports)/{name}(/|$)", path)
 
 
+def test_the_figures_that_dvc_prints_are_in_an_output(dag: dict[str, Any]) -> None:
+    tree = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
+    outs = {
+        str(out if isinstance(out, str) else next(iter(out))) for stage in dag.values() for out in _body(stage)["outs"]
+    }
+    assert [str(Path(path).parent) in outs for path in tree["metrics"]] == [True]
+
+
 def test_every_model_of_params_is_a_stage(dag: dict[str, Any]) -> None:
     assert dag["train"]["foreach"] == "${models}"
     assert set(config.load(ROOT / "params.yaml").models) == {"baseline", "candidate"}

@@ -77,8 +77,24 @@ def evaluate(
         draw_figures(folder, metrics, view["histories"])
         write_text(folder / "report.html", report(view, data, answers.probabilities))
         write_text(folder / "model_card.md", model_card(view))
+        write_json(folder / "metrics.json", headline(metrics))
         write_json(folder / "summary.json", summary)
     return summary
+
+
+def headline(metrics: dict[str, Any]) -> dict[str, float | int | None]:
+    """Return the few flat numbers that `dvc metrics` and `dvc exp show` print, one column each."""
+    candidate = metrics["candidate"]
+    return {
+        "accuracy": candidate["accuracy"]["value"],
+        "accuracy_low": candidate["accuracy"]["low"],
+        "accuracy_high": candidate["accuracy"]["high"],
+        "macro_f1": candidate["macro_f1"]["value"],
+        "calibration_error": candidate["calibration_error"]["value"],
+        "baseline_accuracy": metrics["baseline"]["accuracy"]["value"],
+        "chance_accuracy": metrics["chance"]["accuracy"],
+        "test_images": metrics["n"],
+    }
 
 
 def _warn_of_another_split(metrics: dict[str, Any]) -> None:
