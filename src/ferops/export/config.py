@@ -18,8 +18,8 @@ class ExportConfig(ModelConfig):
     """`served` names the file that runs; `temperature` was fitted on its logits. The provenance is the training's.
 
     `detector`, `min_confidence`, `margin`, `choose` and `align` are those of `preprocess`: the service must cut faces
-    as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it had no others than the defaults here.
-    A calibrated confidence below `low_confidence` is a case for human review.
+    as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it had no others than the defaults
+    here. A calibrated confidence below `low_confidence` is a case for human review.
     """
 
     served: Literal["model.onnx", "model-int8.onnx"]

@@ -27,7 +27,6 @@ from ferops.faces.shard import Extracted, Shard, extract
 from ferops.faces.spread import Work, one_thread
 
 try:
-    import dask
     import distributed
     from prefect import flow, task
     from prefect.cache_policies import NO_CACHE
@@ -105,8 +104,6 @@ def on_cluster(
     """
     if address is None:
         threads = workers
-        # Dask has malloc give memory back at once, to show it as free; here that costs half as much time again
-        dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": str(2**28)})
         kwargs = {"n_workers": workers, "threads_per_worker": 1, "dashboard_address": None}
         runner: Any = DaskTaskRunner(cluster_kwargs=kwargs)
     else:
