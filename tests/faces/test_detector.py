@@ -68,8 +68,8 @@ def test_finds_the_boxes_that_the_packages_own_cascade_finds(detector: Detector)
         if boxes is None or scores[0] < 0.97 or not ours:
             continue
         agreed += 1
-        assert overlap(ours[0].box, boxes[0].astype(np.float32)) > 0.85
-        assert off_by(ours[0].landmarks, landmarks[0].astype(np.float32)) < 0.08
+        assert overlap(ours[0].box, boxes[0].astype(np.float32)) > 0.7
+        assert off_by(ours[0].landmarks, landmarks[0].astype(np.float32)) < 0.12
     assert agreed >= 4
 
 
