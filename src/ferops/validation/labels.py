@@ -38,7 +38,7 @@ MIN_STEPS = 100
 TRAINING_BATCH = 128
 MAX_QUALITY = 0.05
 """What confident learning finds is listed only where the model gives the label less than this: a weak reviewer's whole
-list would be a third of FER2013, and mostly wrong. Of labels planted at random, about half of the list are (docs)."""
+list would be a third of FER2013, and mostly wrong. With it, four or five of ten listed labels were planted errors."""
 MAX_TRAINING_ROWS = 40_000
 """Rows that one fold learns from at most: bounds the time for a large data set. The others are still reviewed."""
 BATCH_ROWS = 512
