@@ -6,12 +6,14 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from ferops import config
 from ferops.config import CLASSES, OTHER_LABELS, OtherLabels
 from ferops.datasets.manifest import make_row
+from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.validation.selection import relabel, takes_part
 from ferops.validation.stage import validate
-from pictures import picture, quick_params, write_source
+from pictures import PARAMS_FILE, picture, quick_params, write_source
 
 DATA = quick_params().data
 
@@ -68,3 +70,19 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     assert "official part: test 7" in page
     assert "No review was made" in page
     assert layout.source("made").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("block", "change", "said"),
+    [
+        ("validate", {"label_review_folds": 1}, r"validate.label_review_folds: one fold leaves nothing to learn from"),
+        ("data", {"usage": ["training"]}, r"data.usage.0: Input should be 'train', 'val' or 'test'"),
+        ("data", {"other_labels": {"neutral": "calm", "contempt": "drop"}}, r"data.other_labels.neutral: .*'calm'"),
+        ("data", {"other_labels": {"neutral": "drop"}}, r"data.other_labels.contempt: missing"),
+    ],
+)
+def test_a_setting_that_means_nothing_is_refused(block: str, change: dict[str, object], said: str) -> None:
+    tree = config.read(PARAMS_FILE)
+    tree[block] |= change
+    with pytest.raises(FeropsError, match=said):
+        config.parse(tree)
