@@ -14,7 +14,6 @@ from ferops.faces.align import (
     TEMPLATE,
     Fit,
     align,
-    choose,
     preferred,
     roll_degrees,
     similarity,
@@ -173,15 +172,12 @@ def test_whole_leaves_a_picture_of_the_right_size_alone() -> None:
     np.testing.assert_array_equal(whole(image, size_px=64), image)
 
 
-def test_choose() -> None:
+def test_the_preferred_face_comes_first() -> None:
     def face(x1: float, y1: float, x2: float, y2: float) -> Detection:
         return Detection(box=np.array([x1, y1, x2, y2], np.float32), landmarks=np.zeros((5, 2), np.float32), score=0.99)
 
     corner, middle, small = face(0, 0, 60, 60), face(80, 30, 120, 70), face(10, 60, 30, 90)
     faces = [small, corner, middle]
-    assert choose(faces, image_shape=(100, 200, 3), how="largest") is corner
-    assert choose(faces, image_shape=(100, 200, 3), how="central") is middle
-    assert choose([], image_shape=(100, 200, 3), how="largest") is None
     assert preferred(faces, image_shape=(100, 200), how="largest") == [corner, middle, small]
     assert preferred(faces, image_shape=(100, 200), how="central") == [middle, corner, small]
 

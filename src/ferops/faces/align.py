@@ -144,13 +144,6 @@ def preferred(
     return sorted(detections, key=lambda face: float(np.hypot(*(face.box.reshape(2, 2).mean(axis=0) - middle))))
 
 
-def choose(
-    detections: Sequence[Detection], *, image_shape: tuple[int, ...], how: Literal["largest", "central"]
-) -> Detection | None:
-    """Return the first of `preferred`, or None if there is no face."""
-    return next(iter(preferred(detections, image_shape=image_shape, how=how)), None)
-
-
 def roll_degrees(landmarks: NDArray[np.floating]) -> float:
     """Angle of the line through the eyes, -180 to 180; positive when the head leans clockwise in the picture."""
     across = landmarks[1] - landmarks[0]
