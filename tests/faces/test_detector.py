@@ -55,8 +55,7 @@ def test_finds_the_faces_where_they_are(detector: Detector) -> None:
 
 
 def test_finds_the_boxes_that_the_packages_own_cascade_finds(detector: Detector) -> None:
-    """facenet-pytorch's own code with the same weights, and landmarks within what its half pixel and our second look
-    may change."""
+    """Its code with the same weights, but another pyramid, other rounding, and no last look for landmarks."""
     from facenet_pytorch import MTCNN
 
     theirs = MTCNN(keep_all=True)
