@@ -19,7 +19,7 @@ def test_every_preset_is_valid_and_carries_its_name(tmp_path: Path, name: str) -
     assert config.load(tmp_path / "params.yaml").preset == name
 
 
-def test_the_issue_s_presets_exist() -> None:
+def test_the_documented_presets_exist() -> None:
     assert {"quick", "fer2013-cpu", "reference"} <= set(presets.names())
 
 
@@ -45,6 +45,14 @@ def test_switching_there_and_back_leaves_no_residue(tmp_path: Path) -> None:
     assert any(change.startswith("preprocess.size_px:") for change in changes)
     presets.apply(layout, "quick")
     assert layout.params_file.read_text(encoding="utf-8") == before
+
+
+def test_an_empty_mapping_is_told_by_its_entries(tmp_path: Path) -> None:
+    presets.apply(Layout(tmp_path), "quick")
+    there = [change for change in presets.apply(Layout(tmp_path), "reference") if "overrides" in change]
+    back = [change for change in presets.apply(Layout(tmp_path), "quick") if "overrides" in change]
+    assert [change.split(": ")[0] for change in there] == ["register.overrides.worst_slice"]
+    assert [change.split(": ")[0] for change in back] == ["register.overrides.worst_slice"]
 
 
 def test_comments_survive(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def _edits(current: dict[str, Any]) -> list[str]:
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     before, after = flatten(old), flatten(new)
-    keys = [*after, *(key for key in before if key not in after)]
+    # An empty mapping that gets entries, or loses its last one, is told by those
+    gone = [key for key in before if key not in after and not any(name.startswith(f"{key}.") for name in after)]
+    keys = [key for key in after if not any(name.startswith(f"{key}.") for name in before)] + gone
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]
 
 
