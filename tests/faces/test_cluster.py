@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import pickle
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +20,10 @@ from ruamel.yaml import YAML
 
 from ferops import config
 from ferops.errors import FeropsError
+from ferops.faces.shard import Shard
+from ferops.faces.spread import Work
 from ferops.layout import Layout
+from pictures import quick_params
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -114,6 +120,25 @@ def scheduler(tmp_path: Path) -> Iterator[str]:
 def test_workers_of_their_own_give_the_same_files(project: Path, local: dict[str, bytes], scheduler: str) -> None:
     port = scheduler.rpartition(":")[2]
     assert preprocess(project, runner="dask", dask_address=f"tcp://127.0.0.1:{port}") == local
+
+
+def note_making(made: Path) -> None:
+    """Stand in for making a detector, of which no picture has need here."""
+    with made.open("a") as file:
+        file.write("once ")
+
+
+def test_a_worker_makes_its_detector_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    pytest.importorskip("prefect_dask")
+    from ferops.faces import cluster
+
+    monkeypatch.setattr(cluster, "_of_thread", threading.local())
+    made = tmp_path / "made"
+    shards = [Shard((), tight=True, search=False)]
+    for margin in (0.1, 0.1, 0.2):
+        settings = quick_params(preprocess={"margin": margin}).preprocess
+        cluster.on_worker(pickle.dumps((shards, Work(settings, functools.partial(note_making, made)))))
+    assert made.read_text() == "once once "
 
 
 def test_where_nobody_answers_it_says_what_to_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,8 +54,9 @@ def on_worker(packed: bytes) -> list[Extracted]:
     """What runs on a worker: `packed` holds shards and Work, pickled, for Prefect walks through any collection."""
     shards, work = pickle.loads(packed)
     with one_thread():
-        if getattr(_of_thread, "work", None) != work:
-            _of_thread.work, _of_thread.detector = work, work.make_detector()
+        # By the settings: `make_detector` arrives as a new object each time, equal to no other
+        if getattr(_of_thread, "settings", None) != work.settings:
+            _of_thread.settings, _of_thread.detector = work.settings, work.make_detector()
         return [extract(shard, work.settings, _of_thread.detector) for shard in shards]
 
 
