@@ -115,13 +115,14 @@ def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level
     found: Counter[tuple[str, str]] = Counter()
     unreadable = 0
     with tqdm(total=len(chosen), unit=" images", desc=f"audit {raw.source}", disable=None) as bar:
-        for images, groups, failed in _batches(raw, columns, set(chosen.tolist())):
-            for faces, words in zip(look(detector, images), groups, strict=True):
-                keys = [*zip(columns, words, strict=True), ALL]
-                seen.update(keys)
-                found.update(keys if faces else ())
-            unreadable += failed
-            bar.update(len(images) + failed)
+        for image, groups in _people(raw, columns, set(chosen.tolist())):
+            bar.update()
+            if image is None:
+                unreadable += 1
+                continue
+            keys = [*zip(columns, groups, strict=True), ALL]
+            seen.update(keys)
+            found.update(keys if look(detector, [image])[0] else ())
     if not seen:
         raise FeropsError(f"none of the {len(chosen)} images of {raw.source} can be decoded. Import it again")
     rates = [
@@ -168,21 +169,16 @@ def _gaps(rates: Sequence[Rate], *, min_images: int) -> Iterator[str]:
             )
 
 
-def _batches(
-    raw: Raw, columns: list[str], chosen: set[int]
-) -> Iterator[tuple[list[Image], list[tuple[str, ...]], int]]:
-    """Yield decoded images with their groups, and how many could not be decoded, a batch at a time."""
+def _people(raw: Raw, columns: list[str], chosen: set[int]) -> Iterator[tuple[Image | None, tuple[str, ...]]]:
+    """Yield the chosen images, None where one cannot be decoded, with their groups; one at a time, for they may be
+    photographs of many megapixels."""
     start = 0
-    for batch in raw.batches(["image", *columns], rows=64):
-        wanted = [row for row in range(batch.num_rows) if start + row in chosen]
+    for batch in raw.batches(["image", *columns]):
+        for row in range(batch.num_rows):
+            if start + row in chosen:
+                groups = tuple(batch.column(name)[row].as_py() or UNKNOWN for name in columns)
+                try:
+                    yield decode(batch.column("image")[row].as_py()), groups
+                except UnreadableImageError:
+                    yield None, groups
         start += batch.num_rows
-        images: list[Image] = []
-        groups: list[tuple[str, ...]] = []
-        for row in wanted:
-            try:
-                images.append(decode(batch.column("image")[row].as_py()))
-            except UnreadableImageError:
-                continue
-            groups.append(tuple(batch.column(name)[row].as_py() or UNKNOWN for name in columns))
-        if wanted:
-            yield images, groups, len(wanted) - len(images)
