@@ -5,8 +5,8 @@ numbers or null; where one is null, "reason" says why. Shares lie in 0-1; classe
 
 - `provenance`; `split`: "test"; `n`: test faces; `n_tight`: those of them that are whole pictures in which no face
   was looked for, so that the service's framing was not measured; `n_unfound`: those that are whole pictures because
-  none was found; `n_no_face` and `n_small_face`: test images left out without a face or with one that is too small;
-  `clusters`: of the faces; `confidence_level`, `bootstrap_samples`.
+  no plausible one was found; `n_no_face` and `n_small_face`: test images left out without a face or with one that is
+  too small; `clusters`: of the faces; `confidence_level`, `bootstrap_samples`.
 - `candidate`, `baseline`, `champion` (null without one): the intervals `accuracy`, `macro_f1`, `balanced_accuracy`,
   `calibration_error`, `brier` (0-2), `log_loss` (nats) and `accuracy_missed_as_wrong` (no face found is an error,
   whether the picture was left out or judged whole; without tight crops, null where nothing else is left);

@@ -17,6 +17,7 @@ from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.cost import Classifies
 from ferops.evaluation.judge import TestSet
 from ferops.evaluation.metrics import K
+from ferops.faces.shard import KEPT_WHOLE
 from ferops.files import read_json, require
 from ferops.layout import Layout
 
@@ -63,7 +64,7 @@ def read_data(layout: Layout, params: Params) -> Data:
         seed=params.seed,
         level=params.evaluate.confidence_level,
     )
-    whole = index["status"].isin(["tight", "whole"])
+    whole = index["status"].isin(KEPT_WHOLE)
     test = TestSet(
         labels=index["label_index"].to_numpy(dtype=np.intp),
         rows=np.arange(len(index)),

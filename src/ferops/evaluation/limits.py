@@ -88,7 +88,7 @@ def _unfound(metrics: dict[str, Any]) -> list[str]:
     n, unfound = metrics["n"], metrics["n_unfound"]
     text = (
         f"In {unfound} of {n} test pictures no face was found: they were judged whole, where the service answers that "
-        "there is no face."
+        "there is no face, or takes one that is implausible in a tight crop."
     )
     return [text] if unfound else []
 

@@ -3,7 +3,8 @@
 It detects and aligns with the functions that made the training faces and runs the file that the evaluation judged,
 so what is served is what was measured. Not so for pictures that the preprocess stage kept whole (the status `tight` or
 `whole` in faces.parquet): every picture that comes here is searched and aligned, or has no face. How many there were:
-`n_tight` in metrics.json. Nor are small faces held back here, as `preprocess.min_face_px` does for training.
+`n_tight` and `n_unfound` in metrics.json. Nor are small faces held back here, as `preprocess.min_face_px` does for
+training.
 """
 
 from __future__ import annotations
