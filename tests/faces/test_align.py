@@ -202,13 +202,6 @@ def test_yaw_has_the_side_of_the_nose() -> None:
     assert math.isnan(yaw_degrees(np.zeros((5, 2))))
 
 
-def test_alignment_makes_faces_upright() -> None:
-    landmarks = posed(scale=90, degrees=28, x=100, y=100)
-    face = align(dots(landmarks, side=200), landmarks, size_px=SIZE_PX, margin=MARGIN)
-    seen = np.array([centre_of_light(face, wanted, reach=6) for wanted in WANTED])
-    assert abs(roll_degrees(seen)) < 0.5
-
-
 def test_opencv_draws_where_the_docstring_says() -> None:
     """The outer corner of the first pixel is (0, 0): a scaling of exactly one, without turning, moves no pixel."""
     image = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)

@@ -32,10 +32,11 @@ PARENT = os.getpid()
 
 
 class Marker:
-    """Finds no face, notes its process, and does `deed` in a process that is not the first."""
+    """Finds no face, notes its process, and does `deed` in a process that is not the first, which waits for it unless
+    it is `alone`."""
 
-    def __init__(self, notes: Path, *, deed: str = "") -> None:
-        self.notes, self.deed = notes, deed
+    def __init__(self, notes: Path, *, deed: str = "", alone: bool = False) -> None:
+        self.notes, self.deed, self.alone = notes, deed, alone
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         with (self.notes / str(os.getpid())).open("a") as note:
@@ -45,7 +46,7 @@ class Marker:
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.deed == "raise":
                 raise FeropsError("this picture is odd")
-        elif len(list(self.notes.iterdir())) < 2:
+        elif not self.alone and len(list(self.notes.iterdir())) < 2:
             time.sleep(0.2)  # until the other process is up
         return [[] for _ in images]
 
@@ -57,7 +58,7 @@ def shards(count: int) -> Iterator[Shard]:
 
 
 def run(tmp_path: Path, *, workers: Any, count: int = 30, deed: str = "") -> list[Extracted]:
-    work = Work(SETTINGS, functools.partial(Marker, tmp_path, deed=deed))
+    work = Work(SETTINGS, functools.partial(Marker, tmp_path, deed=deed, alone=workers == 1))
     with closing(spread(shards(count), work, workers=workers, to_search=count)) as results:
         return list(results)
 
