@@ -97,7 +97,7 @@ def test_what_does_not_fit_together_is_counted(tmp_path: Path) -> None:
     assert skipped == {
         "line in a label list without its picture": 1,
         "line of a label list that is not like 'train/1.jpg,50-59,Male,East Asian,True'": 1,
-        "picture with two different lines in the label lists, imported with empty groups": 1,
+        "picture with two different lines in the label lists, its groups empty (kept)": 1,
         "picture without a line in the label lists": 1,
         "not a picture below train/ or val/": 1,
         "empty file": 1,

@@ -134,7 +134,7 @@ def test_the_column_of_names_may_be_called_image(tmp_path: Path) -> None:
         ("file,age band,age_band\nsad/1.jpg,1,2\n", r"no names of groups, or the same one"),
         ("file,??\nsad/1.jpg,1\n", r"no names of groups, or the same one"),
         ("file,usage\nsad/1.jpg,holdout\n", r"line 2: usage 'holdout' is none of train, val, test"),
-        ("file,age\n", r"has no lines; wanted a CSV"),
+        ("file,age\n", r"has no line below the names"),
     ],
 )
 def test_attributes_that_are_ambiguous_or_malformed(tmp_path: Path, table: str, said: str) -> None:

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -364,6 +365,17 @@ def test_a_kill_at_any_time_leaves_the_old_data_or_the_new(layout: Layout, relea
 def test_two_imports_at_once(layout: Layout, release: Path) -> None:
     with swap.exclusive(layout), pytest.raises(FeropsError, match=r"another import is running"):
         import_source(layout, "fer2013", release, seed=7)
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk; Linux has one in memory")
+def test_data_on_another_disk_is_told_before_anything_is_read(layout: Layout, release: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == layout.root.stat().st_dev:
+            pytest.skip("the temporary folder is on that disk, too")
+        layout.data.symlink_to(other, target_is_directory=True)
+        with pytest.raises(FeropsError, match=r"on different disks.*leave a link"):
+            import_source(layout, "fer2013", release, seed=7)
+        assert not list(Path(other).iterdir())
 
 
 @pytest.mark.slow

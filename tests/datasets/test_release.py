@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -92,6 +93,17 @@ def test_an_archive_in_a_folder_counts_as_a_folder(tmp_path: Path, kind: str) ->
 
 
 # --- ordinary trouble ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ARCHIVES)
+def test_an_archive_that_was_unpacked_where_it_lies_counts_once(tmp_path: Path, kind: str) -> None:
+    root = make_folder(tmp_path / "root", FILES)
+    make_release(root, kind, {**FILES, ".DS_Store": b"x"})
+    release, skipped = opened(root)
+    assert release.names == tuple(sorted(FILES))
+    assert skipped == {"archive beside all of its files (taken as unpacked already)": 1}
+    (root / "set/a/1.jpg").unlink()
+    assert len(opened(root)[0].names) == 2 * len(FILES) - 1  # not everything is there: nobody knows what is what
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -286,6 +298,27 @@ def test_links_in_a_folder_may_not_leave_it(tmp_path: Path) -> None:
     refused(root, r"leads nowhere")
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    root = make_folder(tmp_path / "root", FILES)
+    release, _ = opened(root)
+    (root / "set/a/1.jpg").unlink()
+    with pytest.raises(FeropsError, match=r"set/a/1.jpg cannot be read \(No such file"):
+        dict(release.stream(release.names))
+
+
+def test_a_folder_that_may_not_be_read_is_not_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = make_folder(tmp_path / "root", FILES)
+    scan = os.scandir
+
+    def refusing(folder: str) -> object:  # by the system; root, as whom tests may run, reads everything
+        if os.fspath(folder).endswith("set/b"):
+            raise PermissionError(errno.EACCES, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    refused(root, r"set/b cannot be read \(Permission denied\)")
+
+
 def test_a_pipe_in_a_folder_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(make_folder(tmp_path / "root", FILES) / "pipe.jpg")
     refused(tmp_path / "root", r"is a device or a pipe")
@@ -383,7 +416,49 @@ def test_a_tar_whose_header_asks_for_memory(tmp_path: Path) -> None:
     member = tarfile.TarInfo("x")
     member.type, member.size = tarfile.GNUTYPE_LONGNAME, 2**33
     (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.GNU_FORMAT) + bytes(1024))
-    refused(tmp_path / "a.tar", r"holds a header of 8589934592 bytes")
+    refused(tmp_path / "a.tar", r"a.tar holds a member of 8589934592 bytes")
+
+
+def raw_header(kind: bytes, size: int) -> bytes:
+    """Return a tar header whose size may be negative, which no packer writes."""
+    member = tarfile.TarInfo("x")
+    member.type = kind
+    header = bytearray(member.tobuf(tarfile.USTAR_FORMAT))
+    header[124:136] = (256**12 + size if size < 0 else 0x80 << 88 | size).to_bytes(12, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = f"{sum(header):06o}\0 ".encode()
+    return bytes(header)
+
+
+@pytest.mark.parametrize("ending", ["tar", "tar.gz"])
+@pytest.mark.parametrize("kind", [tarfile.REGTYPE, tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_tar_with_a_negative_size(tmp_path: Path, kind: bytes, ending: str) -> None:
+    content = raw_header(kind, -512) + bytes(2048)
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(gzip.compress(content) if ending == "tar.gz" else content)
+    refused(path, r"a\.tar.* holds a member of -512 bytes")
+
+
+def test_a_tar_with_thousands_of_headers_that_announce_each_other(tmp_path: Path) -> None:
+    long_name = raw_header(tarfile.GNUTYPE_LONGNAME, 4) + b"abc".ljust(512, b"\0")
+    (tmp_path / "a.tar").write_bytes(3000 * long_name + raw_header(tarfile.REGTYPE, 0) + bytes(1024))
+    refused(tmp_path / "a.tar", r"cannot be read \(maximum recursion depth")
+
+
+def test_a_tar_with_a_header_that_makes_no_sense(tmp_path: Path) -> None:
+    member = tarfile.TarInfo("x")
+    member.pax_headers = {"GNU.sparse.size": "many", "GNU.sparse.map": "0,1"}
+    (tmp_path / "a.tar").write_bytes(member.tobuf(tarfile.PAX_FORMAT) + bytes(1024))
+    refused(tmp_path / "a.tar", r"cannot be read \(invalid literal")
+
+
+def test_a_tar_without_its_mark_is_one_by_its_checksum(tmp_path: Path) -> None:
+    content = bytearray(make_tar(tmp_path / "new.tar", {"a/1.jpg": b"x"}).read_bytes())
+    content[257:265] = bytes(8)
+    content[148:156] = b" " * 8
+    content[148:156] = f"{sum(content[:512]):06o}\0 ".encode()
+    (tmp_path / "old.tar").write_bytes(content)
+    assert read_all(tmp_path / "old.tar") == {"a/1.jpg": b"x"}
 
 
 def test_a_sparse_file_in_a_tar(tmp_path: Path) -> None:

@@ -218,9 +218,7 @@ def _join(release: Release, codes: Said, *, key_of: Callable[[str], str], skippe
                 skipped["second copy of a picture (unpacked beside its archive?)"] += 1
         elif _is_picture(PurePosixPath(name)):
             skipped["picture without a label"] += 1
-    missing = len(codes) - len(path_of)
-    if missing:
-        skipped["label without a picture"] += missing
+    skipped["label without a picture"] += len(codes) - len(path_of)
     return {name: codes[key] for key, name in path_of.items()}
 
 

@@ -140,9 +140,7 @@ def _peaks(
             found.sort(key=lambda frame: frame.number)
             taken |= {frame.name: (frame, codes[sequence]) for frame in found[-PEAK_FRAMES:]}
             skipped["frame before the last three of a labelled sequence"] += len(found[:-PEAK_FRAMES])
-    missing = labels.keys() - sequences.keys()
-    if missing:
-        skipped["emotion label without its sequence of frames"] += len(missing)
+    skipped["emotion label without its sequence of frames"] += len(labels.keys() - sequences.keys())
     if not taken:
         reason = f"none of {len(labels)} emotion labels holds a code from 0 to 7 for one of {len(sequences)} sequences"
         raise wrong_layout(release, wanted=WANTED, found=reason, skipped=skipped)

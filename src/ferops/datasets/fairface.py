@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.release import KEPT, PICTURES, Release, open_release, wrong_layout
 from ferops.datasets.tables import lines
 
 LISTS = {"fairface_label_train.csv": "train", "fairface_label_val.csv": "val"}
@@ -51,8 +51,8 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
     groups = _read_lists(release, skipped=skipped)
     pictures = _pictures(release, skipped=skipped)
     taken = {name: key for key, name in pictures.items() if key in groups}
-    _count(skipped, "picture without a line in the label lists", len(pictures) - len(taken))
-    _count(skipped, "line in a label list without its picture", len(groups) - len(taken))
+    skipped["picture without a line in the label lists"] += len(pictures) - len(taken)
+    skipped["line in a label list without its picture"] += len(groups) - len(taken)
     if not taken:
         found = f"of {len(groups)} lines in the label lists and {len(pictures)} pictures none belong together"
         raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
@@ -84,7 +84,7 @@ def _read_lists(release: Release, *, skipped: Counter[str]) -> dict[str, Groups]
                 skipped["line of a label list that is not like 'train/1.jpg,50-59,Male,East Asian,True'"] += 1
             elif groups.setdefault(key, words := _words(line)) != words:
                 # Nobody can tell which line is right, so neither is believed
-                skipped["picture with two different lines in the label lists, imported with empty groups"] += 1
+                skipped[f"picture with two different lines in the label lists, its groups empty{KEPT}"] += 1
                 groups[key] = (None,) * len(ATTRIBUTES)
     return groups
 
@@ -112,8 +112,3 @@ def _pictures(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
 
 def _key(name: str) -> str:
     return "/".join(PurePosixPath(name.strip()).parts[-2:])
-
-
-def _count(skipped: Counter[str], reason: str, number: int) -> None:
-    if number > 0:
-        skipped[reason] += number

@@ -157,7 +157,10 @@ def _attributes(
         known[picture] = _said(row, columns, where=where)
         at[picture] = line
     if columns is None:
-        raise FeropsError(f"{path} has no lines; wanted a CSV with a column `file` and a line for each picture")
+        raise FeropsError(
+            f"{path} has no line below the names of its columns; wanted a CSV with a column `file` and a line for each "
+            "picture"
+        )
     if len(known) < len(names):
         skipped[f"picture without a line in the attributes{KEPT}"] += len(names) - len(known)
     return known, tuple(columns.values())

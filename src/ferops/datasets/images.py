@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import struct
 import warnings
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -91,7 +90,6 @@ def header_size(encoded: bytes) -> tuple[int, int]:
     return found.width, found.height
 
 
-@lru_cache(maxsize=8)  # a row is made with the size, and counted by the oddities, one after the other
 def header(encoded: bytes) -> Header:
     """Look at an image without decoding it; width and height are 0 where there is no readable header."""
     try:

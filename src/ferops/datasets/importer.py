@@ -82,6 +82,7 @@ def import_source(
             file = temporary / f"{kept_as}.parquet"
             counts = manifest.write(file, progress, source=kept_as, reader=source)
         swap.replace(layout, kept_as, staged, lock=lock)
+    tally = +tally  # without what was counted 0 times
     noticed.update({reason.removesuffix(KEPT): tally.pop(reason) for reason in list(tally) if reason.endswith(KEPT)})
     return {
         "source": kept_as,

@@ -12,6 +12,7 @@ from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.manifest import READER_KEY
 from ferops.datasets.raw import open_raw, sources
 from ferops.datasets.swap import settle
+from ferops.datasets.untrusted import plain
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.provenance import data_version
@@ -51,17 +52,12 @@ def describe_import(summary: Mapping[str, Any]) -> str:
     for title, reasons in (("left out", summary["skipped"]), ("odd, but taken as published", summary["noticed"])):
         if reasons:
             shown = list(reasons.items())[:_REASONS]
-            lines += [f"  {title}:", *(f"    {count:,} x {_plain(reason)}" for reason, count in shown)]
+            lines += [f"  {title}:", *(f"    {count:,} x {plain(reason)}" for reason, count in shown)]
             if len(reasons) > len(shown):
                 rest = sum(reasons.values()) - sum(count for _, count in shown)
                 lines.append(f"    {rest:,} x {len(reasons) - len(shown)} other reasons")
     lines.append(f"  data version {summary['data_version']}")
     return "\n".join(lines)
-
-
-def _plain(text: str) -> str:
-    """A reason may hold a name out of an archive: no control characters reach the terminal."""
-    return text if text.isprintable() else repr(text)
 
 
 def _describe_source(layout: Layout, name: str) -> dict[str, Any]:

@@ -70,8 +70,8 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
     if aligned and original:
         skipped["original picture, as there are aligned ones"] += len(original)
     taken = {name: key for key, name in sorted(pictures.items()) if key in labels}
-    _count(skipped, "picture without a label", len(pictures) - len(taken))
-    _count(skipped, "label without a picture", len(labels) - len(taken))
+    skipped["picture without a label"] += len(pictures) - len(taken)
+    skipped["label without a picture"] += len(labels) - len(taken)
     if not taken:
         found = f"no picture with a label: there are {len(labels)} labels in the list and {len(pictures)} pictures"
         raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
@@ -148,9 +148,9 @@ def _read_annotations(
 ) -> dict[str, dict[str, str | None]]:
     """Return key -> words of ATTRIBUTES for the pictures `keys`; all at once, as archives are quick only in order."""
     key_of = {name: key for key, name in annotations.items() if key in keys}
-    _count(skipped, "annotation without a picture", len(annotations) - len(key_of))
+    skipped["annotation without a picture"] += len(annotations) - len(key_of)
     if annotations:
-        _count(skipped, f"picture without annotation, its groups empty{KEPT}", len(keys) - len(key_of))
+        skipped[f"picture without annotation, its groups empty{KEPT}"] += len(keys) - len(key_of)
     groups: dict[str, dict[str, str | None]] = {}
     for name, content in release.stream(list(key_of)):
         words = _words(content)
@@ -172,8 +172,3 @@ def _words(content: bytes) -> dict[str, str | None] | None:
             return None
         words[column] = meanings[int(code)]
     return words
-
-
-def _count(skipped: Counter[str], reason: str, number: int) -> None:
-    if number > 0:
-        skipped[reason] += number

@@ -11,7 +11,7 @@ import stat
 import tarfile
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
 
@@ -25,6 +25,7 @@ from ferops.datasets.untrusted import (
     check_total,
     check_whole,
     left_out,
+    plain,
     printable,
     refuse,
 )
@@ -76,7 +77,7 @@ def open_release(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
 def wrong_layout(release: Release, *, wanted: str, found: str, skipped: Counter[str]) -> FeropsError:
     """Return the error for a release that a reader can't use: `found` ends "holds N files, but ..."."""
     examples = ", ".join(repr(name) for name in release.names[:3])
-    left = "; ".join(f"{count} x {reason}" for reason, count in skipped.items())
+    left = "; ".join(f"{count} x {plain(reason)}" for reason, count in (+skipped).items())
     return FeropsError(
         f"{release.path} holds {len(release.names)} files{f' ({examples} ...)' if examples else ''}, but {found}; "
         f"wanted {wanted}{f'. Left out: {left}' if left else ''}"
@@ -84,16 +85,35 @@ def wrong_layout(release: Release, *, wanted: str, found: str, skipped: Counter[
 
 
 def _archive(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
-    with path.open("rb") as file:
+    with _readable(path), path.open("rb") as file:
         start = file.read(512)
     if start.startswith(b"PK\x03\x04") or start.startswith(b"PK\x05\x06"):  # the second one is empty
         return Zip(path, skipped=skipped)
-    if start.startswith(tuple(OPENERS)) or start[257:262] == b"ustar" or tarfile.is_tarfile(path):
+    if start.startswith(tuple(OPENERS)) or start[257:262] == b"ustar" or _is_old_tar(start):
         return Tar(path, skipped=skipped)
     foreign = next((kind for magic, kind in _FOREIGN.items() if start.startswith(magic)), None)
     if foreign:
         raise FeropsError(f"{path} is {foreign}, which is not read. Unpack it and import the folder")
     raise FeropsError(f"{path} is neither a folder nor a zip or tar; wanted {wanted}")
+
+
+def _is_old_tar(start: bytes) -> bool:
+    """Whether a file begins with a tar header from before 1988, which has no mark but a checksum."""
+    try:
+        tarfile.TarInfo.frombuf(start, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FeropsError(
+            f"{path} cannot be read ({error.strerror}). Check that it is yours to read and that its disk is well"
+        ) from error
 
 
 class Folder:
@@ -111,26 +131,34 @@ class Folder:
     def _open_archives(self, *, skipped: Counter[str]) -> None:
         for name in [name for name in self._files if name.lower().endswith(ARCHIVES)]:
             prefix = name[: -len(max((end for end in ARCHIVES if name.lower().endswith(end)), key=len))]
+            path = self._files.pop(name)
             if any(other.startswith(f"{prefix}/") for other in [*self._files, *self._archives]):
                 skipped["archive beside a folder of its name (taken as unpacked already)"] += 1
+                continue
+            left_out_inside: Counter[str] = Counter()
+            archive = _archive(path, wanted="a zip or a tar, as its name says", skipped=left_out_inside)
+            beside = name[: name.rfind("/") + 1]
+            if archive.names and all(f"{beside}{inside}" in self._files for inside in archive.names):
+                skipped["archive beside all of its files (taken as unpacked already)"] += 1
             else:
-                archive = _archive(self._files[name], wanted="a zip or a tar, as its name says", skipped=skipped)
+                skipped.update(left_out_inside)
                 self._archives |= {f"{prefix}/{inside}": (archive, inside) for inside in archive.names}
-            del self._files[name]
 
     def open(self, name: str) -> AbstractContextManager[IO[bytes]]:
         if name in self._archives:
             archive, inside = self._archives[name]
             return archive.open(inside)
-        return self._files[name].open("rb")
+        with _readable(self._files[name]):
+            return self._files[name].open("rb")
 
     def read(self, name: str) -> bytes:
         if name in self._archives:
             archive, inside = self._archives[name]
             return archive.read(inside)
         file = self._files[name]
-        check_whole(file.stat().st_size, name=name, where=str(self.path))
-        return file.read_bytes()
+        with _readable(file):
+            check_whole(file.stat().st_size, name=name, where=str(self.path))
+            return file.read_bytes()
 
     def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         packed: dict[int, tuple[Release, dict[str, str]]] = {}
@@ -150,7 +178,11 @@ def _walk(root: Path, *, skipped: Counter[str]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     inside = root.resolve()
     total = 0
-    for folder, folders, names in os.walk(root):
+
+    def fail(error: OSError) -> None:
+        raise FeropsError(f"{error.filename} cannot be read ({error.strerror}). Check that it is yours to read")
+
+    for folder, folders, names in os.walk(root, onerror=fail):  # by itself it passes over what it may not read
         folders.sort()
         for link in [name for name in folders if (Path(folder) / name).is_symlink()]:
             _check_link(Path(folder) / link, inside=inside, root=root)

@@ -35,7 +35,7 @@ def exclusive(layout: Layout) -> Iterator[int]:
     that inherits it (DVC) keeps the lock even if this process is killed.
 
     Raises:
-        FeropsError: another import is running.
+        FeropsError: another import is running, or data/ is on another disk than `workplace`.
     """
     layout.state.mkdir(parents=True, exist_ok=True)
     with (layout.state / "import.lock").open("w") as lock:
@@ -46,8 +46,18 @@ def exclusive(layout: Layout) -> Iterator[int]:
                 "another import is running here, or DVC is still at work for one that was killed. Wait for it to end"
             ) from error
         _settle(layout, lock.fileno())
+        _check_disk(layout)
         shutil.rmtree(workplace(layout), ignore_errors=True)  # what a killed import had only begun
         yield lock.fileno()
+
+
+def _check_disk(layout: Layout) -> None:
+    if layout.data.is_dir() and layout.data.stat().st_dev != layout.state.stat().st_dev:
+        raise FeropsError(
+            f"{layout.data.resolve()} and {layout.state.resolve()} are on different disks, so files could not move "
+            "from one to the other in one step. Put both on one: move the second one to the disk of the first, and "
+            "leave a link to it in its place"
+        )
 
 
 def settle(layout: Layout) -> None:

@@ -28,7 +28,8 @@ OPENERS: dict[bytes, Callable[..., Any]] = {
 }
 """How a compressed file begins -> what unpacks it."""
 
-_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError)
+# The last two: Python's tarfile, at a header that makes no sense, or at hundreds that announce each other
+_DAMAGE = (tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, OSError, ValueError, RecursionError)
 _MAX_HEADER_BYTES = 2**20
 """A long name or a set of extended attributes; Python reads either at once."""
 _KEPT_FILE_BYTES, _KEPT_BYTES = 2**20, 64 * 2**20
@@ -119,7 +120,7 @@ class Tar:
                 file = _Guarded(self._unpack(raw), raw, path=self.path)
                 mode = "r|"  # forward only
             with tarfile.open(
-                fileobj=file, mode=mode, tarinfo=_Member, encoding="utf-8", errors="surrogateescape"
+                str(self.path), fileobj=file, mode=mode, tarinfo=_Member, encoding="utf-8", errors="surrogateescape"
             ) as archive:  # type: ignore[call-overload]
                 number = -1
                 while (member := archive.next()) is not None:
@@ -187,8 +188,9 @@ class _Member(tarfile.TarInfo):
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         """The hook that Python's source names for subclasses; called before anything of the member is read."""
         kinds = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, tarfile.GNUTYPE_LONGNAME)
-        if self.type in (*kinds, tarfile.GNUTYPE_LONGLINK) and self.size > _MAX_HEADER_BYTES:
-            refuse(str(archive.name or "the archive"), f"holds a header of {self.size} bytes")
+        is_header = self.type in (*kinds, tarfile.GNUTYPE_LONGLINK)
+        if self.size < 0 or (is_header and self.size > _MAX_HEADER_BYTES):  # a negative size would read everything
+            refuse(str(archive.name), f"holds a member of {self.size} bytes, named {self.name!r}")
         return super()._proc_member(archive)  # type: ignore[misc,no-any-return]
 
 

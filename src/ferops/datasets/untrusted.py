@@ -65,6 +65,11 @@ def printable(name: str) -> str:
     return name
 
 
+def plain(text: str) -> str:
+    """Return a reason as it may be shown: one that holds a name out of an archive brings no control characters."""
+    return text if text.isprintable() else repr(text)
+
+
 def check_size(size: int, *, name: str, where: str) -> None:
     """Refuse a file of absurd size: `size` bytes, once unpacked."""
     limit = MAX_PICTURE_BYTES if name.lower().endswith(PICTURES) else MAX_FILE_BYTES

@@ -83,18 +83,10 @@ def add_data(layout: Layout, *, lock: int | None = None) -> None:
     DVC inherits the open file `lock`, if one is given.
 
     Raises:
-        FeropsError: DVC failed; data.dvc is as before.
+        FeropsError: DVC failed. To put data.dvc back is the caller's, who knows what else belongs to it.
     """
-    before = layout.data_dvc.read_bytes() if layout.data_dvc.exists() else None
-    try:
-        _dvc_add(layout, lock=lock)
-        _drop_embedded_remote(layout)
-    except BaseException:
-        if before is None:
-            layout.data_dvc.unlink(missing_ok=True)
-        else:
-            layout.data_dvc.write_bytes(before)
-        raise
+    _dvc_add(layout, lock=lock)
+    _drop_embedded_remote(layout)
 
 
 def _dvc_add(layout: Layout, *, lock: int | None) -> None:
