@@ -4,9 +4,10 @@ r"""Compare face detectors: how many faces each finds, how good its landmarks ar
     PYTHONPATH=peers python benchmarks/detect.py \
         --synthetic data/synthetic.parquet --photos PHOTOS.zip --fer2013 FER2013.zip
 
-Prints the tables of docs/detectors.md, which says what the columns mean. Every detector is used as the preprocess stage
-uses it (ferops.faces.look). Packaged ones are shown the images in the framing that finds most in one half of them;
-figures are from the other half. Rates are of all cores, with one process for each.
+Prints the first table of docs/detectors.md, which says what the columns mean, and one of elapsed times, alone and in
+bulk (docs/detectors.md shows CPU times, measured apart on a busy machine). Every detector is used as the preprocess
+stage uses it (ferops.faces.look). Packaged ones are shown the images in the framing that finds most in one half of
+them; figures are from the other half. Rates are of all cores, with one process for each.
 """
 
 from __future__ import annotations
