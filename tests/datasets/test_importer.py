@@ -367,6 +367,13 @@ def test_two_imports_at_once(layout: Layout, release: Path) -> None:
         import_source(layout, "fer2013", release, seed=7)
 
 
+def test_what_dvc_objects_to_is_told(layout: Layout, release: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    layout.data.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    with pytest.raises(FeropsError, match=r"dvc add data failed: .*symlink"):
+        import_source(layout, "fer2013", release, seed=7)
+
+
 @pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a second disk; Linux has one in memory")
 def test_data_on_another_disk_is_told_before_anything_is_read(layout: Layout, release: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:

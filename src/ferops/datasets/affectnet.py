@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.release import PICTURES, Release, open_release, stream_pictures, wrong_layout
 from ferops.datasets.tables import lines
 
 CODES = ("neutral", "happy", "sad", "surprised", "fear", "disgust", "anger", "contempt")
@@ -95,10 +95,7 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
 
 
 def _rows(release: Release, taken: dict[str, Labels], *, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
-    for name, image in release.stream(list(taken)):
-        if not image:
-            skipped["empty file"] += 1
-            continue
+    for name, image in stream_pictures(release, taken, skipped=skipped):
         for label, usage in taken[name]:
             yield make_row(image, source="affectnet", label=label, usage=usage)
 

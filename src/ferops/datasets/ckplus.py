@@ -27,7 +27,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.release import PICTURES, Release, open_release, stream_pictures, wrong_layout
 from ferops.errors import FeropsError
 
 CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprised")
@@ -178,9 +178,6 @@ def _code(content: bytes) -> int | None:
 
 
 def _rows(release: Release, taken: dict[str, tuple[_Frame, str]], *, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
-    for name, image in release.stream(list(taken)):
+    for name, image in stream_pictures(release, taken, skipped=skipped):
         frame, label = taken[name]
-        if image:
-            yield make_row(image, source="ckplus", label=label, subject=frame.subject)
-        else:
-            skipped["empty file"] += 1
+        yield make_row(image, source="ckplus", label=label, subject=frame.subject)

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import KEPT, PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.release import KEPT, PICTURES, Release, open_release, stream_pictures, wrong_layout
 from ferops.datasets.tables import lines
 
 LISTS = {"fairface_label_train.csv": "train", "fairface_label_val.csv": "val"}
@@ -62,13 +62,10 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
 def _rows(
     release: Release, taken: dict[str, str], groups: dict[str, Groups], *, skipped: Counter[str]
 ) -> Iterator[dict[str, Any]]:
-    for name, image in release.stream(list(taken)):
+    for name, image in stream_pictures(release, taken, skipped=skipped):
         key = taken[name]
-        if image:
-            words = {f"group_{name}": word for name, word in zip(ATTRIBUTES, groups[key], strict=True)}
-            yield make_row(image, source="fairface", label=None, usage=key.split("/")[0], **words)
-        else:
-            skipped["empty file"] += 1
+        words = {f"group_{name}": word for name, word in zip(ATTRIBUTES, groups[key], strict=True)}
+        yield make_row(image, source="fairface", label=None, usage=key.split("/")[0], **words)
 
 
 def _read_lists(release: Release, *, skipped: Counter[str]) -> dict[str, Groups]:

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from ferops.datasets import fer2013_csv, ferplus
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Folder, Release, open_release, wrong_layout
+from ferops.datasets.release import PICTURES, Folder, Release, open_release, stream_pictures, wrong_layout
 
 LABELS = {
     "angry": "anger",
@@ -90,10 +90,7 @@ def _entries(release: Release, *, skipped: Counter[str]) -> dict[str, Entry]:
 
 def _rows(release: Release, entries: dict[str, Entry], *, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
     private = any(entry.part == "PrivateTest" for entry in entries.values())
-    for name, image in release.stream(entries):
-        if not image:
-            skipped["empty file"] += 1
-            continue
+    for name, image in stream_pictures(release, entries, skipped=skipped):
         entry = entries[name]
         usage = PARTS[entry.part] if entry.part else entry.folder
         if entry.part == "PublicTest" and not private:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ferops.config import CLASSES, OTHER_LABELS
 from ferops.datasets.manifest import USAGES, make_row
-from ferops.datasets.release import KEPT, PICTURES, Folder, Release, open_release, wrong_layout
+from ferops.datasets.release import KEPT, PICTURES, Folder, Release, open_release, stream_pictures, wrong_layout
 from ferops.datasets.tables import lines
 from ferops.errors import FeropsError
 
@@ -121,10 +121,7 @@ def _rows(
     source: str,
     skipped: Counter[str],
 ) -> Iterator[dict[str, Any]]:
-    for name, image in release.stream(labels):
-        if not image:
-            skipped["empty file"] += 1
-            continue
+    for name, image in stream_pictures(release, labels, skipped=skipped):
         label, usage = labels[name]
         said = known.get(name, none)
         yield make_row(

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.release import PICTURES, Release, open_release, stream_pictures, wrong_layout
 
 CODES = {
     "AN": "anger",
@@ -64,9 +64,6 @@ def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, 
 
 
 def _rows(release: Release, taken: dict[str, tuple[str, str]], *, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
-    for name, image in release.stream(list(taken)):
+    for name, image in stream_pictures(release, taken, skipped=skipped):
         subject, label = taken[name]
-        if image:
-            yield make_row(image, source="jaffe", label=label, subject=subject)
-        else:
-            skipped["empty file"] += 1
+        yield make_row(image, source="jaffe", label=label, subject=subject)

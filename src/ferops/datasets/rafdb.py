@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import KEPT, PICTURES, Release, open_release, wrong_layout
+from ferops.datasets.release import KEPT, PICTURES, Release, open_release, stream_pictures, wrong_layout
 
 CODES = {"1": "surprised", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "anger", "7": "neutral"}
 
@@ -134,13 +134,10 @@ def _rows(
 ) -> Iterator[dict[str, Any]]:
     groups = _read_annotations(release, annotations, keys=set(taken.values()), skipped=skipped)
     unknown: dict[str, str | None] = dict.fromkeys(ATTRIBUTES) if annotations else {}
-    for name, image in release.stream(list(taken)):
+    for name, image in stream_pictures(release, taken, skipped=skipped):
         key = taken[name]
-        if image:
-            usage = key.split("_")[0]
-            yield make_row(image, source="rafdb", label=labels[key], usage=usage, **groups.get(key, unknown))
-        else:
-            skipped["empty file"] += 1
+        usage = key.split("_")[0]
+        yield make_row(image, source="rafdb", label=labels[key], usage=usage, **groups.get(key, unknown))
 
 
 def _read_annotations(

@@ -32,7 +32,7 @@ from ferops.datasets.untrusted import (
 from ferops.datasets.zips import Zip
 from ferops.errors import FeropsError
 
-__all__ = ["KEPT", "MAX_PICTURE_BYTES", "PICTURES", "Release", "open_release", "wrong_layout"]
+__all__ = ["KEPT", "MAX_PICTURE_BYTES", "PICTURES", "Release", "open_release", "stream_pictures", "wrong_layout"]
 
 _FOREIGN = {b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"\x28\xb5\x2f\xfd": "a zstd archive"}
 
@@ -72,6 +72,15 @@ def open_release(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
     if path.is_dir():
         return Folder(path, skipped=skipped)
     return _archive(path, wanted=wanted, skipped=skipped)
+
+
+def stream_pictures(release: Release, names: Collection[str], *, skipped: Counter[str]) -> Iterator[tuple[str, bytes]]:
+    """Yield what `release.stream` does, but for empty files: they are left out and counted."""
+    for name, image in release.stream(names):
+        if image:
+            yield name, image
+        else:
+            skipped["empty file"] += 1
 
 
 def wrong_layout(release: Release, *, wanted: str, found: str, skipped: Counter[str]) -> FeropsError:

@@ -90,7 +90,7 @@ def add_data(layout: Layout, *, lock: int | None = None) -> None:
 
 
 def _dvc_add(layout: Layout, *, lock: int | None) -> None:
-    command = [sys.executable, "-m", "dvc", "add", "--quiet", layout.data.name]
+    command = [sys.executable, "-m", "dvc", "add", layout.data.name]
     held = () if lock is None else (lock,)
     done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False, pass_fds=held)
     if done.returncode:
