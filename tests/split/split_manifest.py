@@ -39,7 +39,7 @@ def make_manifest(
             "subject": [f"p{p}" for p in rng.integers(0, people, number)] if people else None,
             "cluster": [f"c{c}" for c in drawn],
         }
-    )
+    ).assign(connected=lambda rows: rows["image_id"])
 
 
 @st.composite
@@ -72,6 +72,7 @@ def tied_manifests(draw: st.DrawFn, *, usages: tuple[str | None, ...] = (None,))
                     "usage": usages[rng.integers(0, len(usages))],
                     "subject": None if subject is None else f"{block} {subject}",
                     "cluster": f"{block} {cluster}",
+                    "connected": f"{block} {i}",
                 }
             )
     # A picture of one source found again in another ties the two, whatever else they are tied to

@@ -14,7 +14,8 @@ from split_manifest import make_manifest, reached, split_settings, tied_manifest
 from ferops.config import CLASSES
 from ferops.errors import FeropsError
 from ferops.split.assign import assign
-from ferops.split.groups import components, leakage
+from ferops.split.groups import leakage
+from ferops.validation.ties import components
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -205,6 +206,14 @@ def test_a_long_chain_of_copies_and_people_is_one_group() -> None:
     assert len(set(components(manifest))) == 1
     with pytest.raises(FeropsError, match=r"of 3000 rows in 1 groups .* leaves a split empty"):
         assign(manifest, split_settings(), seed=7)
+
+
+@pytest.mark.parametrize("mode", [{}, {"folds": 4}])
+def test_what_the_validation_saw_connected_stays_together(mode: dict[str, int]) -> None:
+    manifest = make_manifest(120).assign(connected=[f"k{i % 40}" for i in range(120)])
+    joined = manifest.merge(assign(manifest, split_settings(**mode), seed=7)[0], on="image_id")
+    assert joined.groupby("connected")["split"].nunique().max() == 1
+    assert joined["group"].nunique() == 40
 
 
 def test_a_giant_group_trains_and_the_rest_is_shared() -> None:

@@ -128,7 +128,7 @@ def test_a_class_that_a_split_lacks_is_named(tmp_path: Path) -> None:
 def test_a_leak_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, params = _project(tmp_path, make_manifest(240, people=40))
     monkeypatch.setattr(
-        assign_module, "components", lambda rows: rows["image_id"].to_numpy(dtype=object)
+        assign_module, "components", lambda rows, **_: rows["image_id"].to_numpy(dtype=object)
     )  # forgets people
     with pytest.raises(FeropsError, match=r"clusters or subjects are in two splits, such as subject p"):
         split(layout, params)

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +7,7 @@ import pytest
 from ferops.config import CLASSES
 from ferops.datasets.manifest import make_row
 from ferops.layout import Layout
-from ferops.validation.labels import connected, judge_labels, out_of_sample, review
+from ferops.validation.labels import judge_labels, out_of_sample, review
 from ferops.validation.stage import validate
 from pictures import encoded, quick_params, write_source
 
@@ -99,19 +97,11 @@ def test_no_picture_is_judged_by_a_model_that_saw_its_group() -> None:
     assert accuracy(group) < 0.6
 
 
-def test_clusters_and_people_of_one_source_connect() -> None:
-    rows: list[dict[str, Any]] = [
-        {"source": "a", "subject": "p", "cluster": "1"},
-        {"source": "a", "subject": None, "cluster": "2"},
-        {"source": "b", "subject": "p", "cluster": "3"},
-        {"source": "a", "subject": "q", "cluster": "1"},
-        {"source": "b", "subject": "q", "cluster": "2"},
-        {"source": "a", "subject": None, "cluster": "4"},
-        {"source": "a", "subject": "q", "cluster": "5"},
-    ]
-    found = connected(pd.DataFrame(rows))
-    same = {(i, j) for i in range(7) for j in range(i) if found[i] == found[j]}
-    assert same == {(3, 0), (6, 0), (6, 3), (4, 1)}
+def test_a_data_set_smaller_than_a_batch_is_reviewed(project: tuple[Layout, pd.DataFrame, set[str]]) -> None:
+    layout, rows, _ = project
+    found = review(layout, rows.iloc[:60], SETTINGS, seed=7)
+    assert found is not None
+    assert len(found.table) == 60
 
 
 def test_a_class_without_rows_is_left_out_of_the_judgement() -> None:

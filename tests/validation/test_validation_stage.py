@@ -68,6 +68,23 @@ def passed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, 
     return layout, validate(layout, PARAMS)
 
 
+def test_a_dropped_copy_ties_the_people_it_names_and_a_blank_image_nobody(tmp_path: Path) -> None:
+    """A portrait of p0 is published again as q: the copy goes, but p0 and the other pictures of q stay together."""
+    layout = Layout(tmp_path)
+    black = encoded(np.zeros((48, 48), np.uint8))
+    common = {"source": "made", "usage": "test", "group_age": None, "votes_sad": None, "truth_xy": None}
+    extra = [
+        make_row(encoded(noise(0), kind="BMP"), label="anger", subject="q", **common),
+        make_row(picture(500), label="sad", subject="q", **common),
+        *(make_row(black, label="sad", subject=person, **common) for person in ("p1", "p2")),
+    ]
+    write_source(layout, "made", [*_good_rows(), *extra])
+    validate(layout, PARAMS)
+    manifest = pd.read_parquet(layout.manifest)
+    people = manifest.groupby("connected")["subject"].agg(lambda names: "".join(sorted(set(names))))
+    assert sorted(people) == ["p0q", "p1", "p2", "p3"]
+
+
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, str]:
     layout = Layout(tmp_path_factory.mktemp("failed"))
@@ -86,7 +103,7 @@ def test_the_manifest_holds_the_good_rows_in_the_promised_form(passed: tuple[Lay
     assert list(manifest.columns) == [
         *("image_id", "label", "source", "usage", "subject", "width", "height"),
         *("group_age", "truth_xy", "votes_sad"),
-        *("cluster", "pixel_hash", "brightness", "sharpness"),
+        *("cluster", "connected", "pixel_hash", "brightness", "sharpness"),
     ]
     assert list(manifest["image_id"]) == [row["image_id"] for row in _good_rows()]
     assert manifest["cluster"].str.fullmatch("[0-9a-f]{16}").all()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ferops.config import Split as Settings
 from ferops.errors import FeropsError
 from ferops.split.deal import deal
-from ferops.split.groups import components
+from ferops.validation.ties import components
 
 SPLITS = ("train", "val", "test")
 
@@ -20,8 +20,8 @@ def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> tuple[pd
     """Return image_id, split and group (and fold, with `folds`) of every assigned row, sorted by image_id, and the
     number of rows left out.
 
-    `manifest` has image_id, label, source, usage, subject and cluster. The result does not depend on its order. Three
-    ways to the test split:
+    `manifest` has image_id, label, source, usage, subject, cluster and connected. The result does not depend on its
+    order. Three ways to the test split:
 
     - drawn: test_share of the rows.
     - `official_test`: each source's own, that is its rows of usage test, or val where it has no test. The rows that
@@ -42,7 +42,7 @@ def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> tuple[pd
             "together they must be below the whole"
         )
     rows = manifest.sort_values("image_id", ignore_index=True)
-    rows = rows.assign(group=components(rows), split="train")
+    rows = rows.assign(group=components(rows, by=("cluster", "connected")), split="train")
     dropped = pd.Series(False, index=rows.index)
     if settings.official_test:
         test = official_test(rows)

@@ -27,6 +27,7 @@ from ferops.config import CLASSES, Validate
 from ferops.datasets.raw import open_raw
 from ferops.layout import Layout
 from ferops.validation.descriptors import LENGTH, Descriptors, describe, mirror_order
+from ferops.validation.ties import components
 
 COMPONENTS = 300
 COMPONENT_SAMPLE = 4000
@@ -80,7 +81,7 @@ def review(layout: Layout, rows: pd.DataFrame, settings: Validate, *, seed: int)
     and duplicate clusters) than `label_review_folds`, which is at least 2 here. The order of `rows` plays no part.
     """
     ordered = rows.sort_values("image_id", ignore_index=True)
-    groups = connected(ordered)
+    groups = pd.factorize(components(ordered))[0]
     if ordered["label"].nunique() < 2 or _fewest_groups(ordered["label"], groups) < settings.label_review_folds:
         return None
     label = ordered["label"].map({name: index for index, name in enumerate(CLASSES)}).to_numpy().astype(np.int64)
@@ -100,23 +101,6 @@ def review(layout: Layout, rows: pd.DataFrame, settings: Validate, *, seed: int)
         accuracy=float((p.argmax(axis=1) == label).mean()),
         chance=float(np.bincount(label).max() / len(label)),
     )
-
-
-def connected(rows: pd.DataFrame) -> NDArray[np.int64]:
-    """Return a number per row, the same for rows connected by a cluster or, within a source, by a subject."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    cluster = pd.factorize(rows["cluster"])[0]
-    person = rows.groupby(["source", "subject"]).ngroup().fillna(-1).to_numpy(dtype=np.int64)  # -1: nobody known
-    # A graph of rows, clusters and people; a row without subject stands alone there.
-    ends = [cluster, np.where(person < 0, -1, person + cluster.max(initial=0) + 1)]
-    row = np.arange(len(rows))
-    edges = [(row[end >= 0], end[end >= 0] + len(rows)) for end in ends]
-    start, stop = (np.concatenate(side) for side in zip(*edges, strict=True))
-    size = int(stop.max(initial=len(rows) - 1)) + 1
-    graph = coo_array((np.ones(len(start), dtype=bool), (start, stop)), shape=(size, size))
-    return np.asarray(connected_components(graph, directed=False)[1][: len(rows)], dtype=np.int64)
 
 
 def _fewest_groups(label: pd.Series, groups: NDArray[np.int64]) -> int:
@@ -165,11 +149,12 @@ def out_of_sample(
 def _fit(features: Features, label: NDArray[np.int64], *, seed: int) -> Any:
     from sklearn.neural_network import MLPClassifier
 
-    network = MLPClassifier(
-        (HIDDEN_UNITS,), alpha=1.0, batch_size=TRAINING_BATCH, learning_rate_init=0.002, random_state=seed, shuffle=True
-    )
     both = features.reshape(-1, features.shape[-1]).astype(np.float32)  # each picture and its mirror image
-    for _ in range(max(EPOCHS, ceil(MIN_STEPS * TRAINING_BATCH / len(both)))):
+    batch = min(TRAINING_BATCH, len(both))
+    network = MLPClassifier(
+        (HIDDEN_UNITS,), alpha=1.0, batch_size=batch, learning_rate_init=0.002, random_state=seed, shuffle=True
+    )
+    for _ in range(max(EPOCHS, ceil(MIN_STEPS * batch / len(both)))):
         network.partial_fit(both, np.repeat(label, 2), classes=np.unique(label))
     return network
 

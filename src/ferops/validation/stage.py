@@ -21,6 +21,7 @@ from ferops.validation.gate import Verdict, judge
 from ferops.validation.labels import Review, review
 from ferops.validation.measure import measure_sources
 from ferops.validation.selection import relabel, takes_part
+from ferops.validation.ties import components
 from ferops.validation.triage import counts, triage
 
 QUARANTINE_SCHEMA = pa.schema(
@@ -57,6 +58,9 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     facts["takes_part"] = takes_part(facts["usage"], params.data)
     pairs = find_near(facts, thumbnails, params.validation)
     measured["cluster"] = facts["cluster"] = cluster_names(facts["pixel_hash"], pairs)
+    # Rows that are left out or held back still tie people together; blank images, alike by nature, tie nobody.
+    tying = facts[facts["grey_std"] >= params.validation.blank_std]
+    measured["connected"] = pd.Series(components(tying), index=tying.index, dtype=object).reindex(facts.index)
     result = triage(facts, params.validation)
     accepted = (result["outcome"] == "accepted").to_numpy()
     with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
@@ -129,7 +133,9 @@ def _summary(
 
 
 def _write_manifest(path: Path, raw: pa.Table, measured: pd.DataFrame, accepted: Any) -> None:
-    columns = {name: pa.array(measured[name]) for name in ("cluster", "pixel_hash", "brightness", "sharpness")}
+    columns = {
+        name: pa.array(measured[name]) for name in ("cluster", "connected", "pixel_hash", "brightness", "sharpness")
+    }
     table = raw
     for name, values in columns.items():
         table = table.append_column(name, values)
