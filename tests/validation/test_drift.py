@@ -168,3 +168,14 @@ def test_looks_are_those_of_the_pixels() -> None:
     assert brightness == pytest.approx(pixels.mean())
     assert contrast == pytest.approx(pixels.std())
     assert np.isnan(looks(b"no picture")).all()
+
+
+def test_black_pictures_count_and_unreadable_ones_do_not() -> None:
+    rows = {"source": "made", "image_id": ["0" * 64, "1" * 64], "label": "sad", "width": [48, 0], "height": [48, 0]}
+    side = pd.DataFrame(rows)
+    seen = side[["source", "image_id"]].assign(brightness=[0, np.nan], contrast=[0, np.nan], sharpness=[0, np.nan])
+    sources = [{"source": "made", "status": "changed", "rows_before": 2, "rows_after": 2}]
+    shifts = module._shifts({"before": side, "after": side}, sources, seen)
+    found = {shift["quantity"]: shift["n"] for shift in shifts}
+    assert found.pop("class") == [2, 2]
+    assert found == {name: [1, 1] for name in ("width", "height", "brightness", "contrast", "sharpness")}

@@ -207,16 +207,16 @@ def _shifts(rows: dict[str, pd.DataFrame], sources: list[dict[str, Any]], seen: 
         said = {"source": group or TOTAL}
         found.append(said | {"quantity": "class"} | shift_of_shares(*(side["label"] for side in whole)))
         for quantity in HEADER:
-            found.append(said | {"quantity": quantity} | shift_of_numbers(*(_known(side[quantity]) for side in whole)))
+            sizes = (_known(side.loc[side[quantity] > 0, quantity]) for side in whole)  # 0: the header cannot be read
+            found.append(said | {"quantity": quantity} | shift_of_numbers(*sizes))
         for quantity in LOOKS:
             found.append(said | {"quantity": quantity} | shift_of_numbers(*(_known(side[quantity]) for side in looked)))
     return found
 
 
 def _known(values: pd.Series) -> NDArray[np.float64]:
-    """Return the numbers that are known, as an array: the size of an unreadable image is 0, its looks are NaN."""
-    numbers = values.to_numpy(dtype=np.float64)
-    return numbers[numbers > 0]
+    numbers: NDArray[np.float64] = values.dropna().to_numpy(dtype=np.float64)
+    return numbers
 
 
 def table(summary: dict[str, Any]) -> list[str]:
