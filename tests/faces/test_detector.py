@@ -103,6 +103,15 @@ def same(one: list[Detection], other: list[Detection]) -> bool:
     )
 
 
+def test_the_nets_stay_on_no_core_so_that_processes_do_not_share_one() -> None:
+    import openvino
+    from openvino import opset13 as ops
+
+    numbers = ops.parameter([1], np.float32)
+    compiled = nets.compiled(openvino.Model([ops.relu(numbers)], [numbers]))
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
 def test_an_image_gives_exactly_the_same_in_any_company(detector: Detector) -> None:
     images = [image for image, _ in portraits()]
     images[3] = cv2.resize(images[3], (120, 150)).astype(np.uint8)  # another size in between

@@ -32,6 +32,8 @@ WORTH_STARTING_S = 6.0
 2 to 3 s of a core, more where several people share it."""
 
 _AHEAD = 3  # shards handed out for each process: memory is bounded, and none waits for work while this process is busy
+_DONE_AHEAD = 24
+"""Shards that this process may do before an earlier one is back: enough for the seconds in which the others start."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def _in_order(
         if ahead is not None and sum(not future.done() for future in waiting) < at_most:
             waiting.append(pool.submit(_extract_in_worker, ahead))
             ahead = next(shards, None)
-        elif ahead is not None and len(waiting) < 2 * at_most:
+        elif ahead is not None and len(waiting) < at_most + _DONE_AHEAD:
             done: Future[Extracted] = Future()
             done.set_result(extract(ahead, work.settings, detector))
             waiting.append(done)

@@ -44,7 +44,11 @@ def compiled(model: Any) -> Any:
     import openvino
     import torch
 
-    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+    settings = {
+        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
+        "ENABLE_CPU_PINNING": False,  # pinned, all processes of a machine sit on its first core
+    }
     return openvino.Core().compile_model(model, "CPU", settings)
 
 
