@@ -17,7 +17,7 @@ from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.cost import Classifies
 from ferops.evaluation.judge import TestSet
 from ferops.evaluation.metrics import K
-from ferops.faces.shard import KEPT_WHOLE
+from ferops.faces.status import KEPT_WHOLE
 from ferops.files import read_json, require
 from ferops.layout import Layout
 

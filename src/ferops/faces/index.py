@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from ferops.config import CLASSES, Preprocess
 from ferops.errors import FeropsError
-from ferops.faces.shard import HELD_BACK
+from ferops.faces.status import HELD_BACK
 from ferops.files import require
 from ferops.layout import Layout
 

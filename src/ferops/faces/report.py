@@ -13,7 +13,8 @@ from PIL import ImageDraw, ImageFont
 
 from ferops.config import CLASSES
 from ferops.faces.detector import Image
-from ferops.faces.shard import HELD_BACK, KEPT_WHOLE, THUMBNAIL_PX
+from ferops.faces.shard import THUMBNAIL_PX
+from ferops.faces.status import HELD_BACK, KEPT_WHOLE
 from ferops.files import write_json
 
 _COLUMNS = 12

@@ -21,6 +21,7 @@ from ferops.faces.align import preferred, roll_degrees, whole, yaw_degrees
 from ferops.faces.crop import Face, faces_from, kept_whole
 from ferops.faces.detector import Detection, Detector, Image
 from ferops.faces.look import is_plausible, look
+from ferops.faces.status import HELD_BACK
 
 THUMBNAIL_PX = 96
 
@@ -113,13 +114,6 @@ def extract(shard: Shard, settings: Preprocess, detector: Detector) -> Extracted
         searched=len(images) if shard.search else 0,
         detector_seconds=seconds if shard.search else 0.0,
     )
-
-
-HELD_BACK = ("no_face", "small_face")
-"""The statuses of pictures that give no face to learn from: artifacts/preprocess/quarantine.parquet."""
-
-KEPT_WHOLE = ("tight", "whole")
-"""The statuses of pictures that are their own face: no detection, no alignment."""
 
 
 def _judged(

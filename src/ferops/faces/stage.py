@@ -21,8 +21,9 @@ from ferops.faces.detector import Detector, Image, build
 from ferops.faces.index import held_back, read_index, require_every_class, write_faces, write_others
 from ferops.faces.pack import FaceFile
 from ferops.faces.report import write_report
-from ferops.faces.shard import HELD_BACK, Encoded, Extracted, Shard, cut
+from ferops.faces.shard import Encoded, Extracted, Shard, cut
 from ferops.faces.spread import Work, cores, sigterm_stops, spread
+from ferops.faces.status import HELD_BACK
 from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.provenance import provenance

@@ -1,0 +1,7 @@
+"""Groups of the statuses that a picture can have in faces.parquet (docs/files.md)."""
+
+HELD_BACK = ("no_face", "small_face")
+"""The statuses of pictures that give no face to learn from: artifacts/preprocess/quarantine.parquet."""
+
+KEPT_WHOLE = ("tight", "whole")
+"""The statuses of pictures that are their own face: no detection, no alignment."""
