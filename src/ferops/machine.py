@@ -1,9 +1,11 @@
-"""What the figures of a run say about the machine that measured them."""
+"""This machine: what figures say of it, and the one way to its CPU for inference."""
 
 from __future__ import annotations
 
+import functools
 import platform
 from pathlib import Path
+from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
 
@@ -13,3 +15,15 @@ def cpu_name() -> str:
     lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+@functools.cache
+def openvino_core() -> Any:
+    """Return the process's one OpenVINO core.
+
+    One, and never freed: on CPUs with AMX each core gives the main thread a signal stack, and a second core that dies
+    after the first one hands back the freed stack of that one. The next signal, a SIGTERM say, crashes the process.
+    """
+    import openvino
+
+    return openvino.Core()

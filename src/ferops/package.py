@@ -34,6 +34,7 @@ MODULES = (
     "__init__.py",
     "config.py",
     "errors.py",
+    "machine.py",
     "uses.py",
     "datasets/__init__.py",
     "datasets/images.py",

