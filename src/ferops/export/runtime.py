@@ -29,23 +29,25 @@ class Classifier:
     Calls may come from several threads; they run one after the other, each on all `threads`.
     """
 
-    def __init__(self, folder: Path, *, threads: int | None = None) -> None:
+    def __init__(self, folder: Path, *, served: str | None = None, threads: int | None = None) -> None:
         """Load `folder`, as made by the stage `export`.
 
         Args:
+            served: the file to run, by default the one that config.json names; the temperature was fitted for that one.
             threads: CPU threads; None for all.
 
         Raises:
             FeropsError: the folder is missing or incomplete, a file is damaged, or the files do not fit each other.
         """
         self.config = model_config.read(folder, ExportConfig)
-        self._model = compile_onnx(folder / self.config.served, threads=threads)
+        file = folder / (served or self.config.served)
+        self._model = compile_onnx(file, threads=threads)
         self._lock = threading.Lock()
         size = self.config.size_px
         faces, logits = self._model.input(0).partial_shape, self._model.output(0).partial_shape
         if str(faces) != f"[?,{size},{size},3]" or str(logits) != f"[?,{len(self.config.classes)}]":
             raise FeropsError(
-                f"{folder / self.config.served} maps faces {faces} to logits {logits}, and config.json says "
+                f"{file} maps faces {faces} to logits {logits}, and config.json says "
                 f"{size} px and {len(self.config.classes)} classes: they come from different exports. "
                 "Run: dvc repro --force export"
             )

@@ -59,7 +59,7 @@ def connect(layout: Layout) -> MlflowClient:
     if uri.startswith(("http://", "https://")):
         _require_answer(uri)
     elif uri.startswith("sqlite:"):
-        _make_ready(_database(uri))
+        _make_ready(database(uri))
     elif "://" not in uri or uri.startswith("file:"):
         raise FeropsError(
             f"MLFLOW_TRACKING_URI is {uri!r}, a folder: MLflow no longer keeps runs in folders. Unset it to use "
@@ -167,10 +167,11 @@ def fluent(client: MlflowClient) -> Iterator[None]:
 def _artifact_location(client: MlflowClient) -> str | None:
     """A folder beside a SQLite database; for a server None, its own choice."""
     uri = client.tracking_uri
-    return (_database(uri).parent / "mlruns" / EXPERIMENT).as_uri() if uri.startswith("sqlite:") else None
+    return (database(uri).parent / "mlruns" / EXPERIMENT).as_uri() if uri.startswith("sqlite:") else None
 
 
-def _database(uri: str) -> Path:
+def database(uri: str) -> Path:
+    """Return the file of a SQLite address. Raises FeropsError: it names none."""
     path = uri.removeprefix("sqlite:///")
     if path == uri or not path:
         raise FeropsError(
