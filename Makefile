@@ -59,7 +59,7 @@ promote: install ## move the alias champion: make promote VERSION=1
 package: install ## build the champion's Bento
 	@ferops package
 
-serve: install ## serve the champion's Bento
+serve: install ## serve the champion, or the starter model until there is one
 	@ferops serve
 
 clean: ## remove what the pipeline made (not the data, not the registry)

@@ -20,6 +20,7 @@ ORDER = [
     "evaluation",
     "registry",
     "package",
+    "starter",
 ]
 COMMON = {"config", "errors", "files", "layout", "machine", "provenance", "uses"}
 # `inference` stands beside the order: what it may use, and who may use it

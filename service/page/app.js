@@ -25,9 +25,18 @@ function say(kind, text) {
   $("status").textContent = text.charAt(0).toUpperCase() + text.slice(1);
 }
 
+function modelName(version) {
+  return version === "starter" ? "starter model" : `model v${version}`;
+}
+
 async function loadInfo() {
   info = await (await fetch("/info")).json();
-  $("model").textContent = `model v${info.model_version}`;
+  $("model").textContent = modelName(info.model_version);
+  if (info.starter) {
+    $("starter-summary").textContent = info.starter.summary;
+    $("starter-terms").textContent = info.starter.terms;
+    $("starter").hidden = false;
+  }
   $("purpose").textContent = `purpose: ${info.purpose.replaceAll("_", " ")}`;
   $("purpose").hidden = false;
   $("synthetic").hidden = info.synthetic_data !== true;
@@ -104,7 +113,7 @@ function present(answer) {
   $("faces").replaceChildren(...answer.faces.map(card));
   draw(answer);
   const spent = Object.entries(answer.timing_ms).map(([name, ms]) => `${name} ${ms.toFixed(0)} ms`).join(" · ");
-  $("meta").textContent = `model v${answer.model_version} · data ${answer.data_version.slice(0, 8)} · ${answer.width}×${answer.height} px · ${spent}`;
+  $("meta").textContent = `${modelName(answer.model_version)} · data ${answer.data_version.slice(0, 8)} · ${answer.width}×${answer.height} px · ${spent}`;
 }
 
 function card(face, index) {

@@ -229,14 +229,24 @@ def package() -> None:
 
 @app.command()
 def serve(port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT")] = 3000) -> None:
-    """Serve the Bento of the champion; build it first if it is missing."""
+    """Serve the champion, or the starter model until there is one; build the Bento first if it is missing."""
     from ferops.package import serve as start
-    from ferops.reconcile import reconcile
+    from ferops.reconcile import to_serve
 
     layout = Layout()
     params = _params(layout)
-    _say(reconcile(layout, params))  # the alias may have moved since the last package
-    start(layout, params, port=port)
+    # The alias may have moved since the last package
+    start(layout, params, port=port, tag=to_serve(layout, params, say=_say))
+
+
+@app.command(hidden=True)
+def adopt(
+    project: Annotated[Path, typer.Argument(help="a project with artifacts/export and reports/evaluate")],
+) -> None:
+    """For maintainers: make the judged model of a project the starter model, and put it into the repository."""
+    from ferops.starter.adopt import adopt as publish
+
+    _say(*publish(Layout(), project))
 
 
 @app.command()

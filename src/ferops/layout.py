@@ -1,6 +1,7 @@
 """Where things are: the one place that knows the project's folders.
 
 data/                 raw data, one Parquet file per source, tracked by data.dvc
+starter/              the model that comes with ferops, tracked by starter.dvc
 artifacts/<stage>/    what a stage hands to the next one; DVC is its only cache
 reports/<stage>/      what a stage leaves for people, with summary.json
 .ferops/              state that is not versioned: checkpoints, logs and process ids of the local stack
@@ -29,6 +30,14 @@ class Layout:
     @property
     def data_dvc(self) -> Path:
         return self.root / "data.dvc"
+
+    @property
+    def starter(self) -> Path:
+        return self.root / "starter"
+
+    @property
+    def starter_dvc(self) -> Path:
+        return self.root / "starter.dvc"
 
     @property
     def state(self) -> Path:

@@ -1,4 +1,4 @@
-"""A registered version as a Bento, and serving it.
+"""A registered version, or the starter model, as a Bento, and serving it.
 
 A Bento holds the service, the part of ferops that serving needs, the exported model and `release.json`, which names
 the exact version: nothing is looked up by alias or "latest" when the service starts, so the Bento of v1 serves v1 for
@@ -16,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +62,9 @@ MODULES = (
     "training/__init__.py",
     "training/config.py",
 )
+
+# Of the starter model; the terms of weights go where the weights go
+TEXTS = ("MODEL_CARD.md", "NOTICE")
 
 # What these modules import; constraints.txt pins them and all that they need
 REQUIREMENTS = (
@@ -107,19 +112,33 @@ def package(layout: Layout, params: Params, *, model_folder: Path, version: str)
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
         raise FeropsError(f"{version!r} cannot be part of a tag; wanted the version's number, such as 3")
-    release = _release(params, model_folder, version=version)
-    tag = release["tag"]
-    folder = bento_folder(layout, tag)
-    _home(layout).mkdir(parents=True, exist_ok=True)
-    with FileLock(_home(layout) / "package.lock"):
-        created = not _is_whole(folder)
-        if created:
-            _build(layout, release, model_folder)
-            message = f"built the Bento {tag} from version {version}"
-        else:
-            message = _compare(folder, release)
-        write_json(_pointer(layout), {"tag": tag})
-    return PackageResult(tag=tag, folder=folder, created=created, message=message)
+    release = _release(params, model_folder, tag=f"v{version}", version=version)
+    with _turn(layout):
+        result = _ensure(layout, release, model_folder)
+        write_json(_pointer(layout), {"tag": result.tag})
+    return result
+
+
+def package_starter(
+    layout: Layout, params: Params, *, starter_folder: Path, starter_version: str, about: dict[str, Any]
+) -> PackageResult:
+    """Make sure that the Bento `<bento_name>:starter-<8 hex digits>` of the starter model exists.
+
+    `serve` starts it only when asked for it by this tag, so it never stands in a champion's way.
+
+    Args:
+        layout: the project's folders.
+        params: `package` and `serve` go into the Bento.
+        starter_folder: an export folder (docs/files.md, starter/).
+        starter_version: hex digits that name its content; the first 8 go into the tag.
+        about: goes into /info as `starter`; its `summary` and `terms` are shown on the page.
+
+    Raises:
+        FeropsError: as `package`.
+    """
+    release = _release(params, starter_folder, tag=f"starter-{starter_version[:8]}", version="starter")
+    with _turn(layout):
+        return _ensure(layout, release | {"starter": about}, starter_folder)
 
 
 def forget(layout: Layout) -> None:
@@ -134,14 +153,16 @@ def bento_folder(layout: Layout, tag: str) -> Path:
 
 
 def serve_command(
-    layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1"
+    layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the command that serves the Bento that `package` made last, and the environment that it needs.
+    """Return the command that serves the Bento `tag`, and the environment that it needs.
+
+    Without `tag` it is the one that `package` made last.
 
     Raises:
         FeropsError: there is no such Bento yet.
     """
-    tag = packaged(layout)
+    tag = tag or packaged(layout)
     if tag is None:
         raise FeropsError(
             f"there is no Bento of {params.package.bento_name} to serve yet. Promote a version (in the MLflow UI, or: "
@@ -151,10 +172,11 @@ def serve_command(
     return command, environment(layout)
 
 
-def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1") -> None:
-    """Replace this process with the server (so that signals reach it); FeropsError as `serve_command`."""
-    command, variables = serve_command(layout, params, port=port, host=host)
-    print(f"serving {packaged(layout)} at http://{host}:{port}", flush=True)
+def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None) -> None:
+    """Replace this process with the server (so that signals reach it); arguments and errors as for `serve_command`."""
+    tag = tag or packaged(layout)
+    command, variables = serve_command(layout, params, port=port, host=host, tag=tag)
+    print(f"serving {tag} at http://{host}:{port}", flush=True)
     os.execve(command[0], command, variables)
 
 
@@ -180,11 +202,36 @@ def environment(layout: Layout) -> dict[str, str]:
     }
 
 
-def _release(params: Params, model_folder: Path, *, version: str) -> dict[str, Any]:
+@contextmanager
+def _turn(layout: Layout) -> Iterator[None]:
+    """Wait for the other callers on this machine."""
+    _home(layout).mkdir(parents=True, exist_ok=True)
+    with FileLock(_home(layout) / "package.lock"):
+        yield
+
+
+def _ensure(layout: Layout, release: dict[str, Any], model_folder: Path) -> PackageResult:
+    """Build the Bento that `release` describes, unless it is there. The caller holds the lock."""
+    tag = release["tag"]
+    folder = bento_folder(layout, tag)
+    created = not _is_whole(folder)
+    if created:
+        _build(layout, release, model_folder)
+        message = f"built the Bento {tag} from {_origin(release)}"
+    else:
+        message = _compare(folder, release)
+    return PackageResult(tag=tag, folder=folder, created=created, message=message)
+
+
+def _origin(release: dict[str, Any]) -> str:
+    return "the starter model" if "starter" in release else f"version {release['model_version']}"
+
+
+def _release(params: Params, model_folder: Path, *, tag: str, version: str) -> dict[str, Any]:
     config = read_json(model_folder / "config.json", made_by="dvc repro export")
     served = require(model_folder / config["served"], made_by="dvc repro export")
     return {
-        "tag": f"{params.package.bento_name}:v{version}",
+        "tag": f"{params.package.bento_name}:{tag}",
         "bento_name": params.package.bento_name,
         "model_version": version,
         "model_sha256": hashlib.sha256(served.read_bytes()).hexdigest(),
@@ -197,11 +244,11 @@ def _release(params: Params, model_folder: Path, *, version: str) -> dict[str, A
 def _compare(folder: Path, release: dict[str, Any]) -> str:
     """Say that the Bento is there, and whether it still is what params.yaml asks for."""
     there = read_json(folder / "src" / "service" / "release.json", made_by="ferops package")
-    remedy = f"To build it anew: rm -r {folder}, then ferops package"
+    remedy = f"To build it anew: rm -r {folder}, then ferops {'serve' if 'starter' in release else 'package'}"
     if there["model_sha256"] != release["model_sha256"]:
         raise FeropsError(
-            f"the Bento {release['tag']} exists, but holds another model than version {release['model_version']} of "
-            f"the registry does now (was the registry emptied?). {remedy}"
+            f"the Bento {release['tag']} exists, but holds another model than {_origin(release)} does now (was the "
+            f"registry emptied?). {remedy}"
         )
     changed = sorted(key for key in release if release[key] != there.get(key))
     if changed:
@@ -289,10 +336,10 @@ def _build_arguments(release: dict[str, Any]) -> dict[str, Any]:
 
 
 def _copy_model(source: Path, target: Path) -> None:
-    """Copy config.json and the served file; the other precision stays behind."""
+    """Copy config.json, the served file and the texts that must go with it; the other precision stays behind."""
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     target.mkdir()
-    for name in ("config.json", config["served"]):
+    for name in ("config.json", config["served"], *(name for name in TEXTS if (source / name).exists())):
         shutil.copyfile(source / name, target / name)
 
 

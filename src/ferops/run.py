@@ -15,13 +15,16 @@ from ferops.layout import Layout
 
 
 def run(layout: Layout) -> str:
-    """Pull the data that data.dvc names if none is there, run `dvc repro`, and return the closing lines.
+    """Pull what data.dvc and starter.dvc name if it is not there, run `dvc repro`, and return the closing lines.
 
     Raises:
         FeropsError: the data cannot be pulled or are another version, or a stage failed (its own message stands above).
     """
     if not any(layout.data.glob("*.parquet")):
         _dvc(layout, "pull", "data.dvc", failed="the data could not be pulled; import a data set: ferops import --help")
+    if layout.starter_dvc.exists() and not layout.starter.exists():
+        # Nothing here uses it, but a later `dvc checkout` fails while anything that a .dvc file names is missing
+        _dvc(layout, "pull", layout.starter_dvc.name, failed="the starter model could not be pulled")
     require_current(layout)
     _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Mend it and run the same command again")
     return closing(layout)

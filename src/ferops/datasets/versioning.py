@@ -46,7 +46,8 @@ def journal(layout: Layout) -> Path:
 
 def require_current(layout: Layout) -> None:
     """Raise FeropsError unless data/ holds the version that data.dvc names, since every result is labelled with that
-    name, or if the next push would copy it into the repository (a plain `dvc add` keeps the entry that says so)."""
+    name, or if the next push would copy it into the repository (a plain `dvc add` keeps the entry that says so), or a
+    model in place of the starter."""
     if journal(layout).exists():
         raise FeropsError(
             f"an import into {layout.data} is running or was interrupted. If it runs, wait for it to end; if it was "
@@ -58,12 +59,20 @@ def require_current(layout: Layout) -> None:
             f"{layout.data} holds version {found[:10]}, but {layout.data_dvc} names {named[:10]}. To get the named "
             f"one: dvc pull {layout.data_dvc.name}. To keep what is there as a new version: dvc add {layout.data.name}"
         )
-    tree = YAML(typ="safe").load(layout.data_dvc.read_text(encoding="utf-8"))
-    if _strays_into_embedded(layout, tree["outs"][0]):
+    for dvc_file in (layout.data_dvc, layout.starter_dvc):
+        if dvc_file.exists():
+            require_own_remote(layout, dvc_file)
+
+
+def require_own_remote(layout: Layout, dvc_file: Path) -> None:
+    """Raise FeropsError if the next `dvc push` would copy what `dvc_file` names into the repository: data or a model
+    that ferops does not come with."""
+    out = YAML(typ="safe").load(dvc_file.read_text(encoding="utf-8"))["outs"][0]
+    if _strays_into_embedded(layout, out):
         raise FeropsError(
-            f"{layout.data_dvc} sends version {named[:10]} to the remote `{EMBEDDED_REMOTE}`, a folder of this "
-            "repository for the default data alone: the next dvc push would copy your data there, and a commit would "
-            f"publish them. Delete the line `remote: {EMBEDDED_REMOTE}` from {layout.data_dvc.name}"
+            f"{dvc_file} sends version {out['md5'][:10]} to the remote `{EMBEDDED_REMOTE}`, a folder of this "
+            f"repository for what ferops comes with alone: the next dvc push would copy your {out['path']} there, and "
+            f"a commit would publish it. Delete the line `remote: {EMBEDDED_REMOTE}` from {dvc_file.name}"
         )
 
 
@@ -109,12 +118,12 @@ def _drop_embedded_remote(layout: Layout) -> None:
 
 
 def _strays_into_embedded(layout: Layout, out: Any) -> bool:
-    """Whether a push would send `out` of data.dvc to the embedded remote, which does not hold it."""
+    """Whether a push would send `out` of a .dvc file to the embedded remote, which does not hold it."""
     return out.get("remote") == EMBEDDED_REMOTE and not _embedded_holds(layout, out["md5"])
 
 
 def _embedded_holds(layout: Layout, md5: str) -> bool:
-    """Whether the embedded remote holds this version of data/ (`md5` with its `.dir` suffix) already."""
+    """Whether the embedded remote holds this version of a folder (`md5` with its `.dir` suffix) already."""
     from dvc.config import RemoteNotFoundError
     from dvc.repo import Repo
 

@@ -87,6 +87,8 @@ def info(*, release: dict[str, Any], config: ExportConfig) -> dict[str, Any]:
     return {
         "model_version": release["model_version"],
         "tag": release["tag"],
+        # What the starter model is and under which terms; null for a version of the registry
+        "starter": release.get("starter"),
         "data_version": release["data_version"],
         "architecture": config.architecture,
         "served": config.served,

@@ -113,6 +113,13 @@ def tracking_uri(layout: Layout) -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{layout.root.resolve() / 'mlflow.db'}"
 
 
+def has_store(layout: Layout) -> bool:
+    """Return False only where the store is a SQLite file that nobody has made yet: it holds nothing, and making it
+    takes seconds."""
+    uri = tracking_uri(layout)
+    return not uri.startswith("sqlite:") or database(uri).exists()
+
+
 def experiment_id(client: MlflowClient) -> str:
     """Return the id of EXPERIMENT, which is made on first use.
 

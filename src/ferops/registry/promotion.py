@@ -10,7 +10,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.aliases import CHAMPION, champion_version
-from ferops.registry.connection import connected, fluent
+from ferops.registry.connection import connected, fluent, has_store
 from ferops.registry.stage import DIGEST_TAG, export_digest
 from ferops.registry.tracking import user_name
 
@@ -64,6 +64,8 @@ def champion(layout: Layout, params: Params, destination: Path) -> tuple[str, Pa
     Raises:
         FeropsError: the files are not those that were registered.
     """
+    if not has_store(layout):
+        return None
     from mlflow.artifacts import download_artifacts
 
     name = params.registry.model_name

@@ -1,0 +1,174 @@
+"""For maintainers: make the judged export of a project the starter model. Whoever clones the repository gets it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import shutil
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from ferops import uses
+from ferops.config import CLASSES
+from ferops.datasets.catalogue import SOURCES
+from ferops.datasets.versioning import EMBEDDED_REMOTE
+from ferops.errors import FeropsError
+from ferops.export.config import ExportConfig
+from ferops.files import atomic_file, atomic_folder, read_json, require, write_json, write_text
+from ferops.layout import Layout
+from ferops.starter.folder import CARD_FILE, METRICS_FILE, NOTICE_FILE, named_version, run_dvc, summary, terms
+
+MAX_MB = 12.0
+"""Largest accepted starter/, in 10^6 bytes: git keeps every version for good, and every clone downloads it."""
+
+
+def adopt(layout: Layout, project: Path) -> list[str]:
+    """Make the model in `project`/artifacts/export the starter: starter/, starter.dvc and the remote `embedded`.
+
+    What the former starter alone held is removed from the remote. Adopting the same model again changes nothing.
+
+    Args:
+        project: the folder of the project (a clone, or this one) that trained, exported and evaluated the model.
+
+    Returns:
+        What was done, and what is left to do, in lines.
+
+    Raises:
+        FeropsError: there is no judged export, the model card is another model's, the folder would be larger than
+            MAX_MB, or DVC failed; starter.dvc then is as before.
+    """
+    source = Layout(project)
+    config, metrics = _judged(source)
+    card = require(source.reports("evaluate") / "model_card.md", made_by="ferops evaluate")
+    former = named_version(layout)
+    with atomic_folder(layout.starter) as folder:
+        for name in ("config.json", config.served):
+            shutil.copyfile(source.exported / name, folder / name)
+        shutil.copyfile(card, folder / CARD_FILE)
+        write_json(folder / METRICS_FILE, metrics)
+        write_text(folder / NOTICE_FILE, notice(config))
+        size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        if size_mb > MAX_MB:
+            raise FeropsError(
+                f"the model in {source.exported} makes a starter of {size_mb:.1f} MB; at most {MAX_MB:g} MB are "
+                "accepted, since every clone carries it. Export a smaller architecture, or serve its INT8 file"
+            )
+    _publish(layout)
+    dropped = _drop(layout, former) if former not in (None, named_version(layout)) else 0
+    return [
+        summary(config, metrics),
+        terms(config),
+        f"{layout.starter} ({size_mb:.1f} MB) is in the remote {EMBEDDED_REMOTE}; files of the former one removed from "
+        f"it: {dropped}",
+        *(f"mind: {remark}" for remark in _remarks(layout)),
+        f"next: read {layout.starter / CARD_FILE}, then: git add {layout.starter_dvc.name} .dvc/embedded && git commit",
+    ]
+
+
+def notice(config: ExportConfig) -> str:
+    """Return the text of NOTICE: what the weights learnt from, on which terms, and what they must not be used for."""
+    parts = [
+        "The starter model of ferops",
+        "ferops itself, the program, is under the Apache License 2.0. These weights were learnt from pictures, and "
+        "carry the terms of those pictures, whatever else may be said of them. No picture is in this folder.",
+        f"Licence of the weights, as config.json has it: {config.licence}",
+    ]
+    for name in config.provenance["sources"]:
+        if name in SOURCES:
+            about = SOURCES[name]
+            parts.append(f"{about.title}. Terms: {about.licence}. Cite: {about.citation}")
+    parts += [uses.DISCLAIMER, "Not to be used for:", *uses.PROHIBITED]
+    return "\n\n".join(textwrap.fill(part, 100, break_on_hyphens=False) for part in parts) + "\n"
+
+
+def _judged(source: Layout) -> tuple[ExportConfig, dict[str, Any]]:
+    """Return the export's config and the figures of its own evaluation; the fitted temperature ties them together."""
+    from ferops.export.runtime import Classifier
+
+    config = Classifier(source.exported).config  # loads the served file: a damaged one is told here
+    if config.classes != CLASSES:
+        raise FeropsError(f"{source.exported} predicts {config.classes}; this version of ferops serves {CLASSES}")
+    metrics = read_json(source.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
+    judged = metrics["candidate"]
+    if not math.isclose(judged["temperature"], config.temperature, rel_tol=1e-9):
+        raise FeropsError(
+            f"{source.artifacts('evaluate')} judged another model than {source.exported} holds (temperature "
+            f"{judged['temperature']:.6g}, not {config.temperature:.6g}). Judge this one: dvc repro evaluate"
+        )
+    return config, {
+        "test_images": metrics["n"],
+        "confidence_level": metrics["confidence_level"],
+        "accuracy": _interval(judged["accuracy"]),
+        "macro_f1": _interval(judged["macro_f1"]),
+        "chance_accuracy": metrics["chance"]["accuracy"],
+    }
+
+
+def _interval(metric: dict[str, Any]) -> dict[str, float | None]:
+    return {key: metric[key] for key in ("value", "low", "high")}
+
+
+def _publish(layout: Layout) -> None:
+    """Version starter/ and push it to the embedded remote; put starter.dvc back if that fails."""
+    before = layout.starter_dvc.read_bytes() if layout.starter_dvc.exists() else None
+    try:
+        run_dvc(layout, "add", layout.starter.name)
+        _name_remote(layout)
+        run_dvc(layout, "push", layout.starter_dvc.name)
+    except BaseException:
+        if before is None:
+            layout.starter_dvc.unlink(missing_ok=True)
+        else:
+            with atomic_file(layout.starter_dvc) as temporary:
+                temporary.write_bytes(before)
+        raise
+
+
+def _name_remote(layout: Layout) -> None:
+    yaml = YAML()  # round trip: comments stay
+    tree = yaml.load(layout.starter_dvc.read_text(encoding="utf-8"))
+    tree["outs"][0]["remote"] = EMBEDDED_REMOTE
+    with atomic_file(layout.starter_dvc) as temporary, temporary.open("w", encoding="utf-8") as file:
+        yaml.dump(tree, file)
+
+
+def _drop(layout: Layout, former: str | None) -> int:
+    """Remove from the embedded remote what only the folder version `former` refers to; return how many files."""
+    from dvc.repo import Repo
+
+    with Repo(str(layout.root)) as repo:
+        remote = repo.cloud.get_remote_odb(name=EMBEDDED_REMOTE)
+
+        def members(oid: str) -> set[str]:
+            entries = json.loads(Path(remote.oid_to_path(oid)).read_text(encoding="utf-8"))
+            return {oid, *(str(entry["md5"]) for entry in entries)}
+
+        folders = {oid for oid in remote.all() if oid.endswith(".dir")}
+        gone = f"{former}.dir"
+        if gone not in folders:
+            return 0
+        kept: set[str] = set().union(*(members(oid) for oid in folders - {gone}))
+        unused = members(gone) - kept
+        for oid in unused:
+            path = Path(remote.oid_to_path(oid))
+            path.unlink()
+            if not any(path.parent.iterdir()):
+                path.parent.rmdir()
+    return len(unused)
+
+
+def _remarks(layout: Layout) -> list[str]:
+    """Return what a reader of the published folder should not find in it."""
+    config, card = (
+        (layout.starter / name).read_text(encoding="utf-8", errors="replace") for name in ("config.json", CARD_FILE)
+    )
+    found = sorted(set(re.findall(r"/(?:home|root|Users|tmp|mnt|work|srv)/[^\s\"'`)]+", config + card)))
+    remarks = [f"the folder names a path of a machine: {path}" for path in found]
+    commit = json.loads(config)["provenance"].get("git_commit")
+    if commit is None or str(commit).endswith("-dirty"):
+        remarks.append(f"its commit is {commit}: nobody can look up the code that made it")
+    return remarks
