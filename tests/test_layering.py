@@ -19,6 +19,7 @@ ORDER = [
     "export",
     "evaluation",
     "registry",
+    "scoring",
     "package",
     "starter",
 ]

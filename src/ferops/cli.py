@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -196,6 +196,28 @@ def register() -> None:
 
     layout = Layout()
     _stage("register", stage(layout, _params(layout)))
+
+
+@app.command()
+def score(
+    model: Annotated[str, typer.Option(help="weights folder, exported folder or file, or models:/NAME@ALIAS")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="Parquet with the columns image and label")],
+    framing: Annotated[
+        Literal["auto", "whole", "aligned"],
+        typer.Option(help="how faces are made: auto as the model's settings say; whole pictures; only found faces"),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output, nothing else")] = False,
+) -> None:
+    """Judge any model on a file of labelled pictures, with intervals. Nothing is trained, nothing is written."""
+    import json
+    from contextlib import redirect_stdout
+
+    from ferops.scoring.score import score as judge
+    from ferops.scoring.words import text
+
+    with redirect_stdout(sys.stderr):  # what libraries print is no part of the answer
+        result = judge(Layout(), model, data, asked=framing)
+    _say(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text(result))
 
 
 # --- after the pipeline -------------------------------------------------------------------------------------------
