@@ -78,9 +78,12 @@ def notice(config: ExportConfig) -> str:
         f"Licence of the weights, as config.json has it: {config.licence}",
     ]
     for name in config.provenance["sources"]:
-        if name in SOURCES:
-            about = SOURCES[name]
-            parts.append(f"{about.title}. Terms: {about.licence}. Cite: {about.citation}")
+        about = SOURCES.get(name)
+        parts.append(
+            f"{about.title}. Terms: {about.licence}. Cite: {about.citation}"
+            if about
+            else f"{name}: on its owner's terms"
+        )
     parts += [uses.DISCLAIMER, "Not to be used for:", *uses.PROHIBITED]
     return "\n\n".join(textwrap.fill(part, 100, break_on_hyphens=False) for part in parts) + "\n"
 

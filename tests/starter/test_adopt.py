@@ -1,0 +1,157 @@
+"""`ferops adopt`: what reaches the repository, what leaves it, and what is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from embedded import contents, objects, of_folder
+from ruamel.yaml import YAML
+from typer.main import get_command
+
+from ferops import cli, uses
+from ferops.config import CLASSES
+from ferops.datasets.catalogue import SOURCES
+from ferops.errors import FeropsError
+from ferops.export.runtime import Classifier
+from ferops.layout import Layout
+from ferops.starter.adopt import adopt, notice
+from ferops.starter.folder import fetch
+
+JudgedMaker = Callable[..., Path]
+Shell = Callable[[Path, str], str]
+
+
+@pytest.fixture
+def project(bare: Path, tmp_path: Path) -> Layout:
+    shutil.copytree(bare, tmp_path / "project")
+    return Layout(tmp_path / "project")
+
+
+def named(layout: Layout) -> str:
+    return str(YAML(typ="safe").load(layout.starter_dvc.read_text())["outs"][0]["md5"])
+
+
+def test_a_fresh_clone_has_the_adopted_model(clone: Layout, shipped: Path, sh: Shell) -> None:
+    starter = fetch(clone)
+    assert starter is not None
+    found = contents(clone.starter)
+    assert found == contents(shipped / "starter")
+    assert set(found) == {
+        "MODEL_CARD.md",
+        "NOTICE",
+        "config.json",
+        "metrics.json",
+        "model.onnx",
+    }  # the served file only
+    assert b"favours happy" in found["MODEL_CARD.md"]
+    figures = {"value": 0.7512, "low": 0.7249, "high": 0.7751}
+    assert (starter.metrics["accuracy"], starter.metrics["test_images"]) == (figures, 1234)
+    assert Classifier(clone.starter).config.classes == CLASSES
+    assert sh(clone.root, "git status --porcelain") == ""
+
+
+def test_the_version_is_the_content(shipped: Path) -> None:
+    """Recomputed as DVC 3 does it: the MD5 of the JSON list of the files' MD5s."""
+    entries = [
+        {"md5": hashlib.md5(data, usedforsecurity=False).hexdigest(), "relpath": name}
+        for name, data in sorted(contents(shipped / "starter").items())
+    ]
+    digest = hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
+    assert named(Layout(shipped)) == f"{digest}.dir"
+
+
+def test_the_former_starter_leaves_and_may_come_back(
+    project: Layout, make_judged: JudgedMaker, tmp_path: Path, sh: Shell
+) -> None:
+    data = objects(project.root)
+    happy, sad = make_judged(favours="happy"), make_judged(favours="sad")
+    adopt(project, happy)
+    first = of_folder(project.root, named(project))
+    assert objects(project.root) == data | first
+
+    said = adopt(project, sad)
+    second = of_folder(project.root, named(project))
+    assert len(first & second) == 3  # config.json, metrics.json and NOTICE are the same
+    assert objects(project.root) == data | second
+    assert f"removed from it: {len(first - second)}" in "\n".join(said)
+    assert "mind:" not in "\n".join(said)
+
+    adopt(project, happy)
+    assert objects(project.root) == data | first
+    sh(project.root, "git add . && git commit -qm starter")
+    sh(tmp_path, "git clone -q project elsewhere")
+    elsewhere = Layout(tmp_path / "elsewhere")
+    fetch(elsewhere)
+    assert contents(elsewhere.starter) == contents(project.starter)
+
+
+def test_adopting_the_same_again_changes_nothing(shipped: Path, make_judged: JudgedMaker, sh: Shell) -> None:
+    before = objects(shipped)
+    adopt(Layout(shipped), make_judged(favours="happy"))
+    assert objects(shipped) == before
+    assert sh(shipped, "git status --porcelain") == ""
+
+
+def test_a_starter_that_is_too_large_is_refused(project: Layout, make_judged: JudgedMaker) -> None:
+    source, before = make_judged(), objects(project.root)
+    (source / "reports" / "evaluate" / "model_card.md").write_text("x" * 12_000_000)
+    with pytest.raises(FeropsError, match=r"12\.0 MB; at most 12 MB"):
+        adopt(project, source)
+    assert not project.starter.exists()
+    assert not project.starter_dvc.exists()
+    assert objects(project.root) == before
+
+
+def test_the_card_of_another_model_is_refused(project: Layout, make_judged: JudgedMaker) -> None:
+    source, other = make_judged(temperature=1.25), make_judged(temperature=1.5)
+    shutil.copy(other / "artifacts" / "evaluate" / "metrics.json", source / "artifacts" / "evaluate")
+    with pytest.raises(FeropsError, match=r"judged another model.*1\.5, not 1\.25.*dvc repro evaluate"):
+        adopt(project, source)
+    assert not project.starter.exists()
+
+
+@pytest.mark.parametrize("missing", ["artifacts/export", "artifacts/evaluate", "reports/evaluate"])
+def test_what_is_missing_is_named(project: Layout, make_judged: JudgedMaker, missing: str) -> None:
+    source = make_judged()
+    shutil.rmtree(source / missing)
+    with pytest.raises(FeropsError, match=missing):
+        adopt(project, source)
+    assert not project.starter.exists()
+
+
+def test_a_push_that_fails_leaves_no_trace_in_git(project: Layout, make_judged: JudgedMaker, sh: Shell) -> None:
+    (project.root / ".dvc" / "config").write_text("[core]\n    analytics = false\n")
+    sh(project.root, "git commit -qam 'no remote'")
+    with pytest.raises(FeropsError, match=r"dvc push starter\.dvc failed"):
+        adopt(project, make_judged())
+    assert sh(project.root, "git status --porcelain") == ""
+
+
+def test_what_should_not_be_published_is_remarked(project: Layout, make_judged: JudgedMaker) -> None:
+    trained = {"data_version": "d" * 32, "synthetic": True, "sources": ["synthetic"], "git_commit": f"{'c' * 40}-dirty"}
+    trained["params"] = {"weights": "/home/somebody/imagenet.safetensors"}
+    said = "\n".join(adopt(project, make_judged(config={"provenance": trained})))
+    assert "names a path of a machine: /home/somebody/imagenet.safetensors\n" in said
+    assert "-dirty: nobody can look up" in said
+
+
+def test_the_notice_holds_the_terms_of_every_source(make_judged: JudgedMaker) -> None:
+    trained: dict[str, Any] = {"data_version": "d" * 32, "synthetic": False, "sources": ["fer2013", "ckplus", "mine"]}
+    source = Layout(make_judged(config={"provenance": trained, "licence": "terms of fer2013, ckplus and mine"}))
+    text = " ".join(notice(Classifier(source.exported).config).split())
+    for name in ("fer2013", "ckplus"):
+        assert SOURCES[name].licence in text
+        assert SOURCES[name].citation in text
+    assert "mine: on its owner's terms" in text
+    assert "terms of fer2013, ckplus and mine" in text
+    assert all(use in text for use in uses.PROHIBITED)
+
+
+def test_the_verb_is_for_maintainers() -> None:
+    assert get_command(cli.app).commands["adopt"].hidden  # type: ignore[attr-defined]

@@ -1,0 +1,146 @@
+"""starter/: fetching it, what is said of it, and that a user's model never gets into the repository."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from embedded import contents, objects
+
+from ferops import run
+from ferops.datasets import versioning
+from ferops.datasets.catalogue import SOURCES
+from ferops.errors import FeropsError
+from ferops.export.runtime import Classifier
+from ferops.layout import Layout
+from ferops.starter.folder import fetch, summary, terms
+
+JudgedMaker = Callable[..., Path]
+Shell = Callable[[Path, str], str]
+METRICS = {
+    "test_images": 2706,
+    "confidence_level": 0.95,
+    "accuracy": {"value": 0.68123, "low": 0.662, "high": 0.6991},
+    "macro_f1": {"value": 0.6312, "low": None, "high": None},
+    "chance_accuracy": 0.3202,
+}
+
+
+def test_without_starter_dvc_there_is_none(tmp_path: Path) -> None:
+    assert fetch(Layout(tmp_path)) is None
+
+
+def test_what_is_here_already_is_not_fetched_again(clone: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = fetch(clone)
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: pytest.fail("a command was run"))
+    assert fetch(clone) == first
+
+
+def test_files_that_somebody_changed_are_kept_and_named(clone: Layout) -> None:
+    fetch(clone)
+    (clone.starter / "NOTICE").write_text("my own words")
+    with pytest.raises(FeropsError, match=r"(?s)could not be fetched.*move that folder away"):
+        fetch(clone)
+    assert (clone.starter / "NOTICE").read_text() == "my own words"
+
+
+def test_a_clone_that_lost_the_files_says_so(clone: Layout) -> None:
+    shutil.rmtree(clone.root / ".dvc" / "embedded")
+    clone.root.joinpath(".dvc", "embedded").mkdir()
+    with pytest.raises(FeropsError, match=r"Delete the line `remote: embedded` from starter\.dvc|could not be fetched"):
+        fetch(clone)
+
+
+def test_a_users_model_in_its_place_is_stopped_before_it_can_reach_the_repository(
+    clone: Layout, make_judged: JudgedMaker, tmp_path: Path, sh: Shell
+) -> None:
+    sh(clone.root, "dvc pull -q")
+    before = objects(clone.root)
+    own = make_judged(favours="fear") / "artifacts" / "export"
+    for name in ("config.json", "model.onnx"):
+        shutil.copy(own / name, clone.starter)
+    sh(clone.root, "dvc add -q starter")
+    line = "  remote: embedded\n"
+    text = clone.starter_dvc.read_text()
+    assert line in text  # DVC keeps it: this is the danger
+    for check in (fetch, versioning.require_current):  # what `serve` and `validate` do first
+        with pytest.raises(FeropsError, match=r"Delete the line `remote: embedded` from starter\.dvc"):
+            check(clone)
+    clone.starter_dvc.write_text(text.replace(line, ""))
+    versioning.require_current(clone)
+    starter = fetch(clone)
+    assert starter is not None
+    sh(clone.root, f"dvc remote add -q -d store {tmp_path / 'store'} && dvc push -q")
+    assert objects(clone.root) == before
+    pushed = set(contents(tmp_path / "store").values())
+    assert (own / "model.onnx").read_bytes() in pushed
+
+
+@pytest.mark.slow
+def test_pushing_what_was_cloned_sends_the_starter_nowhere(clone: Layout, tmp_path: Path, sh: Shell) -> None:
+    before = objects(clone.root)
+    sh(clone.root, f"dvc remote add -q -d store {tmp_path / 'store'} && dvc push")  # neither pulled nor in the cache
+    fetch(clone)
+    sh(clone.root, "dvc push")
+    assert objects(clone.root) == before
+    assert contents(tmp_path / "store") == {}
+
+
+def test_after_make_run_dvc_checks_out_everything(clone: Layout, sh: Shell) -> None:
+    """`dvc checkout`, which docs/versions.md tells people to run, fails while anything that a .dvc file names is
+    missing: so `make run` pulls the starter, too."""
+    (clone.root / "dvc.yaml").write_text("stages: {one: {cmd: 'true', deps: [data]}}\n")
+    with pytest.raises(FeropsError, match="validate"):  # the stages of this project write no summary
+        run.run(clone)
+    assert clone.starter.is_dir()
+    sh(clone.root, "dvc checkout")
+
+
+def test_what_is_said_of_it(make_judged: JudgedMaker) -> None:
+    provenance = {"data_version": "7c1865526e" + "0" * 22, "synthetic": False, "sources": ["fer2013"]}
+    config = Classifier(make_judged(config={"provenance": provenance}) / "artifacts" / "export").config
+    assert summary(config, METRICS) == (
+        "This is the starter model that comes with ferops: resnet18 at 32 px, trained on FER2013 (data version "
+        "7c1865526e). On the 2,706 faces of its test split: accuracy 68.1 % (66.2 to 69.9), macro-F1 0.631 (in "
+        "brackets 95 % intervals); always the most frequent answer: 32.0 %."
+    )
+    assert terms(config) == (
+        "Licence note: the weights were learnt from FER2013 (Facial Expression Recognition challenge, ICML 2013): "
+        f"{SOURCES['fer2013'].licence}."
+    )
+    assert "research only" in terms(config)
+
+
+def test_a_starter_of_rendered_faces_says_so(make_judged: JudgedMaker) -> None:
+    config = Classifier(make_judged() / "artifacts" / "export").config
+    assert "nothing about photographs" in summary(config, METRICS)
+
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(not (ROOT / "starter.dvc").exists(), reason="this checkout comes without a starter model")
+def test_the_starter_that_this_repository_comes_with() -> None:
+    """Read from the embedded remote itself, so that nothing is pulled: small, complete, with its terms."""
+    text = (ROOT / "starter.dvc").read_text()
+    assert "remote: embedded" in text
+    store = ROOT / ".dvc" / "embedded" / "files" / "md5"
+    [folder] = re.findall(r"md5: ([0-9a-f]{32})\.dir", text)
+    listing = json.loads((store / folder[:2] / f"{folder[2:]}.dir").read_text())
+    files = {each["relpath"]: (store / each["md5"][:2] / each["md5"][2:]).read_bytes() for each in listing}
+    config = json.loads(files["config.json"])
+    assert set(files) == {"MODEL_CARD.md", "NOTICE", "config.json", "metrics.json", config["served"]}
+    assert sum(map(len, files.values())) <= 12e6
+    said = " ".join(files["NOTICE"].decode().split())
+    assert all(SOURCES[name].licence in said for name in config["provenance"]["sources"])
+    # Nothing else lies there: what is no longer named would stay in every clone
+    wanted = {f"{folder}.dir", *(each["md5"] for each in listing)}
+    [data] = re.findall(r"md5: ([0-9a-f]{32})\.dir", (ROOT / "data.dvc").read_text())
+    data_listing = store / data[:2] / f"{data[2:]}.dir"
+    if data_listing.exists():  # a user's own data are elsewhere
+        wanted |= {f"{data}.dir", *(each["md5"] for each in json.loads(data_listing.read_text()))}
+        assert objects(ROOT) == wanted
