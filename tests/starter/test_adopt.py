@@ -20,7 +20,7 @@ from ferops.datasets.catalogue import SOURCES
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.layout import Layout
-from ferops.starter.adopt import adopt, notice
+from ferops.starter.adopt import adopt, notice, remarks
 from ferops.starter.folder import fetch
 
 JudgedMaker = Callable[..., Path]
@@ -133,12 +133,18 @@ def test_a_push_that_fails_leaves_no_trace_in_git(project: Layout, make_judged: 
     assert sh(project.root, "git status --porcelain") == ""
 
 
-def test_what_should_not_be_published_is_remarked(project: Layout, make_judged: JudgedMaker) -> None:
-    trained = {"data_version": "d" * 32, "synthetic": True, "sources": ["synthetic"], "git_commit": f"{'c' * 40}-dirty"}
-    trained["params"] = {"weights": "/home/somebody/imagenet.safetensors"}
-    said = "\n".join(adopt(project, make_judged(config={"provenance": trained})))
-    assert "names a path of a machine: /home/somebody/imagenet.safetensors\n" in said
-    assert "-dirty: nobody can look up" in said
+def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    layout.starter.mkdir()
+    trained = {"git_commit": f"{'c' * 40}-dirty", "params": {"weights": "/home/somebody/imagenet.safetensors"}}
+    (layout.starter / "config.json").write_text(json.dumps({"provenance": trained}))
+    (layout.starter / "MODEL_CARD.md").write_text(
+        "Trained on 1/2 of it and/or more, in `/tmp/lab/x`; see docs/home/a.md"
+    )
+    path, other, commit = remarks(layout)
+    assert path == "the folder names a path of a machine: /home/somebody/imagenet.safetensors"
+    assert other.endswith("a machine: /tmp/lab/x")
+    assert "-dirty: nobody can look up" in commit
 
 
 def test_the_notice_holds_the_terms_of_every_source(make_judged: JudgedMaker) -> None:

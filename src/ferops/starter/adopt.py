@@ -64,7 +64,7 @@ def adopt(layout: Layout, project: Path) -> list[str]:
         terms(config),
         f"{layout.starter} ({size_mb:.1f} MB) is in the remote {EMBEDDED_REMOTE}; files of the former one removed from "
         f"it: {dropped}",
-        *(f"mind: {remark}" for remark in _remarks(layout)),
+        *(f"mind: {remark}" for remark in remarks(layout)),
         f"next: read {layout.starter / CARD_FILE}, then: git add {layout.starter_dvc.name} .dvc/embedded && git commit",
     ]
 
@@ -164,14 +164,14 @@ def _drop(layout: Layout, former: str | None) -> int:
     return len(unused)
 
 
-def _remarks(layout: Layout) -> list[str]:
-    """Return what a reader of the published folder should not find in it."""
+def remarks(layout: Layout) -> list[str]:
+    """Return what readers of the published folder should not find in it: paths of a machine, a commit nobody has."""
     config, card = (
         (layout.starter / name).read_text(encoding="utf-8", errors="replace") for name in ("config.json", CARD_FILE)
     )
-    found = sorted(set(re.findall(r"/(?:home|root|Users|tmp|mnt|work|srv)/[^\s\"'`)]+", config + card)))
-    remarks = [f"the folder names a path of a machine: {path}" for path in found]
+    paths = sorted(set(re.findall(r"(?<=[\s\"'`(])/[\w.-]+/[^\s\"'`)]+", config + card)))
+    told = [f"the folder names a path of a machine: {path}" for path in paths]
     commit = json.loads(config)["provenance"].get("git_commit")
     if commit is None or str(commit).endswith("-dirty"):
-        remarks.append(f"its commit is {commit}: nobody can look up the code that made it")
-    return remarks
+        told.append(f"its commit is {commit}: nobody can look up the code that made it")
+    return told
