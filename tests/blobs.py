@@ -58,5 +58,6 @@ def params_tree() -> dict[str, Any]:
     tree: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     tree["train"] |= {"device": "cpu", "amp": "off", "batch_size": 16, "accumulate": 1, "mixup_alpha": 0.0}
     tree["train"] |= {"max_lr": 0.003, "checkpoint_every": 1}
-    tree["models"] = {name: {"architecture": "resnet18", "epochs": 2} for name in ("baseline", "candidate")}
+    small = {"architecture": "resnet18", "epochs": 2}
+    tree["models"] = {name: tree["models"][name] | small for name in ("baseline", "candidate")}
     return tree

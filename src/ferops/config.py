@@ -121,30 +121,44 @@ class Preprocess(Block):
 class Train(Block):
     device: Literal["auto", "cpu", "cuda"]
     amp: Literal["auto", "bf16", "fp16", "off"]
+    compile: bool
     batch_size: Count
-    accumulate: Count
+    accumulate: Count | Literal["auto"]
+    memory_gb: Positive
     optimizer: Literal["adamw", "sgd"]
     weight_decay: NonNegative
     max_lr: Positive
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)]
+    schedule: Literal["onecycle", "cosine"]
     warmup_share: Share
     clip_norm: Positive
+    freeze_epochs: Annotated[int, Field(ge=0)]
+    ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
+    early_stopping: Annotated[int, Field(ge=0)]
     loss: Literal["focal", "cross_entropy"]
     focal_gamma: NonNegative
-    class_weights: Literal["inverse", "none"]
+    class_weights: Literal["inverse", "effective", "none"]
+    effective_beta: Annotated[float, Field(gt=0.0, lt=1.0)]
     label_smoothing: Share
+    soft_labels: bool
     mixup_alpha: NonNegative
+    cutmix_alpha: NonNegative
     flip_probability: Share
     rotation_degrees: NonNegative
     crop_share: Share
     brightness: Share
     contrast: Share
     saturation: Share
+    erase_probability: Share
     checkpoint_every: Count
 
 
 class Model(Block):
-    architecture: Literal["resnet18", "resnet50"]
+    architecture: str
+    pretrained: str | None
     epochs: Count
+    drop_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
+    drop_path_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
 
 
 class Export(Block):

@@ -1,4 +1,4 @@
-"""Augmentation of a whole batch on its device: one resampling, one colour change, one Mixup.
+"""Augmentation of a whole batch on its device: one resampling, one colour change, one erasure, one Mixup or CutMix.
 
 All random numbers come from a NumPy generator that the caller seeds with (seed, epoch, step): an interrupted run that
 goes on draws the same ones, on any device.
@@ -17,19 +17,44 @@ from ferops.training.model import LUMA
 
 
 def augment(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
-    """Flip, rotate, crop and colour each image by its own draw.
+    """Flip, rotate, crop, colour and erase each image by its own draw.
 
     Args:
         pixels: float `(N, 3, S, S)` in 0-1.
         train: `flip_probability`, `rotation_degrees` (uniform within plus and minus), `crop_share` (the crop's side is
             uniform in 1 - crop_share to 1, its place uniform), `brightness`, `contrast`, `saturation` (factors uniform
-            in 1 - x to 1 + x).
+            in 1 - x to 1 + x), `erase_probability` (a rectangle of ERASED_AREA and ERASED_RATIO becomes noise; Zhong et
+            al. 2020, "Random erasing").
 
     Returns:
         A new tensor of the same shape, in 0-1. What a rotation uncovers repeats the border: a reflected border would
         show parts of a second face.
     """
-    return _jitter(_warp(pixels, train, rng), train, rng)
+    return _erase(_jitter(_warp(pixels, train, rng), train, rng), train.erase_probability, rng)
+
+
+def blend(pixels: Tensor, targets: Tensor, train: Train, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Apply `mixup` or `cutmix` as the settings say; where both are on, each batch draws one of them."""
+    if train.cutmix_alpha and (not train.mixup_alpha or rng.random() < 0.5):
+        return cutmix(pixels, targets, train.cutmix_alpha, rng)
+    return mixup(pixels, targets, train.mixup_alpha, rng)
+
+
+def cutmix(pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Paste a box of another image of the batch over each image (Yun et al. 2019, "CutMix").
+
+    Args:
+        pixels: float `(N, 3, S, S)`.
+        targets: probabilities, float `(N, K)`; they are blended by the area that was really covered.
+        alpha: the share that stays is drawn from Beta(alpha, alpha); the box is square, its centre uniform.
+    """
+    count, side = len(pixels), pixels.shape[-1]
+    cut = side * np.sqrt(1.0 - rng.beta(alpha, alpha, size=count))
+    covered = _boxes(cut, cut, side, rng)
+    partner = torch.from_numpy(rng.permutation(count)).to(pixels.device)
+    share = _to(1.0 - covered.mean(axis=(1, 2)), pixels)[:, None]
+    mask = torch.from_numpy(covered).to(pixels.device)[:, None]  # (N, 1, S, S)
+    return torch.where(mask, pixels[partner], pixels), share * targets + (1.0 - share) * targets[partner]
 
 
 def mixup(pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -78,6 +103,34 @@ def _jitter(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
     coloured = grey + (bright - grey) * saturation
     mean = grey.mean(dim=(2, 3), keepdim=True)  # (N, 1, 1, 1): saturation leaves it as it is
     return (mean + (coloured - mean) * contrast).clamp(0.0, 1.0)
+
+
+ERASED_AREA = (0.02, 0.25)
+ERASED_RATIO = (0.3, 3.3)
+"""Of the erased rectangle: share of the image's area, and height to width (drawn evenly on a log scale)."""
+
+
+def _erase(pixels: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
+    if not probability:
+        return pixels
+    count, side = len(pixels), pixels.shape[-1]
+    area = rng.uniform(*ERASED_AREA, count) * (rng.random(count) < probability)
+    ratio = np.exp(rng.uniform(np.log(ERASED_RATIO[0]), np.log(ERASED_RATIO[1]), count))
+    mask = _boxes(side * np.sqrt(area * ratio), side * np.sqrt(area / ratio), side, rng)
+    noise = rng.random((count, 1, side, side), dtype=np.float32)
+    return torch.where(
+        torch.from_numpy(mask).to(pixels.device)[:, None], torch.from_numpy(noise).to(pixels.device), pixels
+    )
+
+
+def _boxes(
+    height: NDArray[np.float64], width: NDArray[np.float64], side: int, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Return masks `(N, S, S)` of boxes with these sides in pixels around uniform centres, cut at the border."""
+    places = np.arange(side) + 0.5
+    rows = np.abs(places - rng.uniform(0, side, (len(height), 1))) < height[:, None] / 2
+    columns = np.abs(places - rng.uniform(0, side, (len(width), 1))) < width[:, None] / 2
+    return rows[:, :, None] & columns[:, None, :]
 
 
 def _to(values: NDArray[np.float64], like: Tensor) -> Tensor:

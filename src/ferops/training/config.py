@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -19,17 +19,19 @@ class ModelConfig(BaseModel):
 
     `mean` and `std` are those of the training faces, per RGB channel, in units of 0-1. `temperature` divides the logits
     before the softmax (1.0 until the export has fitted it). `parameters` counts the trainable numbers. `grayscale`:
-    every training face was grey, and the network takes the colour out of what it is given.
+    every training face was grey, and the network takes the colour out of what it is given. With pretrained weights
+    (`pretrained`: source, sha256, licence), `mean` and `std` are those that they were learnt with.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Literal["resnet18", "resnet50"]
+    architecture: str
     classes: tuple[str, ...] = CLASSES
     size_px: Annotated[int, Field(ge=32)]
     mean: Channels
     std: Channels
     grayscale: bool = False
+    pretrained: dict[str, str | None] | None = None
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     parameters: Annotated[int, Field(ge=1)]
     provenance: dict[str, Any]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ferops.config import CLASSES
@@ -18,10 +19,15 @@ from ferops.training.config import Channels
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces and labels of one split: `images` uint8 `(N, S, S, 3)` RGB (memory-mapped), `labels` int64 `(N,)`, 0-5."""
+    """Faces and labels of one split.
+
+    `images` is uint8 `(N, S, S, 3)` RGB (memory-mapped), `labels` int64 `(N,)`, 0-5, and `votes` float32 `(N, 6)` the
+    shares of the annotators' votes for the classes, rows of zeros where there are none; None if no source has votes.
+    """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    votes: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -29,6 +35,23 @@ class Faces:
     @property
     def size_px(self) -> int:
         return int(self.images.shape[1])
+
+    def targets(self, *, soft: bool) -> NDArray[np.float32]:
+        """Return what the loss learns, float32 `(N, 6)`: 0 and 1, or with `soft` the votes' shares where there are any.
+
+        Raises:
+            FeropsError: `soft`, and not one face has votes.
+        """
+        hard = np.eye(len(CLASSES), dtype=np.float32)[self.labels]
+        if not soft:
+            return hard
+        if self.votes is None or not self.votes.any():
+            raise FeropsError(
+                "train.soft_labels is on, but none of the faces has annotators' votes. Import a source with votes "
+                "(FER2013 with fer2013new.csv of FERPlus, docs/sources.md), or set train.soft_labels: false"
+            )
+        voted: NDArray[np.float32] = np.where(self.votes.any(axis=1, keepdims=True), self.votes, hard)
+        return voted
 
 
 def read(layout: Layout, split: str) -> Faces:
@@ -40,7 +63,9 @@ def read(layout: Layout, split: str) -> Faces:
     path = require(layout.faces(split), made_by="dvc repro preprocess")
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     index = require(layout.face_index, made_by="dvc repro preprocess")
-    table = pd.read_parquet(index, columns=["split", "row", "label_index"])
+    vote_columns = [f"votes_{name}" for name in CLASSES]
+    voted = set(vote_columns) <= set(pq.read_schema(index).names)
+    table = pd.read_parquet(index, columns=["split", "row", "label_index", *(vote_columns if voted else [])])
     rows = table[(table["split"] == split) & (table["row"] >= 0)].sort_values("row")
     if not np.array_equal(rows["row"].to_numpy(), np.arange(len(images))):
         raise FeropsError(
@@ -52,7 +77,8 @@ def read(layout: Layout, split: str) -> Faces:
             f"the {split} split has no faces. Look at reports/preprocess for what the detector left out, or raise the "
             "share of the split in the block `split` of params.yaml"
         )
-    return Faces(images, rows["label_index"].to_numpy(np.int64, copy=True))  # pandas hands out read-only memory
+    labels = rows["label_index"].to_numpy(np.int64, copy=True)  # pandas hands out read-only memory
+    return Faces(images, labels, _shares(rows[vote_columns]) if voted else None)
 
 
 def require_every_class(faces: Faces, *, split: str) -> None:
@@ -96,7 +122,15 @@ def content_hash(*splits: Faces) -> str:
         digest.update(repr(faces.images.shape).encode())
         digest.update(np.ascontiguousarray(faces.images).data)
         digest.update(np.ascontiguousarray(faces.labels).data)
+        if faces.votes is not None:
+            digest.update(np.ascontiguousarray(faces.votes).data)
     return digest.hexdigest()
+
+
+def _shares(votes: pd.DataFrame) -> NDArray[np.float32]:
+    counts = votes.astype("Float64").fillna(0).to_numpy(np.float32)
+    shares: NDArray[np.float32] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
+    return shares
 
 
 def _channels(values: NDArray[np.float64]) -> Channels:

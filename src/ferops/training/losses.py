@@ -1,4 +1,4 @@
-"""Focal loss with class weights, for hard labels and for Mixup's soft ones."""
+"""Focal loss with class weights, for hard labels and for soft ones (votes, Mixup)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ def inverse_frequency(labels: NDArray[np.int64]) -> NDArray[np.float64]:
     counts = np.bincount(labels, minlength=len(CLASSES))
     weights: NDArray[np.float64] = len(labels) / (len(CLASSES) * counts)
     return weights
+
+
+def effective_number(labels: NDArray[np.int64], *, beta: float) -> NDArray[np.float64]:
+    """Return class weights `(K,)` proportional to (1 - beta) / (1 - beta^n_c), with a mean of 1 over the images.
+
+    Cui et al. 2019, "Class-balanced loss based on effective number of samples": beta near 0 weighs all classes alike,
+    near 1 it is `inverse_frequency`. Labels as there.
+    """
+    counts = np.bincount(labels, minlength=len(CLASSES))
+    weights = (1.0 - beta) / -np.expm1(counts * np.log(beta))
+    normalised: NDArray[np.float64] = weights * len(labels) / (weights @ counts)
+    return normalised
 
 
 def focal_loss(

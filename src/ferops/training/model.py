@@ -1,19 +1,18 @@
-"""The networks: a torchvision ResNet with its normalisation inside, and its files."""
+"""The networks: a backbone with its normalisation inside, and its files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ferops.config import CLASSES
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, write_json
 from ferops.training import config as model_config
+from ferops.training import zoo
 from ferops.training.config import Channels, ModelConfig
 
 HALF = (0.5, 0.5, 0.5)
@@ -42,9 +41,13 @@ class ExpressionNet(nn.Module):
         self.size_px = size_px
         self.grayscale = grayscale
         # Not persistent: they are in config.json, the weights hold learnt numbers only
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("luma", torch.tensor(LUMA).view(1, 3, 1, 1), persistent=False)
+        self.normalise(mean=mean, std=std)
+
+    def normalise(self, *, mean: Channels, std: Channels) -> None:
+        """Set what `classify` subtracts and divides by, per RGB channel, in units of 0-1."""
+        for name, values in (("mean", mean), ("std", std)):
+            self.register_buffer(name, torch.tensor(values, device=self.luma.device).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, 6)` in CLASSES order."""
@@ -72,21 +75,18 @@ def build(
     std: Channels = HALF,
     grayscale: bool = False,
     seed: int = 0,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
 ) -> ExpressionNet:
     """Make a network with random weights drawn from `seed`; torch's global random state is left as it was.
 
-    Residual branches start at zero (last batch-norm scale of each block, Goyal et al. 2017, "Accurate, large minibatch
-    SGD"), so that a deep network starts as a shallow one: that matters when training from scratch on few images.
-
     Args:
-        architecture: `resnet18` or `resnet50` (He et al. 2016, as in torchvision).
-        size_px: side S of the faces, at least 32 (the network divides it by 32).
+        architecture: a backbone by its name, see `ferops.training.zoo.create`, which has the other arguments too.
+        size_px: side S of the faces, at least 32 (most networks divide it by 32).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = torchvision.models.get_model(
-            architecture, weights=None, num_classes=len(CLASSES), zero_init_residual=True
-        )
+        backbone = zoo.create(architecture, size_px=size_px, drop_rate=drop_rate, drop_path_rate=drop_path_rate)
     net = ExpressionNet(backbone, size_px=size_px, mean=mean, std=std, grayscale=grayscale)
     return net.to(memory_format=torch.channels_last)  # 1.3 to 3 times as fast as NCHW on CPU and GPU
 
@@ -121,23 +121,10 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
     net = build(
         config.architecture, size_px=config.size_px, mean=config.mean, std=config.std, grayscale=config.grayscale
     )
-    problems = _mismatches(wanted=net.state_dict(), found=tensors)
+    problems = zoo.mismatches(wanted=net.state_dict(), found=tensors)
     if problems:
-        shown = "\n".join(f"  {problem}" for problem in problems[:8])
-        more = f"\n  and {len(problems) - 8} more" if len(problems) > 8 else ""
         raise FeropsError(
-            f"{path} does not fit a {config.architecture} as {folder / 'config.json'} says:\n{shown}{more}"
+            f"{path} does not fit a {config.architecture} as {folder / 'config.json'} says:\n{zoo.shown(problems)}"
         )
     net.load_state_dict(tensors)
     return net.eval(), config
-
-
-def _mismatches(*, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
-    missing = [f"{name}: missing" for name in wanted if name not in found]
-    surplus = [f"{name}: unknown layer" for name in found if name not in wanted]
-    shapes = [
-        f"{name}: shape {tuple(found[name].shape)}, wanted {tuple(tensor.shape)}"
-        for name, tensor in wanted.items()
-        if name in found and found[name].shape != tensor.shape
-    ]
-    return [*missing, *surplus, *shapes]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
 
 from ferops.config import Train
 from ferops.errors import FeropsError
+from ferops.training.depthwise import FastDepthwise
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,13 @@ class Precision:
 
     def autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, dtype=self.amp or torch.bfloat16, enabled=self.amp is not None)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Autocast for a forward pass whose gradients are wanted."""
+        fast = FastDepthwise() if self.device.type == "cpu" and self.amp else nullcontext()
+        with self.autocast(), fast:
+            yield
 
     @property
     def name(self) -> str:

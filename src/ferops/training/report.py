@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ferops.config import Train
-from ferops.training.augment import augment, mixup
+from ferops.training.augment import augment, blend
 from ferops.training.data import Faces
 from ferops.training.model import ExpressionNet
 
@@ -41,7 +41,7 @@ def draw_augmented(path: Path, faces: Faces, train: Train, *, seed: int, columns
     rng = np.random.default_rng((seed, 2))
     chosen = np.sort(rng.choice(len(faces), size=min(columns * rows, len(faces)), replace=False))
     pixels = augment(ExpressionNet.pixels(torch.from_numpy(faces.images[chosen])), train, rng)
-    pixels, _ = mixup(pixels, torch.zeros(len(pixels), 1), train.mixup_alpha, rng)
+    pixels, _ = blend(pixels, torch.zeros(len(pixels), 1), train, rng)
     Image.fromarray(_sheet(pixels, columns).numpy()).save(path)
 
 

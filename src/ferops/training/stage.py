@@ -16,7 +16,7 @@ from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
-from ferops.training import data, model, precision, report
+from ferops.training import data, model, precision, report, zoo
 from ferops.training.checkpoint import Checkpoint, fingerprint
 from ferops.training.config import ModelConfig
 from ferops.training.fit import Fit, predict, scores
@@ -111,23 +111,42 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
 
 
 def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:
-    architecture = params.models[name].architecture
+    wanted = params.models[name]
     mean, std = data.channel_statistics(faces)
     grey = data.is_grey(faces)
-    net = model.build(architecture, size_px=faces.size_px, mean=mean, std=std, grayscale=grey, seed=params.seed)
-    made_from = provenance(layout, params)
-    # Weights from scratch carry the terms of the images they were learnt from; the rendered ones are the project's own
-    licence = (
-        "Apache-2.0" if made_from["synthetic"] else "the terms of the training data: " + ", ".join(params.data.sources)
-    )
-    config = ModelConfig(
-        architecture=architecture,
+    net = model.build(
+        wanted.architecture,
         size_px=faces.size_px,
         mean=mean,
         std=std,
         grayscale=grey,
+        seed=params.seed,
+        drop_rate=wanted.drop_rate,
+        drop_path_rate=wanted.drop_path_rate,
+    )
+    start = None
+    if wanted.pretrained:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(params.seed)  # of the new head
+            start = zoo.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
+        net.normalise(mean=start.mean, std=start.std)
+        mean, std = start.mean, start.std
+    made_from = provenance(layout, params)
+    config = ModelConfig(
+        architecture=wanted.architecture,
+        size_px=faces.size_px,
+        mean=mean,
+        std=std,
+        grayscale=grey,
+        pretrained=start and {"source": start.source, "sha256": start.sha256, "licence": start.licence},
         parameters=model.count_parameters(net),
         provenance=made_from,
-        licence=licence,
+        licence=_licence(params, synthetic=made_from["synthetic"], start=start),
     )
     return config, net
+
+
+def _licence(params: Params, *, synthetic: bool, start: zoo.Pretrained | None) -> str:
+    """Weights carry the terms of the images they were learnt from; the rendered ones are the project's own."""
+    own = "Apache-2.0" if synthetic else "the terms of the training data: " + ", ".join(params.data.sources)
+    return f"{own}; pretrained weights: {start.licence}" if start else own

@@ -1,0 +1,56 @@
+"""How many parts an optimiser step must be taken in, to stay within a memory budget."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ferops.config import Train
+from ferops.errors import FeropsError
+from ferops.training.model import ExpressionNet
+from ferops.training.precision import Precision
+
+
+def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
+    """Return `accumulate`, or for `auto` the fewest equal parts of `batch_size` that fit `memory_gb`.
+
+    What is counted: weights, gradients, optimiser state, average and best copy (fixed), and per image the tensors that
+    the backward pass needs, as autograd saved them for two faces. A fifth is left for what comes and goes.
+
+    Raises:
+        FeropsError: not even a part of one image fits.
+    """
+    if train.accumulate != "auto":
+        return train.accumulate
+    budget = train.memory_gb * 1e9
+    fixed = 6 * sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
+    per_image = saved_bytes(net, precision)
+    for count in range(1, train.batch_size + 1):
+        if train.batch_size % count == 0 and 1.25 * (fixed + train.batch_size // count * per_image) <= budget:
+            return count
+    raise FeropsError(
+        f"train.memory_gb is {train.memory_gb:g}, and this network needs {1.25 * (fixed + per_image) / 1e9:.1f} GB for "
+        "one image. Raise it, lower preprocess.size_px, or choose a smaller architecture"
+    )
+
+
+def saved_bytes(net: ExpressionNet, precision: Precision) -> float:
+    """Return the bytes per image that autograd keeps from the forward to the backward pass."""
+    sizes: dict[int, int] = {}
+    own = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
+    kept: list[Tensor] = []  # a freed tensor's address could come again
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+            kept.append(tensor)
+        return tensor
+
+    faces = torch.zeros(2, 3, net.size_px, net.size_px, device=precision.device)
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}  # the norms would take the zeros in
+    net.train()
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), precision.training():
+        net.classify(faces.contiguous(memory_format=torch.channels_last))
+    net.load_state_dict(state)
+    return sum(sizes.values()) / len(faces)
