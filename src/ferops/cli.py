@@ -232,6 +232,26 @@ def run() -> None:
 
 
 @app.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN RUN ...", help="id, name, version, or models:/NAME@ALIAS")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="all that is known of them, as JSON")] = False,
+) -> None:
+    """Set runs of MLflow side by side: settings that differ, whether the figures can be compared, how each did."""
+    import json
+    import shutil
+
+    from ferops.registry.compare import compare as look_up
+    from ferops.registry.compare_table import table
+
+    layout = Layout()
+    found = look_up(layout, _params(layout), runs or [])
+    wide = shutil.get_terminal_size((120, 24)).columns  # 120 where the output is no terminal
+    _say(json.dumps(found, indent=2) if as_json else table(found, width=wide))
+
+
+@app.command()
 def promote(version: Annotated[str, typer.Argument(help="a version of the registered model")]) -> None:
     """Move the alias champion to a version, as the MLflow UI does."""
     from ferops.registry.promotion import promote as move
