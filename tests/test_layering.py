@@ -20,6 +20,7 @@ ORDER = [
     "evaluation",
     "registry",
     "scoring",
+    "bento",
     "package",
     "starter",
 ]

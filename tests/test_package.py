@@ -15,12 +15,13 @@ import pytest
 from filelock import FileLock, Timeout
 from packaging.utils import canonicalize_name
 
-from ferops import cli
+from ferops import bento, cli
 from ferops import package as packaging
+from ferops.bento import pins
 from ferops.config import Params, load
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.package import bento_folder, package, packaged, pins, serve_command
+from ferops.package import bento_folder, package, packaged, serve_command
 from ferops.registry import promotion
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,7 @@ def test_a_bento_holds_exactly_its_version(bentos: Layout, favourites: dict[str,
 def test_a_bento_holds_what_serving_needs_and_no_more(bentos: Layout) -> None:
     source = bento_folder(bentos, "ferops:v1") / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix != ".pyc"}
-    assert {f"ferops/{module}" for module in packaging.MODULES} <= found
+    assert {f"ferops/{module}" for module in bento.MODULES} <= found
     assert {"service/service.py", "service/release.json", "service/page/index.html", "model/config.json"} <= found
     assert "model/model-int8.onnx" not in found  # not served
     assert not [path for path in found if path.startswith(("ferops/registry", "ferops/evaluation", "tests"))]
@@ -66,7 +67,7 @@ def test_a_bento_can_build_every_detector() -> None:
     folder = Path(packaging.__file__).parent
     detectors = {path.relative_to(folder).as_posix() for path in (folder / "faces" / "detectors").glob("*.py")}
     assert len(detectors) > 2
-    assert detectors <= set(packaging.MODULES)
+    assert detectors <= set(bento.MODULES)
 
 
 def test_bentoml_lists_exactly_these_tags(bentos: Layout) -> None:
@@ -266,7 +267,7 @@ def test_requirements_are_pinned_with_all_that_they_need() -> None:
     constraints = (ROOT / "constraints.txt").read_text().splitlines()
     assert set(lines) <= set(constraints)
     names = {canonicalize_name(line.partition("==")[0]) for line in lines}
-    assert set(packaging.REQUIREMENTS) <= names
+    assert set(bento.REQUIREMENTS) <= names
     assert {"uvicorn", "pydantic-core"} <= names  # needed by bentoml and by pydantic
     assert not {"mlflow", "prefect", "dvc", "great-expectations", "pytest"} & names
 

@@ -8,7 +8,6 @@ ever. Bentos lie in <root>/bentoml, never in the home folder.
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import json
 import os
 import re
@@ -24,65 +23,13 @@ from typing import Any
 
 from filelock import FileLock
 
+from ferops.bento import copy_ferops, copy_model, pins
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.files import read_json, require, write_json, write_text
 from ferops.layout import Layout
 
 SERVICE = "service.service:Ferops"
-
-# The modules that the service imports, and no more: no training, no registry
-MODULES = (
-    "__init__.py",
-    "config.py",
-    "errors.py",
-    "machine.py",
-    "uses.py",
-    "datasets/__init__.py",
-    "datasets/images.py",
-    "faces/__init__.py",
-    "faces/align.py",
-    "faces/crop.py",
-    "faces/detector.py",
-    "faces/detectors/__init__.py",
-    "faces/detectors/boxes.py",
-    "faces/detectors/centerface.py",
-    "faces/detectors/closeup.py",
-    "faces/detectors/frame.py",
-    "faces/detectors/mtcnn.py",
-    "faces/detectors/nets.py",
-    "faces/look.py",
-    "export/__init__.py",
-    "export/calibration.py",
-    "export/config.py",
-    "export/runtime.py",
-    "inference/__init__.py",
-    "inference/answer.py",
-    "inference/predictor.py",
-    "training/__init__.py",
-    "training/config.py",
-)
-
-# Of the starter model; the terms of weights go where the weights go
-TEXTS = ("MODEL_CARD.md", "NOTICE")
-
-# What these modules import; constraints.txt pins them and all that they need
-REQUIREMENTS = (
-    "bentoml",
-    "facenet-pytorch",
-    "numpy",
-    "opencv-python-headless",
-    "openvino",
-    "pillow",
-    "prometheus-client",
-    "pydantic",
-    "python-multipart",
-    "ruamel-yaml",
-    "scipy",
-    "starlette",
-    "torch",
-    "torchvision",
-)
 
 
 @dataclass(frozen=True)
@@ -290,8 +237,8 @@ def _run_bentoml(layout: Layout, release: dict[str, Any], model_folder: Path, *,
         staging = Path(temporary)
         shutil.copytree(service, staging / "service", ignore=shutil.ignore_patterns("__pycache__", "release.json"))
         write_json(staging / "service" / "release.json", release)
-        _copy_model(model_folder, staging / "model")
-        _copy_ferops(staging / "ferops")
+        copy_model(model_folder, staging / "model")
+        copy_ferops(staging / "ferops")
         write_text(staging / "requirements.txt", "\n".join(pins(layout.root / "constraints.txt")) + "\n")
         write_json(staging / "build.json", _build_arguments(release))
         done = subprocess.run(
@@ -333,50 +280,6 @@ def _build_arguments(release: dict[str, Any]) -> dict[str, Any]:
         # Locking asks the package registry; constraints.txt has locked everything already
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }
-
-
-def _copy_model(source: Path, target: Path) -> None:
-    """Copy config.json, the served file and the texts that must go with it; the other precision stays behind."""
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
-    target.mkdir()
-    for name in ("config.json", config["served"], *(name for name in TEXTS if (source / name).exists())):
-        shutil.copyfile(source / name, target / name)
-
-
-def _copy_ferops(target: Path) -> None:
-    source = Path(__file__).parent
-    for module in MODULES:
-        (target / module).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / module, target / module)
-
-
-def pins(constraints: Path) -> list[str]:
-    """Return `name==version` lines for REQUIREMENTS and all that they need, as `constraints` pins them.
-
-    Raises:
-        FeropsError: a requirement is not pinned there.
-    """
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
-    lines = require(constraints, made_by="git checkout").read_text(encoding="utf-8").splitlines()
-    pinned = {canonicalize_name(line.partition("==")[0]): line.strip() for line in lines if "==" in line}
-    wanted: dict[str, str] = {}
-    queue = [Requirement(name) for name in REQUIREMENTS]
-    while queue:
-        requirement = queue.pop()
-        name = canonicalize_name(requirement.name)
-        if name in wanted:
-            continue
-        if name not in pinned:
-            raise FeropsError(f"{constraints} does not pin {name}, which the service needs. Add it: {name}==VERSION")
-        wanted[name] = pinned[name]
-        for text in importlib.metadata.requires(name) or []:
-            needed = Requirement(text)
-            extras = requirement.extras or {""}
-            if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
-                queue.append(needed)
-    return [wanted[name] for name in sorted(wanted)]
 
 
 def _home(layout: Layout) -> Path:

@@ -18,6 +18,7 @@ import pytest
 
 from ferops import cli, config
 from ferops import package as packaging
+from ferops.bento import copy_model
 from ferops.config import Params
 from ferops.dag import environment
 from ferops.datasets.synthetic.generate import rows
@@ -48,7 +49,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (folder / "src" / "service").mkdir(parents=True)
         (folder / "bento.yaml").touch()
         (folder / "src" / "service" / "release.json").write_text(json.dumps(release))
-        packaging._copy_model(model_folder, folder / "src" / "model")
+        copy_model(model_folder, folder / "src" / "model")
         tags.append(release["tag"])
 
     monkeypatch.setattr(packaging, "_build", build)
