@@ -153,13 +153,13 @@ def preprocess() -> None:
 @app.command()
 def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models")]) -> None:
     """Stage: train one model; a killed run resumes from its last checkpoint."""
-    from ferops.registry.tracking import training_run
+    from ferops.registry.watch import training_run
     from ferops.training.stage import train as stage
 
     layout = Layout()
     params = _params(layout)
-    with training_run(layout, params, name) as on_epoch:
-        summary = stage(layout, params, name, on_epoch=on_epoch)
+    with training_run(layout, params, name) as watch:
+        summary = stage(layout, params, name, on_start=watch.on_start, on_epoch=watch.on_epoch)
     _stage(f"train {name}", summary)
 
 

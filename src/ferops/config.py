@@ -151,6 +151,7 @@ class Train(Block):
     saturation: Share
     erase_probability: Share
     checkpoint_every: Count
+    watch_every: Annotated[int, Field(ge=0)]
 
 
 class Model(Block):

@@ -187,7 +187,20 @@ def _make_trained(layout: Layout, name: str, *, made_from: dict[str, Any]) -> No
     (folder / "config.json").write_text(json.dumps({"architecture": "resnet50", "provenance": made_from}))
     (folder / "history.json").write_text(json.dumps(HISTORY))
     (reports / "curves.png").write_bytes(b"\x89PNG")
-    (reports / "summary.json").write_text('{"stage": "train"}')
+    (reports / "summary.json").write_text(json.dumps(SUMMARY))
 
 
 HISTORY = [{"epoch": epoch, "train_loss": 2.0 / epoch, "val_accuracy": 0.2 * epoch} for epoch in (1, 2, 3)]
+SUMMARY: dict[str, Any] = {
+    "stage": "train",
+    "parameters": 11_179_590,
+    "images": {"train": 600, "val": 90, "test": 120},
+    "device": "cpu",
+    "precision": "bf16",
+    "best_epoch": 3,
+    "val_accuracy": 0.61,
+    "val_macro_f1": 0.58,
+    "images_per_s": 200.0,
+    "seconds": 12.5,
+    "peak_memory_mb": {"process": 900.0},
+}

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -23,7 +24,7 @@ from ferops.layout import Layout
 from ferops.registry.connection import EXPERIMENT, connect, connected, experiment_id
 from ferops.registry.promotion import champion, promote, versions
 from ferops.registry.stage import export_digest, register
-from ferops.registry.tracking import training_run
+from ferops.registry.watch import training_run
 from sockets import free_port
 
 
@@ -197,8 +198,8 @@ def test_a_store_is_the_same_with_and_without_its_server(
     root = layout.root
 
     def record() -> str:
-        with training_run(layout, params, "candidate") as log_epoch:
-            log_epoch(1, {"train_loss": 2.0})
+        with training_run(layout, params, "candidate") as watch:
+            watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
         register(layout, params)
         promote(layout, params, "1")
         # Judged again, now against itself

@@ -16,7 +16,7 @@ from ferops.layout import Layout
 from ferops.registry.connection import fluent
 from ferops.registry.gates import GATES
 from ferops.registry.stage import _without_advice, export_digest, register
-from ferops.registry.tracking import training_run
+from ferops.registry.watch import training_run
 
 
 def set_metrics(layout: Layout, metrics: dict[str, Any]) -> None:

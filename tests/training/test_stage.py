@@ -24,16 +24,16 @@ from ferops import config
 from ferops.layout import Layout
 from ferops.training.stage import train
 params = config.parse(json.loads(sys.argv[2]))
-def told(epoch, row):
+def told(epoch, row, counts):
     print(epoch, flush=True)
 train(Layout(Path(sys.argv[1])), params, "baseline", on_epoch=told)
 """
 
 
 def test_outputs(layout, make_params):
-    epochs = []
+    told, sheets = [], []
     params = make_params(epochs=3, checkpoint_every=10)
-    summary = train(layout, params, "baseline", on_epoch=lambda epoch, row: epochs.append((epoch, row["val_loss"])))
+    summary = train(layout, params, "baseline", on_start=sheets.append, on_epoch=lambda *one: told.append(one))
 
     folder = layout.model("baseline")
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -44,8 +44,14 @@ def test_outputs(layout, make_params):
         "weights.safetensors",
     ]
     history = json.loads((folder / "history.json").read_text())
-    assert epochs == [(row["epoch"], row["val_loss"]) for row in history]
+    assert [(epoch, row) for epoch, row, _ in told] == [(row["epoch"], row) for row in history]
     assert [row["epoch"] for row in history] == [1, 2, 3]
+    labels = data.read(layout, "val").labels
+    for _, row, counts in told:
+        assert counts.dtype == np.int64
+        np.testing.assert_array_equal(counts.sum(axis=1), np.bincount(labels, minlength=6))
+        assert np.trace(counts) / len(labels) == pytest.approx(row["val_accuracy"])
+        assert 100 < row["peak_memory_mb"] <= summary["peak_memory_mb"]["process"]
 
     net, config = model.load(folder)
     assert (config.architecture, config.size_px, config.temperature) == ("resnet18", 32, 1.0)
@@ -69,10 +75,17 @@ def test_outputs(layout, make_params):
 
     report = layout.reports("train") / "baseline"
     assert json.loads((report / "summary.json").read_text()) == summary
-    for name in ("curves.png", "augmented.png"):
+    for name in ("curves.png", "augmented.png", "confusion.png"):
         with Image.open(report / name) as picture:
             picture.load()
             assert np.asarray(picture).std() > 5
+    with Image.open(report / "augmented.png") as picture:  # what was shown before the first step
+        assert len(sheets) == 1
+        np.testing.assert_array_equal(np.asarray(picture), sheets[0])
+    # What a sweep chooses by: validation only
+    assert json.loads((report / "metrics.json").read_text()) == {
+        key: summary[key] for key in ("val_macro_f1", "val_accuracy", "best_epoch")
+    }
     assert not (layout.state / "checkpoints" / "baseline").exists()
 
 
@@ -89,7 +102,7 @@ def test_a_killed_process_is_resumed_to_the_same_bits(layout, make_params):
     assert not layout.model("baseline").exists()
 
     epochs = []
-    train(layout, params, "baseline", on_epoch=lambda epoch, _: epochs.append(epoch))
+    train(layout, params, "baseline", on_epoch=lambda epoch, *_: epochs.append(epoch))
     assert epochs == [2, 3]
     resumed = (layout.model("baseline") / "weights.safetensors").read_bytes()
     train(layout, params, "baseline")

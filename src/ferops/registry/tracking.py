@@ -1,4 +1,4 @@
-"""One MLflow run per trained model, continued when the training is.
+"""One MLflow run per trained model: how it is begun, filled and found again.
 
 The run of finished weights is found again by their SHA-256 (the tag `ferops.weights`), in whichever store is connected.
 """
@@ -10,72 +10,44 @@ import hashlib
 import json
 import math
 import platform
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
 from importlib.metadata import version
 from numbers import Real
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ferops.config import Params, flatten
-from ferops.errors import FeropsError, StoppedError
-from ferops.files import read_json, require, write_json
+from ferops.files import read_json, require
 from ferops.layout import Layout
 from ferops.machine import cpu_name
-from ferops.provenance import provenance
-from ferops.registry.connection import connected, experiment_id
+from ferops.registry.connection import experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WEIGHTS_TAG = "ferops.weights"
 _SHAPING_BLOCKS = ("seed", "preset", "data", "validate", "split", "preprocess", "train")
-_PACKAGES = ("ferops", "torch", "torchvision", "numpy", "pandas", "pillow", "onnx", "onnxruntime", "openvino", "mlflow")
+_PACKAGES = (
+    "ferops",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pillow",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "mlflow",
+)
 
-EpochLogger = Callable[[int, dict[str, float]], None]
-
-
-@contextmanager
-def training_run(layout: Layout, params: Params, name: str) -> Iterator[EpochLogger]:
-    """Record the training of `models.<name>` as an MLflow run named `name`.
-
-    Yields a function of the epoch and its metrics. A training that was killed continues its run; epochs the run holds
-    already are not logged twice. On a clean exit the run gets the epochs it missed, the figures, the summary and the
-    weights' digest, and ends FINISHED; after an exception it ends FAILED, after Ctrl-C, SIGTERM or
-    a StoppedError KILLED.
-
-    Raises:
-        FeropsError: no such model in `params`, the store does not answer or stops doing so, or the training left no
-            weights.
-    """
-    if name not in params.models:
-        raise FeropsError(f"params.yaml has no model {name!r}; models has: {', '.join(params.models)}")
-    kept = "The last checkpoint of an unfinished training is kept, and the training goes on from there"
-    with connected(layout, kept=kept) as client, _recorded(client, layout, params, name) as log_epoch:
-        yield log_epoch
-
-
-@contextmanager
-def _recorded(client: MlflowClient, layout: Layout, params: Params, name: str) -> Iterator[EpochLogger]:
-    made_from = provenance(layout, params)
-    memory = layout.state / "runs" / f"{name}.json"
-    run_id, logged = _continue_run(client, memory, _fingerprint(made_from, name)) or (None, set())
-    if run_id is None:
-        run_id = start_run(client, params, name, made_from=made_from, where=environment())
-        write_json(memory, {"run_id": run_id, "fingerprint": _fingerprint(made_from, name)})
-
-    def log_epoch(epoch: int, metrics: dict[str, float]) -> None:
-        if epoch not in logged:
-            _log_epoch(client, run_id, epoch, metrics)
-            logged.add(epoch)
-
-    with _ends_well(client, run_id), _system_metrics(client, run_id, resumed=bool(logged)):
-        yield log_epoch
-        log_training(client, layout, name, run_id, logged=logged)
-    memory.unlink(missing_ok=True)
+_FIGURES = {
+    "best_epoch": "best_epoch",
+    "best_val_accuracy": "val_accuracy",
+    "best_val_macro_f1": "val_macro_f1",
+    "parameters": "parameters",
+}
+"""Metrics of a finished training to sort runs by, and their names in its summary; a curve ends with the last epoch."""
 
 
 def start_run(
@@ -113,9 +85,14 @@ def log_training(client: MlflowClient, layout: Layout, name: str, run_id: str, *
     made_by = f"ferops train {name}"
     for entry in read_json(layout.model(name) / "history.json", made_by=made_by):
         if entry["epoch"] not in logged:
-            _log_epoch(client, run_id, entry["epoch"], {key: entry[key] for key in entry if key != "epoch"})
+            log_epoch(client, run_id, entry["epoch"], {key: entry[key] for key in entry if key != "epoch"})
     reports = layout.reports("train") / name
-    for path in (*sorted(reports.glob("*.png")), *reports.glob("summary.json")):
+    summary = read_json(reports / "summary.json", made_by=made_by)
+    log_metrics(client, run_id, {name: summary[key] for name, key in _FIGURES.items()})
+    tags = {"device": summary["device"], "precision": summary["precision"]}
+    for key, value in (tags | flatten({"images": summary["images"]})).items():
+        client.set_tag(run_id, key, str(value))
+    for path in (*sorted(reports.glob("*.png")), reports / "summary.json"):
         client.log_artifact(run_id, str(path), "train")
     client.set_tag(run_id, WEIGHTS_TAG, weights_digest(layout, name))
 
@@ -160,6 +137,12 @@ def user_name() -> str:
         return "unknown"
 
 
+def log_epoch(client: MlflowClient, run_id: str, epoch: int, row: Mapping[str, Any]) -> None:
+    """Log an epoch's row of history.json, and the metric `epoch` as its mark."""
+    # The mark comes along in the same request, so that an epoch is known whole or not at all
+    log_metrics(client, run_id, {**row, "epoch": epoch}, step=epoch)
+
+
 def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], *, step: int = 0) -> None:
     """Log the finite numbers among `metrics` in one request; text, lists, None and NaN are left out."""
     from mlflow.entities import Metric
@@ -173,84 +156,3 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], *
 def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number, NumPy's scalars included; True and False are not numbers."""
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _log_epoch(client: MlflowClient, run_id: str, epoch: int, metrics: Mapping[str, Any]) -> None:
-    # The marker comes along in the same request, so that an epoch is known whole or not at all
-    log_metrics(client, run_id, {**metrics, "epoch": epoch}, step=epoch)
-
-
-def _continue_run(client: MlflowClient, memory: Path, fingerprint: str) -> tuple[str, set[int]] | None:
-    """Return the unfinished run of this very training and the epochs it holds, or None if there is none to continue."""
-    from mlflow.exceptions import MlflowException
-
-    if not memory.exists():
-        return None
-    last = json.loads(memory.read_text(encoding="utf-8"))
-    try:
-        run = client.get_run(last["run_id"])
-    except MlflowException:  # another store, or the run was purged
-        return None
-    if run.info.lifecycle_stage != "active" or run.info.status == "FINISHED":
-        return None
-    if last["fingerprint"] != fingerprint:
-        if run.info.status == "RUNNING":  # its process died without a word
-            client.set_terminated(last["run_id"], status="KILLED")
-        return None
-    client.update_run(last["run_id"], status="RUNNING")
-    return last["run_id"], {metric.step for metric in client.get_metric_history(last["run_id"], "epoch")}
-
-
-def _fingerprint(made_from: Mapping[str, Any], name: str) -> str:
-    """SHA-256 of what makes a training the same one: data, split, seed and settings."""
-    settings = made_from["params"]
-    parts = {key: settings[key] for key in ("seed", "preprocess")} | {"model": settings["models"][name]}
-    parts["train"] = {key: value for key, value in settings["train"].items() if key != "checkpoint_every"}
-    parts |= {key: made_from[key] for key in ("data_version", "split_hash")}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _ends_well(client: MlflowClient, run_id: str) -> Iterator[None]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        with _sigterm_as_exit():
-            yield
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit | StoppedError)
-        with suppress(MlflowException):  # where the server is gone, too, the first reason is the one to tell
-            client.set_terminated(run_id, status="KILLED" if stopped else "FAILED")
-        raise
-    client.set_terminated(run_id, status="FINISHED")
-
-
-@contextmanager
-def _sigterm_as_exit() -> Iterator[None]:
-    """Turn SIGTERM into SystemExit, unless somebody handles it already; signals reach the main thread only."""
-    ours = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    if ours:
-        signal.signal(signal.SIGTERM, _exit_on_signal)
-    try:
-        yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-
-
-def _exit_on_signal(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
-@contextmanager
-def _system_metrics(client: MlflowClient, run_id: str, *, resumed: bool) -> Iterator[None]:
-    """Sample processor, memory, disk and network every 10 s beside the training."""
-    from mlflow.system_metrics import system_metrics_monitor
-
-    monitor_of: Any = system_metrics_monitor.SystemMetricsMonitor  # untyped
-    monitor = monitor_of(run_id, resume_logging=resumed, tracking_uri=client.tracking_uri)
-    monitor.start()
-    try:
-        yield
-    finally:
-        monitor.finish()

@@ -66,7 +66,7 @@ def fingerprint(params: Params, name: str, data_hash: str) -> str:
     """Return what makes two runs the same one: settings of training and model, seed, and the hash of the faces."""
     identity = {
         "format": FORMAT,
-        "train": params.train.model_dump(mode="json", exclude={"checkpoint_every"}),
+        "train": params.train.model_dump(mode="json", exclude={"checkpoint_every", "watch_every"}),
         "model": params.models[name].model_dump(mode="json"),
         "seed": params.seed,
         "data": data_hash,

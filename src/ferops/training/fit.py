@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 import math
-import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from ferops.config import CLASSES, Train
 from ferops.errors import FeropsError, StoppedError
 from ferops.training import state
 from ferops.training.augment import augment, blend
+from ferops.training.bar import Bar
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
 from ferops.training.interrupt import StopFlag
 from ferops.training.losses import effective_number, focal_loss, inverse_frequency
-from ferops.training.memory import parts
+from ferops.training.memory import parts, peak_memory_mb
 from ferops.training.model import ExpressionNet
 from ferops.training.optimizer import make_optimizer, make_scheduler
 from ferops.training.precision import Precision
 from ferops.training.state import Progress
 from ferops.training.zoo import head_parameters
 
-OnEpoch = Callable[[int, dict[str, float]], None]
+OnEpoch = Callable[[int, dict[str, float], NDArray[np.int64]], None]
+"""Called after each epoch: its number from 1, its row of history.json, the confusion counts `(6, 6)` on validation."""
 
 # The random streams of a run: (seed, stream, epoch, ...). Every draw is a function of its place in the run, so that a
 # run which was interrupted goes on with the same ones, and no generator's state has to be kept.
@@ -97,24 +96,21 @@ class Fit:
         """
         state.restore(self)
         done = (self.progress.epoch * self.steps + self.progress.step) * self.images_per_step
-        bar = tqdm(
-            total=self.epochs * self.steps * self.images_per_step,
-            initial=done,
-            unit="img",
-            desc="train",
-            mininterval=0.5 if sys.stderr.isatty() else 10.0,  # a log file needs fewer lines than a terminal
-        )
+        bar = Bar(images=self.epochs * self.steps * self.images_per_step, done=done, epochs=self.epochs)
         with bar, StopFlag() as stop:
             while self.progress.epoch < self.epochs and not self._waited_enough():
-                self._epoch(bar, stop)
+                logits = self._epoch(bar, stop)
                 if self.progress.epoch % self.train.checkpoint_every == 0:
                     self._save()
                 if on_epoch:
-                    on_epoch(self.progress.epoch, self.progress.history[-1])
+                    counts = confusion(self.validation.labels, logits)
+                    on_epoch(self.progress.epoch, self.progress.history[-1], counts)
         self.net.load_state_dict(self.best)
 
-    def _epoch(self, bar: tqdm[Any], stop: StopFlag) -> None:
+    def _epoch(self, bar: Bar, stop: StopFlag) -> NDArray[np.float32]:
+        """Train for an epoch (the rest of one, after a resume) and judge it; return the validation logits `(N, 6)`."""
         progress, started = self.progress, time.perf_counter()
+        bar.start_epoch(progress.epoch + 1)
         first = progress.step
         order = np.random.default_rng((self.seed, ORDER, progress.epoch)).permutation(len(self.faces))
         losses = torch.tensor(progress.loss_sum, dtype=torch.float64, device=self.precision.device)
@@ -139,10 +135,12 @@ class Fit:
         row["learning_rate"] = float(self.scheduler.get_last_lr()[-1])
         row["images_per_s"] = (self.steps - first) * self.images_per_step / trained if first < self.steps else 0.0
         row["seconds"] = time.perf_counter() - started
+        row["peak_memory_mb"] = list(peak_memory_mb(self.precision.device).values())[-1]  # the GPU's if there is one
         progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
         progress.history.append(row)
         self._keep_best(row)
-        bar.set_postfix(epoch=progress.epoch, val_f1=f"{row['val_macro_f1']:.3f}", best=progress.best_epoch)
+        bar.end_epoch(row, best_epoch=progress.best_epoch, best_macro_f1=progress.best_macro_f1)
+        return logits
 
     def _step(self, chosen: NDArray[np.int64], step: int) -> Tensor:
         """Take one optimiser step over the chosen rows, in `parts`; return the mean loss, detached."""
@@ -252,3 +250,9 @@ def scores(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, 
     predicted = logits.argmax(axis=1)
     macro_f1 = f1_score(labels, predicted, labels=range(len(CLASSES)), average="macro", zero_division=0.0)
     return {"val_accuracy": float(accuracy_score(labels, predicted)), "val_macro_f1": float(macro_f1)}
+
+
+def confusion(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Return counts int64 `(6, 6)` in CLASSES order: labels as rows, predictions as columns."""
+    counts: NDArray[np.int64] = confusion_matrix(labels, logits.argmax(axis=1), labels=range(len(CLASSES)))
+    return counts

@@ -1,6 +1,8 @@
-"""How many parts an optimiser step must be taken in, to stay within a memory budget."""
+"""Memory: how many parts an optimiser step must be taken in to stay within a budget, and how much was used."""
 
 from __future__ import annotations
+
+import resource
 
 import torch
 from torch import Tensor
@@ -32,6 +34,14 @@ def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
         f"train.memory_gb is {train.memory_gb:g}, and this network needs {1.25 * (fixed + per_image) / 1e9:.1f} GB for "
         "one image. Raise it, lower preprocess.size_px, or choose a smaller architecture"
     )
+
+
+def peak_memory_mb(device: torch.device) -> dict[str, float]:
+    """Return the largest memory so far in MB (10^6 bytes): `process`, its resident set, then `gpu`, tensors, if any."""
+    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}  # Linux counts in KiB
+    if device.type == "cuda":
+        peak["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peak
 
 
 def saved_bytes(net: ExpressionNet, precision: Precision) -> float:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from ferops.config import Train
+from ferops.config import CLASSES, Train
 from ferops.training.augment import augment, blend
 from ferops.training.data import Faces
 from ferops.training.model import ExpressionNet
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_curves(path: Path, history: list[dict[str, float]], *, best_epoch: int) -> None:
@@ -34,15 +39,46 @@ def draw_curves(path: Path, history: list[dict[str, float]], *, best_epoch: int)
     figure.savefig(path, dpi=100)
 
 
-def draw_augmented(path: Path, faces: Faces, train: Train, *, seed: int, columns: int = 8, rows: int = 4) -> None:
-    """Save a sheet of training faces as the network sees them, after augmentation and Mixup, as PNG."""
-    from PIL import Image
+def draw_confusion(target: Path | BinaryIO, counts: NDArray[np.int64], *, title: str) -> None:
+    """Draw a confusion matrix as PNG: counts as text, each row's shares as shades, its recall beside it.
 
+    Args:
+        target: a file, or something to write bytes to.
+        counts: `(6, 6)` in CLASSES order, labels as rows, predictions as columns.
+        title: what was counted.
+    """
+    confusion_figure(counts, title=title).savefig(target, dpi=100, format="png")
+
+
+def confusion_figure(counts: NDArray[np.int64], *, title: str) -> Figure:
+    from matplotlib.figure import Figure
+
+    totals = counts.sum(axis=1)
+    shares = counts / np.maximum(totals, 1)[:, None]  # a class without a face has an empty row
+    figure = Figure(figsize=(7.2, 6), layout="constrained")
+    axes = figure.subplots()
+    shade = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=1.0)
+    for (label, predicted), count in np.ndenumerate(counts):
+        colour = "white" if shares[label, predicted] > 0.5 else "black"
+        axes.text(predicted, label, f"{count:,}", ha="center", va="center", color=colour, fontsize=11)
+    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=30)
+    axes.set_yticks(
+        range(len(CLASSES)),
+        [f"{name}\n{100 * shares[i, i]:.0f} % of {totals[i]:,}" for i, name in enumerate(CLASSES)],
+    )
+    axes.set(xlabel="predicted", ylabel="label, and how much of it was recognised", title=title)
+    figure.colorbar(shade, ax=axes, shrink=0.8, label="share of the row")
+    return figure
+
+
+def augmented_sheet(faces: Faces, train: Train, *, seed: int, columns: int = 8, rows: int = 4) -> NDArray[np.uint8]:
+    """Return a sheet of training faces as the network sees them, augmented and blended, uint8 `(H, W, 3)` RGB."""
     rng = np.random.default_rng((seed, 2))
     chosen = np.sort(rng.choice(len(faces), size=min(columns * rows, len(faces)), replace=False))
     pixels = augment(ExpressionNet.pixels(torch.from_numpy(faces.images[chosen])), train, rng)
     pixels, _ = blend(pixels, torch.zeros(len(pixels), 1), train, rng)
-    Image.fromarray(_sheet(pixels, columns).numpy()).save(path)
+    sheet: NDArray[np.uint8] = _sheet(pixels, columns).numpy()
+    return sheet
 
 
 def _sheet(pixels: Tensor, columns: int) -> Tensor:

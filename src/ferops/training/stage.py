@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import resource
 import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -19,9 +20,12 @@ from ferops.provenance import provenance
 from ferops.training import data, model, precision, report, zoo
 from ferops.training.checkpoint import Checkpoint, fingerprint
 from ferops.training.config import ModelConfig
-from ferops.training.fit import Fit, predict, scores
+from ferops.training.fit import Fit, OnEpoch, confusion, predict, scores
+from ferops.training.memory import peak_memory_mb
 
 SPLITS = ("train", "val", "test")
+METRICS = ("val_macro_f1", "val_accuracy", "best_epoch")
+"""What `dvc exp show` prints of a training: validation alone, so that a sweep cannot choose on the test split."""
 
 
 def train(
@@ -29,7 +33,8 @@ def train(
     params: Params,
     name: str,
     *,
-    on_epoch: Callable[[int, dict[str, float]], None] | None = None,
+    on_start: Callable[[NDArray[np.uint8]], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> dict[str, Any]:
     """Train the model `name` of the block `models` and write artifacts/train/<name> and reports/train/<name>.
 
@@ -38,7 +43,9 @@ def train(
     split by macro-F1; the test split is run through the chosen weights at the end, and not looked at.
 
     Args:
-        on_epoch: called after each epoch with its number (from 1) and its row of history.json.
+        on_start: called once before the first step with a sheet of augmented training faces, uint8 `(H, W, 3)` RGB.
+        on_epoch: called after each epoch with its number (from 1), its row of history.json, and the confusion counts on
+            validation, int64 `(6, 6)`, labels as rows and predictions as columns.
 
     Returns:
         The summary, as in reports/train/<name>/summary.json.
@@ -68,6 +75,9 @@ def train(
         precision=chosen,
         checkpoint=checkpoint,
     )
+    sheet = report.augmented_sheet(faces["train"], params.train, seed=params.seed)
+    if on_start:
+        on_start(sheet)
     fit.run(on_epoch)
     # The logits that others compare with are FP32, whatever the training ran in
     plain = precision.Precision(chosen.device, None)
@@ -97,17 +107,15 @@ def train(
     with atomic_folder(layout.reports("train") / name) as folder:
         write_json(folder / "summary.json", summary)
         report.draw_curves(folder / "curves.png", fit.progress.history, best_epoch=fit.progress.best_epoch)
-        report.draw_augmented(folder / "augmented.png", faces["train"], params.train, seed=params.seed)
+        Image.fromarray(sheet).save(folder / "augmented.png")
+        report.draw_confusion(
+            folder / "confusion.png",
+            confusion(faces["val"].labels, logits["val"]),
+            title=f"validation, best epoch ({fit.progress.best_epoch}): macro-F1 {summary['val_macro_f1']:.3f}",
+        )
+        write_json(folder / "metrics.json", {key: summary[key] for key in METRICS})
     checkpoint.remove()
     return summary
-
-
-def peak_memory_mb(device: torch.device) -> dict[str, float]:
-    """Return the largest memory so far in MB (10^6 bytes): the process's resident set, and the GPU's tensors if any."""
-    peak = {"process": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}  # Linux counts in KiB
-    if device.type == "cuda":
-        peak["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
-    return peak
 
 
 def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import pytest
 from mlflow import MlflowClient
+from PIL import Image
 
-from ferops.config import Params
+from ferops.config import CLASSES, Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
 from ferops.registry.connection import experiment_id
-from ferops.registry.tracking import WEIGHTS_TAG, training_run, weights_digest
+from ferops.registry.tracking import WEIGHTS_TAG, weights_digest
+from ferops.registry.watch import training_run
+
+COUNTS = np.arange(36, dtype=np.int64).reshape(6, 6)
+"""Of a validation split: labels as rows, predictions as columns."""
 
 
 def newest_run(client: MlflowClient) -> str:
@@ -29,16 +37,16 @@ def curve(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]
 
 
 def train_and_die(layout: Layout, params: Params, error: type[BaseException]) -> None:
-    with training_run(layout, params, "candidate") as log_epoch:
-        log_epoch(1, {"train_loss": 2.0})
-        log_epoch(2, {"train_loss": 1.0})
+    with training_run(layout, params, "candidate") as watch:
+        watch.on_epoch(1, {"train_loss": 2.0}, COUNTS)
+        watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)
         raise error
 
 
 def test_a_training_is_recorded(layout: Layout, params: Params, client: MlflowClient) -> None:
-    with training_run(layout, params, "candidate") as log_epoch:
+    with training_run(layout, params, "candidate") as watch:
         for epoch in (1, 2, 3):
-            log_epoch(epoch, {"train_loss": 2.0 / epoch, "val_macro_f1": float("nan")})
+            watch.on_epoch(epoch, {"train_loss": 2.0 / epoch, "val_macro_f1": float("nan")}, COUNTS)
     run = client.get_run(newest_run(client))
     assert (run.info.run_name, run.info.status) == ("candidate", "FINISHED")
     assert curve(client, run.info.run_id, "train_loss") == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
@@ -54,6 +62,95 @@ def test_a_training_is_recorded(layout: Layout, params: Params, client: MlflowCl
     )
     logged = {each.path for each in client.list_artifacts(run.info.run_id, "train")}
     assert logged == {"train/curves.png", "train/summary.json"}
+
+
+def test_the_run_is_sorted_by_the_kept_weights_figures(layout: Layout, params: Params, client: MlflowClient) -> None:
+    with training_run(layout, params, "candidate"):
+        pass
+    run = client.get_run(newest_run(client))
+    names = ("best_epoch", "best_val_accuracy", "best_val_macro_f1", "parameters")
+    assert [run.data.metrics[name] for name in names] == [3.0, 0.61, 0.58, 11_179_590.0]
+    tags = [run.data.tags[name] for name in ("device", "precision", "images.train", "images.val", "images.test")]
+    assert tags == ["cpu", "bf16", "600", "90", "120"]
+
+
+def test_a_training_shorter_than_the_interval_has_system_metrics(
+    layout: Layout, params: Params, client: MlflowClient
+) -> None:
+    with training_run(layout, params, "candidate"):
+        sum(number * number for number in range(300_000))  # a load to see
+    run_id = newest_run(client)
+    load = curve(client, run_id, "system/cpu_utilization_percentage")
+    assert len(load) == 1
+    assert 0.0 < load[0][1] <= 100.0
+    memory = curve(client, run_id, "system/system_memory_usage_megabytes")
+    assert memory[0][1] > 100.0
+
+
+def pictures(client: MlflowClient, run_id: str) -> dict[tuple[str, int], str]:
+    """The pictures in full size, by key and step, as MLflow's page finds them: by the parts of their names."""
+    found = {}
+    for each in client.list_artifacts(run_id, "images"):
+        key, _, step, *_ = each.path.removeprefix("images/").split("+")
+        if each.path.endswith(".png"):
+            found[key, int(step)] = each.path
+    return found
+
+
+def test_pictures_are_logged_by_epoch(layout: Layout, params: Params, client: MlflowClient, tmp_path: Path) -> None:
+    every_two = params.model_copy(update={"train": params.train.model_copy(update={"watch_every": 2})})
+    sheet = np.random.default_rng(0).integers(0, 256, (34, 68, 3), dtype=np.uint8)
+    with training_run(layout, every_two, "candidate") as watch:
+        watch.on_start(sheet)
+        for epoch in (1, 2, 3, 4):
+            watch.on_epoch(epoch, {"val_macro_f1": 0.1 * epoch}, COUNTS * epoch)
+    run_id = newest_run(client)
+    logged = pictures(client, run_id)
+    assert logged.keys() == {("augmented", 0), ("confusion", 2), ("confusion", 4)}
+    with Image.open(client.download_artifacts(run_id, logged["augmented", 0], str(tmp_path))) as image:
+        np.testing.assert_array_equal(np.asarray(image), sheet)
+    with Image.open(client.download_artifacts(run_id, logged["confusion", 4], str(tmp_path))) as image:
+        assert image.mode == "RGB"
+        assert min(image.size) > 400  # large enough to read
+    tables = sorted(each.path for each in client.list_artifacts(run_id, "confusion"))
+    assert tables == ["confusion/epoch-0002.json", "confusion/epoch-0004.json"]
+    table = json.loads(Path(client.download_artifacts(run_id, tables[1], str(tmp_path))).read_text())
+    assert table["counts"] == (COUNTS * 4).tolist()
+    assert (table["epoch"], table["split"], table["classes"]) == (4, "val", list(CLASSES))
+    assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
+
+
+def test_watching_can_be_off_and_a_resumed_run_gets_no_second_sheet(
+    layout: Layout, params: Params, client: MlflowClient
+) -> None:
+    off = params.model_copy(update={"train": params.train.model_copy(update={"watch_every": 0})})
+    sheet = np.zeros((8, 8, 3), dtype=np.uint8)
+
+    def train(*, until: int, error: type[BaseException] | None) -> None:
+        with training_run(layout, off, "candidate") as watch:
+            watch.on_start(sheet)
+            for epoch in range(1, until + 1):
+                watch.on_epoch(epoch, {"val_macro_f1": 0.5}, COUNTS)
+            if error:
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        train(until=1, error=KeyboardInterrupt)
+    before = newest_run(client)
+    train(until=3, error=None)
+    assert newest_run(client) == before
+    assert pictures(client, before).keys() == {("augmented", 0)}
+    assert client.list_artifacts(before, "confusion") == []
+
+
+def test_how_often_one_looks_does_not_make_another_run(layout: Layout, params: Params, client: MlflowClient) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train_and_die(layout, params, KeyboardInterrupt)
+    before = newest_run(client)
+    often = params.model_copy(update={"train": params.train.model_copy(update={"watch_every": 1})})
+    with training_run(layout, often, "candidate"):
+        pass
+    assert newest_run(client) == before
 
 
 @pytest.mark.parametrize(
@@ -74,8 +171,8 @@ def test_a_resumed_training_continues_its_run(layout: Layout, params: Params, cl
     with pytest.raises(KeyboardInterrupt):
         train_and_die(layout, params, KeyboardInterrupt)
     before, runs = newest_run(client), count_runs(client)
-    with training_run(layout, params, "candidate") as log_epoch:
-        log_epoch(2, {"train_loss": 1.0})  # the last checkpoint was older than the last epoch logged
+    with training_run(layout, params, "candidate") as watch:
+        watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)  # the last checkpoint was older than the last epoch logged
     assert count_runs(client) == runs
     assert client.get_run(before).info.status == "FINISHED"
     # Epoch 3 is in history.json only: it was trained, and killed before it was logged
@@ -116,11 +213,11 @@ def test_a_server_that_goes_away_is_one_message(
     layout: Layout, params: Params, client: MlflowClient, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train() -> None:
-        with training_run(layout, params, "candidate") as log_epoch:
-            log_epoch(1, {"train_loss": 2.0})
+        with training_run(layout, params, "candidate") as watch:
+            watch.on_epoch(1, {"train_loss": 2.0}, COUNTS)
             for method in ("log_batch", "set_terminated"):
                 gone.setattr(MlflowClient, method, die)
-            log_epoch(2, {"train_loss": 1.0})
+            watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)
 
     with (
         monkeypatch.context() as gone,
@@ -128,8 +225,8 @@ def test_a_server_that_goes_away_is_one_message(
     ):
         train()
     before, runs = newest_run(client), count_runs(client)
-    with training_run(layout, params, "candidate") as log_epoch:
-        log_epoch(2, {"train_loss": 1.0})
+    with training_run(layout, params, "candidate") as watch:
+        watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)
     assert count_runs(client) == runs
     assert [step for step, _ in curve(client, before, "train_loss")] == [1, 2, 3]
     assert client.get_run(before).info.status == "FINISHED"
