@@ -149,13 +149,16 @@ def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
 
 def test_the_notice_holds_the_terms_of_every_source(make_judged: JudgedMaker) -> None:
     trained: dict[str, Any] = {"data_version": "d" * 32, "synthetic": False, "sources": ["fer2013", "ckplus", "mine"]}
-    source = Layout(make_judged(config={"provenance": trained, "licence": "terms of fer2013, ckplus and mine"}))
+    start = {"source": "package", "sha256": "f" * 64, "licence": "Apache-2.0 (Somebody)"}
+    changes = {"provenance": trained, "licence": "terms of fer2013, ckplus and mine", "pretrained": start}
+    source = Layout(make_judged(config=changes))
     text = " ".join(notice(Classifier(source.exported).config).split())
     for name in ("fer2013", "ckplus"):
         assert SOURCES[name].licence in text
         assert SOURCES[name].citation in text
     assert "mine: on its owner's terms" in text
     assert "terms of fer2013, ckplus and mine" in text
+    assert f"pretrained weights (package, SHA-256 {'f' * 64}). Licence: Apache-2.0 (Somebody)" in text
     assert all(use in text for use in uses.PROHIBITED)
 
 

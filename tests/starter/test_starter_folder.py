@@ -113,6 +113,9 @@ def test_what_is_said_of_it(make_judged: JudgedMaker) -> None:
         f"{SOURCES['fer2013'].licence}."
     )
     assert "research only" in terms(config)
+    started = config.model_copy(update={"pretrained": {"source": "hub", "sha256": None, "licence": "Apache-2.0"}})
+    assert "trained from pretrained weights on FER2013" in summary(started, METRICS)
+    assert terms(started) == f"{terms(config)} They started from weights under Apache-2.0."
 
 
 def test_a_starter_of_rendered_faces_says_so(make_judged: JudgedMaker) -> None:

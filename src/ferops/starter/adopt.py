@@ -73,10 +73,15 @@ def notice(config: ExportConfig) -> str:
     """Return the text of NOTICE: what the weights learnt from, on which terms, and what they must not be used for."""
     parts = [
         "The starter model of ferops",
-        "ferops itself, the program, is under the Apache License 2.0. These weights were learnt from pictures, and "
-        "carry the terms of those pictures, whatever else may be said of them. No picture is in this folder.",
+        "ferops itself, the program, is under the Apache License 2.0 (https://www.apache.org/licenses/LICENSE-2.0). "
+        "These weights were learnt from pictures; take them on the terms of those pictures, which follow. No picture "
+        "is in this folder.",
         f"Licence of the weights, as config.json has it: {config.licence}",
     ]
+    if config.pretrained:
+        start = config.pretrained
+        origin = f"{start['source']}, SHA-256 {start['sha256'] or 'unknown'}"
+        parts.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
     for name in config.provenance["sources"]:
         about = SOURCES.get(name)
         parts.append(

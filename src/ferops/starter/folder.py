@@ -100,7 +100,8 @@ def summary(config: ModelConfig, metrics: dict[str, Any]) -> str:
     accuracy = _interval(metrics["accuracy"], scale=100.0, digits=1, unit=" %")
     macro_f1 = _interval(metrics["macro_f1"], scale=1.0, digits=3, unit="")
     said = (
-        f"This is the starter model that comes with ferops: {config.architecture} at {config.size_px} px, trained on "
+        f"This is the starter model that comes with ferops: {config.architecture} at {config.size_px} px, trained "
+        f"{'from pretrained weights ' if config.pretrained else ''}on "
         f"{' + '.join(map(_short_title, _sources(config)))} (data version {config.provenance['data_version'][:10]}). "
         f"On the {metrics['test_images']:,} faces of its test split: accuracy {accuracy}, macro-F1 {macro_f1} (in "
         f"brackets {100 * metrics['confidence_level']:.0f} % intervals); always the most frequent answer: "
@@ -115,7 +116,8 @@ def terms(config: ModelConfig) -> str:
         f"{SOURCES[name].title}: {SOURCES[name].licence}" if name in SOURCES else f"{name}: on its owner's terms"
         for name in _sources(config)
     )
-    return f"Licence note: the weights were learnt from {learnt}."
+    start = f" They started from weights under {config.pretrained['licence']}." if config.pretrained else ""
+    return f"Licence note: the weights were learnt from {learnt}.{start}"
 
 
 def _sources(config: ModelConfig) -> list[str]:
