@@ -16,7 +16,6 @@ import argparse
 import multiprocessing
 import random
 import time
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 from detect_candidates import CANDIDATES, FRAMINGS, Candidate, Framing
+from images import read
 
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees
@@ -33,7 +33,6 @@ from ferops.faces.detector import Detection, Detector, Image
 from ferops.faces.look import look
 from ferops.faces.spread import cores
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
 MIRRORED = [1, 0, 2, 4, 3]  # left and right change places
 DARK = {"monk_08", "monk_09", "monk_10"}
 BULK = 32  # images handed to a process at once
@@ -68,10 +67,10 @@ def main() -> None:
     options = parser.parse_args()
     sets = [
         rendered(options.synthetic, limit=options.limit, seed=options.seed),
-        Set("photos", zipped(options.photos, limit=options.limit, seed=options.seed)),
-        Set("FER2013", zipped(options.fer2013, limit=options.limit, seed=options.seed)),
+        Set("photos", read(options.photos, limit=options.limit, seed=options.seed)),
+        Set("FER2013", read(options.fer2013, limit=options.limit, seed=options.seed)),
     ]
-    empty = without_faces([decode(data) for data in zipped(options.photos, limit=options.limit, seed=options.seed)])
+    empty = without_faces([decode(data) for data in sets[1].encoded])
     there = [candidate for candidate in CANDIDATES if candidate.installed]
     with pool() as workers:
         quality = dict(zip(there, workers.map(judge, there, [sets] * len(there), [empty] * len(there)), strict=True))
@@ -93,13 +92,6 @@ def rendered(path: Path, *, limit: int, seed: int) -> Set:
         [np.reshape(row["truth_landmarks"], (5, 2)) for row in rows[:limit]],
         [row["group_skin_tone"] for row in rows[:limit]],
     )
-
-
-def zipped(path: Path, *, limit: int, seed: int) -> list[bytes]:
-    with zipfile.ZipFile(path) as archive:
-        names = sorted(name for name in archive.namelist() if Path(name).suffix.lower() in ENDINGS)
-        random.Random(seed).shuffle(names)
-        return [archive.read(name) for name in names[:limit]]
 
 
 def without_faces(photos: Sequence[Image]) -> list[Image]:

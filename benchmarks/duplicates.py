@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
+from images import read
 from numpy.typing import NDArray
 
 from ferops.config import load
@@ -40,7 +39,6 @@ Grey = NDArray[np.uint8]
 Edit = Callable[[Grey, np.random.Generator], Grey]
 
 QUICK = Path(near.__file__).parents[1] / "presets" / "quick.yaml"
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 THRESHOLDS = np.round(np.arange(0.80, 0.9951, 0.005), 3)
 BANDS = ((0.80, 0.86), (0.86, 0.90), (0.90, 0.92), (0.92, 0.94), (0.94, 0.95), (0.95, 0.96), (0.96, 0.98), (0.98, 1.01))
 SHEET_PAIRS = 100
@@ -168,16 +166,6 @@ def main() -> None:
         measure_quality(pictures, options, rng)
     else:
         measure_cost(pictures, sorted(options.rows), rng)
-
-
-def read(path: Path) -> list[bytes]:
-    """Return the encoded images of a Parquet source file, a zip or a folder tree, in a stable order."""
-    if path.is_dir():
-        return [file.read_bytes() for file in sorted(path.rglob("*")) if file.suffix.lower() in ENDINGS]
-    if path.suffix == ".parquet":
-        return [image.as_py() for image in pq.read_table(path, columns=["image"])["image"]]
-    with zipfile.ZipFile(path) as archive:
-        return [archive.read(name) for name in sorted(archive.namelist()) if Path(name).suffix.lower() in ENDINGS]
 
 
 def distinct(encoded: Sequence[bytes]) -> list[Grey]:

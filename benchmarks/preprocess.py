@@ -24,10 +24,8 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import random
 import tempfile
 import time
-import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -35,8 +33,8 @@ from typing import Any
 
 import cv2
 import pandas as pd
-import pyarrow.parquet as pq
 import torch
+from images import read
 
 from ferops import config, machine
 from ferops.config import CLASSES, Params, Preprocess
@@ -48,7 +46,6 @@ from ferops.faces.spread import cores, one_thread
 from ferops.faces.stage import SPLITS, make_detector, preprocess
 from ferops.layout import Layout
 
-ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 FEW = 12
 QUICK = Path(config.__file__).parent / "presets" / "quick.yaml"
 
@@ -70,9 +67,8 @@ def main() -> None:
         f"{'stage 1/peer':>14}{'stage all/peer':>16}"
     )
     for path in options.images:
-        encoded = read(path)
-        random.Random(options.seed).shuffle(encoded)
-        measure(path.stem, readable(encoded[: options.limit]), params, repeats=options.repeats)
+        encoded = read(path, limit=options.limit, seed=options.seed)
+        measure(path.stem, readable(encoded), params, repeats=options.repeats)
 
 
 def settings(**preprocess: Any) -> Params:
@@ -80,16 +76,6 @@ def settings(**preprocess: Any) -> Params:
     tree["data"]["sources"] = ["images"]
     tree["preprocess"] |= {"tight_sources": [], "no_face": "keep", "min_face_px": 0, **preprocess}
     return config.parse(tree)
-
-
-def read(path: Path) -> list[bytes]:
-    """Return the encoded images of a Parquet source file, a zip or a folder tree, in a stable order."""
-    if path.is_dir():
-        return [file.read_bytes() for file in sorted(path.rglob("*")) if file.suffix.lower() in ENDINGS]
-    if path.suffix == ".parquet":
-        return [image.as_py() for image in pq.read_table(path, columns=["image"])["image"]]
-    with zipfile.ZipFile(path) as archive:
-        return [archive.read(name) for name in sorted(archive.namelist()) if Path(name).suffix.lower() in ENDINGS]
 
 
 def readable(encoded: Sequence[bytes]) -> dict[bytes, Image]:
