@@ -105,8 +105,8 @@ def test_what_is_said_of_it(make_judged: JudgedMaker) -> None:
     config = Classifier(make_judged(config={"provenance": provenance}) / "artifacts" / "export").config
     assert summary(config, METRICS) == (
         "This is the starter model that comes with ferops: resnet18 at 32 px, trained on FER2013 (data version "
-        "7c1865526e). On the 2,706 faces of its test split: accuracy 68.1 % (66.2 to 69.9), macro-F1 0.631 (in "
-        "brackets 95 % intervals); always the most frequent answer: 32.0 %."
+        "7c1865526e). On the 2,706 faces of its test split: accuracy 68.1 % (66.2 to 69.9), macro-F1 0.631; in "
+        "brackets 95 % intervals. Giving always the most frequent answer: 32.0 %."
     )
     assert terms(config) == (
         "Licence note: the weights were learnt from FER2013 (Facial Expression Recognition challenge, ICML 2013): "

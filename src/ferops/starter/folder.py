@@ -103,8 +103,8 @@ def summary(config: ModelConfig, metrics: dict[str, Any]) -> str:
         f"This is the starter model that comes with ferops: {config.architecture} at {config.size_px} px, trained "
         f"{'from pretrained weights ' if config.pretrained else ''}on "
         f"{' + '.join(map(_short_title, _sources(config)))} (data version {config.provenance['data_version'][:10]}). "
-        f"On the {metrics['test_images']:,} faces of its test split: accuracy {accuracy}, macro-F1 {macro_f1} (in "
-        f"brackets {100 * metrics['confidence_level']:.0f} % intervals); always the most frequent answer: "
+        f"On the {metrics['test_images']:,} faces of its test split: accuracy {accuracy}, macro-F1 {macro_f1}; in "
+        f"brackets {100 * metrics['confidence_level']:.0f} % intervals. Giving always the most frequent answer: "
         f"{100 * metrics['chance_accuracy']:.1f} %."
     )
     return f"{said} The faces are rendered: this says nothing about photographs." if _synthetic(config) else said
