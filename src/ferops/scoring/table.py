@@ -70,7 +70,8 @@ def read(path: Path) -> Table:
         raise FeropsError(f"{path} has no row. --data is {WANTED}")
     rows = pd.DataFrame({name: found.get(name, [None] * count) for name in FACTS}, dtype=object)
     meant = {label: _meaning(label) for label in rows["label"].dropna().unique()}
-    rows["class"] = [meant.get(label) if meant.get(label) in CLASSES else None for label in rows["label"]]
+    classes = [meant.get(label) if meant.get(label) in CLASSES else None for label in rows["label"]]
+    rows["class"] = pd.Series(classes, dtype=object)
     if rows["class"].isna().all():
         raise FeropsError(
             f"no row of {path} has one of the labels {', '.join(CLASSES)}; its labels are: "

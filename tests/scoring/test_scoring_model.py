@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from ferops.config import CLASSES
+from ferops.errors import FeropsError
+from ferops.export.runtime import Classifier
+from ferops.layout import Layout
+from ferops.scoring.model import opened
+from ferops.training import model
+from ferops.training.config import ModelConfig
+from scoring_files import change
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> tuple[Path, model.ExpressionNet]:
+    """A small network with random weights, as the stage `train` writes one."""
+    half = (0.5, 0.5, 0.5)
+    net = model.build("resnet18", size_px=32, mean=half, std=half, seed=3).eval()
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    config = ModelConfig(
+        architecture="resnet18",
+        size_px=32,
+        mean=half,
+        std=half,
+        parameters=model.count_parameters(net),
+        provenance={"seed": 3, "sources": ["wild"], "data_version": "d" * 32},
+        licence="Apache-2.0",
+    )
+    model.save(folder, net, config)
+    return folder, net
+
+
+def noise(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("file", ["", "weights.safetensors"])
+def test_trained_weights(weights: tuple[Path, model.ExpressionNet], file: str) -> None:
+    folder, net = weights
+    faces, threads = noise(5), torch.get_num_threads()
+    with opened(Layout(), str(folder / file)) as ready:
+        found = ready.logits(faces)
+        about = ready.about()
+    with torch.inference_mode():
+        expected = net(torch.from_numpy(faces)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert torch.get_num_threads() == threads
+    assert (ready.kind, ready.version) == ("weights", None)
+    assert about["file"] == str(folder / "weights.safetensors")
+    assert (about["architecture"], about["size_px"], about["seed"]) == ("resnet18", 32, 3)
+    assert (about["sources"], about["data_version"], about["git_commit"]) == (["wild"], "d" * 32, None)
+
+
+def test_an_exported_folder_runs_what_is_served_and_a_file_itself(export: Path) -> None:
+    twice = onnx.load(export / "model-int8.onnx")
+    for tensor in twice.graph.initializer:
+        if tensor.name == "weights":
+            tensor.CopyFrom(numpy_helper.from_array(2 * numpy_helper.to_array(tensor), "weights"))
+    onnx.save(twice, export / "model-int8.onnx")
+    faces = noise(3)
+    served = Classifier(export, threads=1).logits(faces)
+    for given in (export, export / "model.onnx"):
+        with opened(Layout(), str(given)) as ready:
+            np.testing.assert_array_equal(ready.logits(faces), served)
+            assert ready.shown == str(export / "model.onnx")
+    bias = 3.0 * (np.array(CLASSES) == "happy")
+    with opened(Layout(), str(export / "model-int8.onnx")) as ready:
+        np.testing.assert_allclose(ready.logits(faces), 2 * (served - bias) + bias, rtol=1e-4)
+        assert ready.shown == str(export / "model-int8.onnx")
+
+
+def spoil_config(folder: Path) -> None:
+    (folder / "config.json").write_text("{")
+
+
+def cut_file(name: str) -> Callable[[Path], None]:
+    def cut(folder: Path) -> None:
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+
+    return cut
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (spoil_config, "config.json is not JSON"),
+        (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
+        (lambda folder: change(folder, size_px="large"), "config.json is not the config of a model: size_px"),
+        (
+            lambda folder: change(folder, classes=[*CLASSES, "neutral"]),
+            "names 7 classes, .*, neutral; .* judges 6: anger",
+        ),
+        (lambda folder: change(folder, size_px=48), "maps faces .* come from different exports"),
+        (cut_file("model.onnx"), "model.onnx is damaged or no ONNX model"),
+        (lambda folder: (folder / "model.onnx").unlink(), "model.onnx does not exist"),
+        (lambda folder: [path.unlink() for path in folder.glob("*.onnx")], "holds no model, neither weights"),
+    ],
+)
+def test_a_damaged_export_is_named(export: Path, spoil: Callable[[Path], Any], message: str) -> None:
+    spoil(export)
+    with pytest.raises(FeropsError, match=message), opened(Layout(), str(export)):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
+        (lambda folder: change(folder, classes=list(CLASSES[:5])), "names 5 classes"),
+        (cut_file("weights.safetensors"), "weights.safetensors is damaged"),
+        (lambda folder: change(folder, architecture="resnet50"), "does not fit a resnet50"),
+    ],
+)
+def test_damaged_weights_are_named(
+    weights: tuple[Path, model.ExpressionNet], spoil: Callable[[Path], Any], message: str
+) -> None:
+    spoil(weights[0])
+    with pytest.raises(FeropsError, match=message), opened(Layout(), str(weights[0])):
+        pass
+
+
+def test_what_is_no_model_is_named(tmp_path: Path) -> None:
+    cases = {
+        tmp_path / "nowhere": "does not exist. --model is a folder that",
+        tmp_path: "holds no model, neither weights.safetensors nor an exported .onnx file",
+        Path(__file__): "test_scoring_model.py is no model file: wanted weights.safetensors or an exported .onnx file",
+    }
+    for given, message in cases.items():
+        with pytest.raises(FeropsError, match=message), opened(Layout(), str(given)):
+            pass
+
+
+def test_an_exported_file_needs_its_config(export: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(export / "model.onnx", alone)
+    with (
+        pytest.raises(FeropsError, match=r"alone/config\.json does not exist"),
+        opened(Layout(), str(alone / "model.onnx")),
+    ):
+        pass
+
+
+def test_logits_that_are_no_numbers_are_refused(weights: tuple[Path, model.ExpressionNet]) -> None:
+    folder, net = weights
+    with torch.no_grad():
+        next(net.parameters()).fill_(float("nan"))
+    config = ModelConfig.model_validate(json.loads((folder / "config.json").read_text()))
+    model.save(folder, net, config)
+    with opened(Layout(), str(folder)) as ready, pytest.raises(FeropsError, match="logits that are not finite"):
+        ready.logits(noise(1))
