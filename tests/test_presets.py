@@ -97,5 +97,5 @@ def test_a_broken_file_is_replaced_only_when_asked(tmp_path: Path) -> None:
 
 def test_an_unknown_preset_names_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="Did you mean fer2013-cpu"):
-        presets.apply(Layout(tmp_path), "fer2013")
+        presets.apply(Layout(tmp_path), "fer2013-cp")
     assert not (tmp_path / "params.yaml").exists()
