@@ -1,34 +1,44 @@
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
 import re
+import struct
+import termios
+from typing import TextIO
 
 from ferops.training.bar import Bar
 
-
-class Screen(io.StringIO):
-    def __init__(self, *, terminal: bool) -> None:
-        super().__init__()
-        self.terminal = terminal
-
-    def isatty(self) -> bool:
-        return self.terminal
+COLUMNS = 80
 
 
-def show(screen: Screen, *, done: int = 0, shown: bool = True) -> str:
+def show(screen: TextIO, *, shown: bool = True) -> None:
     scores = {1: 0.25, 2: 0.5, 3: 0.4}
-    with Bar(images=300, done=done, epochs=3, stream=screen, shown=shown) as bar:
+    with Bar(images=300, done=0, epochs=3, stream=screen, shown=shown) as bar:
         for epoch, macro_f1 in scores.items():
             bar.start_epoch(epoch)
             for _ in range(5):
                 bar.update(20)
             best = max((one for one in scores if one <= epoch), key=lambda one: scores[one])
             bar.end_epoch({"val_macro_f1": macro_f1}, best_epoch=best, best_macro_f1=scores[best])
-    return screen.getvalue()
+
+
+def show_in_terminal(*, rows: int) -> str:
+    """What arrives in a real (pseudo) terminal of this size."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, COLUMNS, 0, 0))
+    with os.fdopen(theirs, "w", encoding="utf-8") as screen:
+        show(screen)
+    with os.fdopen(ours, "rb", buffering=0) as reader:
+        return reader.read(1 << 16).decode().replace("\r\n", "\n")
 
 
 def test_a_log_gets_one_line_an_epoch_and_no_carriage_return() -> None:
-    shown = show(Screen(terminal=False))
+    screen = io.StringIO()
+    show(screen)
+    shown = screen.getvalue()
     assert "\r" not in shown
     lines = shown.splitlines()
     pattern = (
@@ -49,19 +59,28 @@ def test_a_log_gets_one_line_an_epoch_and_no_carriage_return() -> None:
 
 
 def test_a_terminal_gets_one_bar_that_is_drawn_over() -> None:
-    shown = show(Screen(terminal=True))
+    shown = show_in_terminal(rows=24)
     states = shown.rstrip("\n").split("\r")
     assert shown.count("\n") == 1
     assert len(states) > 4
-    assert re.search(r"epoch 3/3 100%\|.*\| .* images/s, ETA 00:00, val macro-F1 0\.400, best 0\.500", states[-1])
+    assert re.fullmatch(r"epoch 3/3 100%\|█+\| .* img/s, ETA 00:00, F1 0\.400, best 0\.500 \(epoch 2\) *", states[-1])
+    assert max(len(state) for state in states) <= COLUMNS
+
+
+def test_a_terminal_of_unknown_size_gets_lines() -> None:
+    shown = show_in_terminal(rows=0)
+    assert "\r" not in shown
+    assert len(shown.splitlines()) == 4
 
 
 def test_silence() -> None:
-    assert show(Screen(terminal=False), shown=False) == ""
+    screen = io.StringIO()
+    show(screen, shown=False)
+    assert screen.getvalue() == ""
 
 
 def test_a_run_that_goes_on_starts_where_it_was() -> None:
-    screen = Screen(terminal=False)
+    screen = io.StringIO()
     with Bar(images=400, done=300, epochs=4, stream=screen) as bar:
         bar.start_epoch(4)
         bar.update(100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any, TextIO
 
@@ -11,6 +12,7 @@ LOG_EVERY_S = 30.0
 """Between lines in a log while an epoch lasts; each finished epoch gets one anyway."""
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {rate_noinv_fmt}, ETA {remaining}{postfix}"
+"""Fits 80 columns, the bar's own room included."""
 _LINE = "{desc}, {percentage:.0f} % of all done, {rate_noinv_fmt}, ETA {remaining}{postfix}"
 
 
@@ -29,12 +31,12 @@ class Bar:
         self, *, images: int, done: int, epochs: int, shown: bool = True, stream: TextIO | None = None
     ) -> None:
         stream = stream or sys.stderr
-        terminal = stream.isatty()
-        self._epochs = epochs
+        terminal = _can_draw(stream)
+        self._epochs, self._score = epochs, "F1" if terminal else "val macro-F1"
         self._tqdm: tqdm[Any] = tqdm(
             total=images,
             initial=done,
-            unit=" images",
+            unit=" img" if terminal else " images",
             disable=not shown,
             file=stream if terminal else _Lines(stream),
             bar_format=_BAR if terminal else _LINE,
@@ -58,10 +60,14 @@ class Bar:
         self._tqdm.update(images)
 
     def end_epoch(self, row: dict[str, float], *, best_epoch: int, best_macro_f1: float) -> None:
-        """Show how the epoch did (a row of history.json), and the best one so far."""
-        self._tqdm.set_postfix_str(
-            f"val macro-F1 {row['val_macro_f1']:.3f}, best {best_macro_f1:.3f} (epoch {best_epoch})"
-        )
+        """Show how the epoch did on validation (a row of history.json), and the best one so far."""
+        score = f"{self._score} {row['val_macro_f1']:.3f}, best {best_macro_f1:.3f} (epoch {best_epoch})"
+        self._tqdm.set_postfix_str(score)
+
+
+def _can_draw(stream: TextIO) -> bool:
+    """Whether the stream is a terminal whose size is known; tqdm draws nothing in one of 0 rows, as `script` makes."""
+    return stream.isatty() and os.get_terminal_size(stream.fileno()).lines > 0
 
 
 class _Lines:
