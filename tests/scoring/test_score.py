@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 from typer.testing import CliRunner
 
+from ferops import scoring
 from ferops.cli import app
 from ferops.config import CLASSES
 from ferops.errors import FeropsError
@@ -57,6 +58,15 @@ def test_figures_are_those_of_scikit_learn(tmp_path: Path, export: Path) -> None
     most = max(CLASSES, key=labels.count)
     assert found["chance"]["answer"] == most
     assert found["chance"]["accuracy"] == pytest.approx(labels.count(most) / 90)
+
+
+def test_every_key_is_described(tmp_path: Path, export: Path) -> None:
+    data, _, _ = labelled(tmp_path / "data.parquet", count=9)
+    found = scored(export, data)
+    keys = {*found, *(key for block in ("framing", "model", "data", "left_out") for key in found[block])}
+    assert [key for key in sorted(keys) if f"`{key}`" not in (scoring.__doc__ or "")] == []
+    page = (Path(__file__).parents[2] / "docs" / "scoring.md").read_text(encoding="utf-8")
+    assert [key for key in found if f"`{key}`" not in page] == []
 
 
 def test_intervals_hold_the_figures_and_are_about_as_wide_as_the_binomials(tmp_path: Path, export: Path) -> None:

@@ -195,7 +195,7 @@ def _notes(table: Table, model: Model, framer: Framer, test: TestSet) -> list[st
     served = getattr(model.config, "served", model.file.name)
     checks = {
         f"no picture of {', '.join(absent)}: macro_f1 is the mean over the other classes": absent,
-        f"the model was trained on data of {', '.join(seen)}: pictures that it learnt from flatter it": seen,
+        f"the model was trained on data of {', '.join(seen)}; pictures that it has seen make it look better": seen,
         f"{model.file.name} is not the file that is served ({served})": served != model.file.name,
         f"{table.path.stem}-001.parquet goes on where {table.path.name} ends; only this file was scored": (
             table.path.with_stem(f"{table.path.stem}-001").exists()
