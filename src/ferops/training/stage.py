@@ -17,7 +17,7 @@ from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
-from ferops.training import data, model, precision, report, zoo
+from ferops.training import data, model, precision, pretrained, report, zoo
 from ferops.training.checkpoint import Checkpoint, fingerprint
 from ferops.training.config import ModelConfig
 from ferops.training.fit import Fit, OnEpoch, confusion, predict, scores
@@ -59,6 +59,7 @@ def train(
         hint = f", did you mean {near[0]}?" if near else ""
         raise FeropsError(f"there is no model {name!r} in params.yaml{hint} Known: {', '.join(params.models)}")
     started = time.perf_counter()
+    _require_network(params, name)
     faces = {split: data.read(layout, split) for split in SPLITS}
     data.require_every_class(faces["train"], split="train")
     chosen = precision.choose(params.train)
@@ -118,6 +119,19 @@ def train(
     return summary
 
 
+def _require_network(params: Params, name: str) -> None:
+    """Raise FeropsError for a network that cannot be built, or weights that are not there, before any data is read."""
+    wanted = params.models[name]
+    zoo.check(
+        wanted.architecture,
+        size_px=params.preprocess.size_px,
+        drop_rate=wanted.drop_rate,
+        drop_path_rate=wanted.drop_path_rate,
+    )
+    if wanted.pretrained:
+        pretrained.require(wanted.architecture, wanted.pretrained)
+
+
 def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:
     wanted = params.models[name]
     mean, std = data.channel_statistics(faces)
@@ -136,7 +150,7 @@ def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> 
     if wanted.pretrained:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(params.seed)  # of the new head
-            start = zoo.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
+            start = pretrained.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
         net.normalise(mean=start.mean, std=start.std)
         mean, std = start.mean, start.std
     made_from = provenance(layout, params)
@@ -154,7 +168,7 @@ def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> 
     return config, net
 
 
-def _licence(params: Params, *, synthetic: bool, start: zoo.Pretrained | None) -> str:
+def _licence(params: Params, *, synthetic: bool, start: pretrained.Pretrained | None) -> str:
     """Weights carry the terms of the images they were learnt from; the rendered ones are the project's own."""
     own = "Apache-2.0" if synthetic else "the terms of the training data: " + ", ".join(params.data.sources)
     return f"{own}; pretrained weights: {start.licence}" if start else own

