@@ -1,134 +1,282 @@
-"""Training speed in images/s: architecture x size, FP32 and bf16, memory format, and what the input pipeline costs.
+"""How fast a training is, as three ratios, each measured in one run on one machine over the same packed faces.
 
-    python benchmarks/train.py                                # the whole table, some minutes
-    python benchmarks/train.py --architectures resnet50 --sizes 48 64 96 --modes bf16
+    python benchmarks/train.py                                       # ResNet-18 and -50, some minutes
+    python benchmarks/train.py --architectures efficientnet_lite0 --batch-size 128 --out speed.json
+    python benchmarks/train.py --size 224 --batch-size 64            # the faces enlarged: how it is on a GPU
 
-A cell is the median of a few optimiser steps of the real thing (loss, clipping, optimiser), so it is noisy on a busy
-machine: processes that share its cores slow it by far more than their share. `pipeline` reads packed faces, augments
-and mixes them as the stage does; the other columns train on one fixed batch.
+- `over recipe`: images a second of the fit's own step (`Fit._step`: read, augment, mix, forward, backward, clip,
+  update, average) over those of torchvision's reference training at its defaults (benchmarks/torchvision_recipe.py says
+  what it does), with the same network, batch, device, and faces; as that recipe reads them, they are JPEG files.
+- `input rate`: the fit's step over the same step on tensors that lie ready on the device: 100 % is an input that costs
+  nothing.
+- `what each buys`: the step on such tensors, with everything on, over the step with that one part off.
+
+The contenders take turns of --steps steps, and a ratio is the median over --rounds pairs of turns; the numbers in
+brackets are its quartiles. Peak memory is that of processes which do nothing else: of this side's resident set, and of
+the recipe's without its workers, or of the tensors on a GPU.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
-from torch.nn import functional as F
+from measure import Turn, alone, cores, images_per_s, interleave, times_as_fast
+from ruamel.yaml import YAML
+from torch import nn
+from torchvision_recipe import TorchvisionRecipe, write_folder
 
-from ferops.config import CLASSES, Train, load
-from ferops.training import model, precision
-from ferops.training.augment import augment, mixup
-from ferops.training.fit import make_optimizer
-from ferops.training.losses import focal_loss
+from ferops import config, presets
+from ferops.config import Train
+from ferops.errors import FeropsError
+from ferops.files import write_json
+from ferops.layout import Layout
+from ferops.machine import cpu_name
+from ferops.training import data, model, precision
+from ferops.training.checkpoint import Checkpoint
+from ferops.training.data import Faces
+from ferops.training.fit import Fit
+from ferops.training.memory import peak_memory_mb
 
-Batch = Callable[[], tuple[torch.Tensor, torch.Tensor]]
-
-MODES = {  # name -> autocast, channels-last
-    "fp32-nchw": ("off", False),
-    "fp32": ("off", True),
-    "bf16-nchw": ("bf16", False),
-    "bf16": ("bf16", True),
-}
+PARTS = ("bf16", "channels_last", "depthwise", "fused", "compile")
+ENDLESS = 10_000  # epochs: no benchmark reaches the end of the schedule
 
 
 def main() -> None:
-    arguments = _arguments()
-    train = load(Path(__file__).parents[1] / "params.yaml").train
-    train = train.model_copy(update={"batch_size": arguments.batch_size, "device": arguments.device})
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, batch {train.batch_size}")
-    columns = [*arguments.modes, "pipeline"]
-    print(f"{'images/s':<16}" + "".join(f"{column:>12}" for column in columns))
-    for architecture in arguments.architectures:
-        for size_px in arguments.sizes:
-            cells = [
-                _images_per_s(architecture, size_px, train, mode=mode, steps=arguments.steps)
-                for mode in arguments.modes
-            ]
-            last = arguments.modes[-1]
-            cells.append(
-                _images_per_s(architecture, size_px, train, mode=last, steps=arguments.steps, with_pipeline=True)
-            )
-            print(f"{architecture:<9}{size_px:>4} px" + "".join(f"{cell:>12.1f}" for cell in cells), flush=True)
+    options = _arguments()
+    train = settings(options)
+    device = precision.choose(train).device
+    machine = cpu_name() if device.type == "cpu" else torch.cuda.get_device_name(device)
+    print(f"torch {torch.__version__}, {machine}, {cores()} cores, recipe {options.preset}, batch {train.batch_size}")
+    results = []
+    for architecture in options.architectures:
+        try:
+            results.append(measure(architecture, options))
+        except (FeropsError, RuntimeError, BrokenProcessPool) as error:  # the other architectures may do
+            print(f"{architecture}: {type(error).__name__}: {error}", flush=True)
+            continue
+        show(results[-1])
+    if options.out:
+        write_json(options.out, {"machine": machine, "cores": cores(), "torch": torch.__version__, "results": results})
 
 
-def _images_per_s(
-    architecture: str, size_px: int, train: Train, *, mode: str, steps: int, with_pipeline: bool = False
-) -> float:
-    amp, channels_last = MODES[mode]
-    chosen = precision.choose(train.model_copy(update={"amp": amp}))
-    net = model.build(architecture, size_px=size_px).to(chosen.device)
-    memory = torch.channels_last if channels_last else torch.contiguous_format
-    net = net.to(memory_format=memory)
-    optimizer = make_optimizer(net, train)
+def settings(options: argparse.Namespace) -> Train:
+    """Return the preset's block `train` for one whole batch a step."""
+    params = config.parse(YAML(typ="safe").load(presets.render(options.preset)), origin=f"preset {options.preset}")
+    changes = {"device": options.device, "amp": options.amp, "batch_size": options.batch_size, "accumulate": 1}
+    return params.train.model_copy(update={**changes, "soft_labels": False})
+
+
+def measure(architecture: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Measure each question in a process of its own: this one stays small, since processes inherit its peak memory."""
+    memory = {who: alone(peak_mb, architecture, options, who) for who in ("product", "recipe")}
+    speed = alone(race, architecture, options)
+    bought: dict[str, Any] = {}
+    for part in options.parts:
+        try:
+            bought[part] = alone(buys, architecture, options, part)
+        except Exception as error:  # a compiler, say, has a hundred ways to fail; the other parts may do
+            bought[part] = f"failed: {type(error).__name__}: {str(error).splitlines()[0]}"
+    return {"architecture": architecture, **speed, "peak_memory_mb": memory, "what_each_buys": bought}
+
+
+def peak_mb(architecture: str, options: argparse.Namespace, who: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
-        batch = (
-            _pipeline(Path(folder), size_px, train, chosen.device) if with_pipeline else _fixed(size_px, train, chosen)
+        make_turn(who, architecture, Path(folder), options)()
+    return list(peak_memory_mb(precision.choose(settings(options)).device).values())[-1]  # the GPU's if there is one
+
+
+def race(architecture: str, options: argparse.Namespace) -> dict[str, Any]:
+    faces, train = read(options), settings(options)
+    with tempfile.TemporaryDirectory() as folder:
+        seconds = interleave(
+            {who: make_turn(who, architecture, Path(folder), options) for who in ("product", "synthetic", "recipe")},
+            rounds=options.rounds,
         )
-        times = [_step(net, optimizer, batch, train=train, chosen=chosen, memory=memory) for _ in range(steps + 1)]
-    return train.batch_size / statistics.median(times[1:])  # the first step prepares kernels
+    return {
+        "size_px": faces.size_px,
+        "batch_size": train.batch_size,
+        "precision": precision.choose(train).name,
+        "images_per_s": {who: images_per_s(values) for who, values in seconds.items()},
+        "over_recipe": times_as_fast(seconds["product"], seconds["recipe"]),
+        "input_rate": times_as_fast(seconds["product"], seconds["synthetic"]),
+    }
 
 
-def _step(
-    net: model.ExpressionNet,
-    optimizer: torch.optim.Optimizer,
-    batch: Batch,
-    *,
-    train: Train,
-    chosen: precision.Precision,
-    memory: torch.memory_format,
-) -> float:
-    started = time.perf_counter()
-    pixels, targets = batch()
-    with chosen.autocast():
-        logits = net.classify(pixels.contiguous(memory_format=memory))
-    focal_loss(logits, targets, gamma=train.focal_gamma).backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(net.parameters(), train.clip_norm)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    if chosen.device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+def buys(architecture: str, options: argparse.Namespace, part: str) -> dict[str, float] | None:
+    """Return how many times as fast a step is with `part` as without, None where it plays no role."""
+    faces, train = read(options), settings(options)
+    with tempfile.TemporaryDirectory() as folder:
+        having = Stepper(architecture, faces, train, Path(folder) / "with", synthetic=True, compiled=part == "compile")
+        if not having.uses(part):
+            return None
+        lacking = Stepper(architecture, faces, train, Path(folder) / "without", synthetic=True, without=part)
+        turns: dict[str, Turn] = {
+            "with": lambda: having.turn(options.steps),
+            "without": lambda: lacking.turn(options.steps),
+        }
+        seconds = interleave(turns, rounds=options.rounds)
+    return times_as_fast(seconds["with"], seconds["without"])
 
 
-def _fixed(size_px: int, train: Train, chosen: precision.Precision) -> Batch:
-    pixels = torch.rand(train.batch_size, 3, size_px, size_px, device=chosen.device)
-    targets = torch.eye(len(CLASSES), device=chosen.device)[torch.arange(train.batch_size) % len(CLASSES)]
-    return lambda: (pixels, targets)
-
-
-def _pipeline(folder: Path, size_px: int, train: Train, device: torch.device) -> Batch:
-    rng = np.random.default_rng(0)
-    count = 4 * train.batch_size
-    np.save(folder / "faces.npy", rng.integers(0, 256, (count, size_px, size_px, 3), dtype=np.uint8))
-    faces = np.load(folder / "faces.npy", mmap_mode="r")
-    labels = rng.integers(0, len(CLASSES), count)
-
-    def batch() -> tuple[torch.Tensor, torch.Tensor]:
-        rows = rng.permutation(count)[: train.batch_size]
-        pixels = augment(model.ExpressionNet.pixels(torch.from_numpy(faces[rows]).to(device)), train, rng)
-        targets = F.one_hot(torch.from_numpy(labels[rows]).to(device), len(CLASSES)).float()
-        return mixup(pixels, targets, train.mixup_alpha, rng)
-
-    return batch
-
-
-def _arguments() -> Any:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--architectures", nargs="+", default=["resnet18", "resnet50"], choices=["resnet18", "resnet50"]
+def make_turn(who: str, architecture: str, folder: Path, options: argparse.Namespace) -> Turn:
+    faces, train = read(options), settings(options)
+    if who != "recipe":
+        stepper = Stepper(architecture, faces, train, folder / who, synthetic=who == "synthetic")
+        return lambda: stepper.turn(options.steps)
+    write_folder(folder / "jpegs", faces.images, faces.labels)
+    recipe = TorchvisionRecipe(
+        model.build(architecture, size_px=faces.size_px).backbone,
+        folder / "jpegs",
+        size_px=faces.size_px,
+        batch_size=train.batch_size,
+        workers=cores() if options.workers is None else options.workers,
+        device=precision.choose(train).device,
     )
-    parser.add_argument("--sizes", nargs="+", type=int, default=[48, 64, 112, 224], metavar="PX")
-    parser.add_argument("--modes", nargs="+", default=list(MODES), choices=list(MODES))
+    return lambda: recipe.turn(options.steps)
+
+
+class Stepper:
+    """Takes the steps of a `Fit`, one after the other, on its faces or (`synthetic`) on one ready batch of them.
+
+    `without` one of PARTS: FP32 for bf16, NCHW for channels-last, plain autocast for the depthwise gradients, the loop
+    over the weights for the fused optimiser, no compilation.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        faces: Faces,
+        train: Train,
+        folder: Path,
+        *,
+        synthetic: bool,
+        compiled: bool = False,
+        without: str | None = None,
+    ) -> None:
+        train = train.model_copy(update={"compile": compiled, **({"amp": "off"} if without == "bf16" else {})})
+        chosen = precision.choose(train)
+        if without == "depthwise":
+            chosen = _PlainAutocast(chosen.device, chosen.amp)
+        mean, std = data.channel_statistics(faces)
+        net = model.build(architecture, size_px=faces.size_px, mean=mean, std=std, grayscale=data.is_grey(faces))
+        self.fit = Fit(
+            net,
+            train=train,
+            epochs=ENDLESS,
+            seed=0,
+            faces=faces,
+            validation=faces,
+            precision=chosen,
+            checkpoint=Checkpoint(folder, "benchmark"),
+        )
+        self.fit._learn_with(head_only=False)
+        if synthetic:
+            self._ready_batch(nchw=without == "channels_last")
+        if without == "fused":
+            for group in self.fit.optimizer.param_groups:
+                group["fused"] = False
+        self.order = np.random.default_rng(0).permutation(len(faces))
+        self.taken = 0
+
+    def _ready_batch(self, *, nchw: bool) -> None:
+        fit = self.fit
+        pixels, targets = fit._batch(np.arange(fit.images_per_step), np.random.default_rng(0))
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        fit._batch = lambda *_: (pixels, targets)
+        if nchw:
+            fit.net.to(memory_format=torch.contiguous_format)
+            plain = pixels.contiguous()
+            fit.classify = lambda _: fit.net.classify(plain)
+
+    def uses(self, part: str) -> bool:
+        fit = self.fit
+        reduced = fit.precision.amp is not None
+        return {
+            "bf16": reduced,
+            "depthwise": reduced and fit.precision.device.type == "cpu" and _has_depthwise(fit.net),
+            "fused": bool(fit.optimizer.param_groups[0].get("fused")),
+        }.get(part, True)
+
+    def turn(self, steps: int) -> float:
+        """Take some steps and return seconds per image."""
+        fit, size = self.fit, self.fit.images_per_step
+        _wait_for(fit.precision.device)
+        started = time.perf_counter()
+        for _ in range(steps):
+            fit.progress.epoch, step = divmod(self.taken, fit.steps)
+            fit._step(self.order[step * size : (step + 1) * size], step)
+            self.taken += 1
+        _wait_for(fit.precision.device)
+        return (time.perf_counter() - started) / (steps * size)
+
+
+class _PlainAutocast(precision.Precision):
+    def training(self) -> AbstractContextManager[None]:
+        return self.autocast()
+
+
+def _has_depthwise(net: nn.Module) -> bool:
+    return any(isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels for module in net.modules())
+
+
+def _wait_for(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def read(options: argparse.Namespace) -> Faces:
+    """Return the first --faces training faces, enlarged (or made smaller) to --size."""
+    faces = data.read(Layout(options.project), "train")
+    images, labels = faces.images[: options.faces], faces.labels[: options.faces]
+    if options.size and options.size != faces.size_px:
+        images = np.stack([cv2.resize(image, (options.size, options.size)) for image in images])
+    return Faces(images, labels)
+
+
+def show(result: dict[str, Any]) -> None:
+    speed, memory = result["images_per_s"], result["peak_memory_mb"]
+    print(f"\n{result['architecture']}, {result['size_px']} px, {result['precision']}")
+    print(
+        f"  images/s: {speed['product']:.1f}, on ready tensors {speed['synthetic']:.1f}, recipe {speed['recipe']:.1f}; "
+        f"peak memory: {memory['product']:.0f} MB, recipe {memory['recipe']:.0f} MB"
+    )
+    print(f"  over recipe {_shown(result['over_recipe'])} (wanted: 1.5 at least)")
+    rate = {key: 100 * value for key, value in result["input_rate"].items()}
+    print(f"  input rate  {_shown(rate, digits=1)} % (wanted: 95 at least)")
+    for part, gain in result["what_each_buys"].items():
+        print(f"  {part:<14}{'plays no role' if gain is None else gain if isinstance(gain, str) else _shown(gain)}")
+    sys.stdout.flush()
+
+
+def _shown(value: dict[str, float], *, digits: int = 2) -> str:
+    return f"{value['ratio']:.{digits}f} [{value['low']:.{digits}f}, {value['high']:.{digits}f}]"
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--project", type=Path, default=Path(), help="folder with artifacts/preprocess (default: here)")
+    parser.add_argument("--architectures", nargs="+", default=["resnet18", "resnet50"], metavar="NAME")
+    parser.add_argument("--preset", default="fer2013-cpu", help="whose block `train` is measured")
+    parser.add_argument("--size", type=int, metavar="PX", help="resize the faces, by default as they were packed")
+    parser.add_argument("--faces", type=int, default=2048, help="of the training split, at most")
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=3, help="measured steps per cell (after one that is not)")
+    parser.add_argument("--workers", type=int, help="of the recipe's DataLoader (default: one per core; its own is 16)")
+    parser.add_argument("--steps", type=int, default=4, help="in a turn; on a GPU take 30 or more")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--parts", nargs="*", default=PARTS[:-1], choices=PARTS, help="measure what they buy")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--amp", default="auto", choices=["auto", "bf16", "fp16", "off"])
+    parser.add_argument("--out", type=Path, help="JSON file for the figures")
     return parser.parse_args()
 
 
