@@ -153,6 +153,16 @@ class Train(Block):
     checkpoint_every: Count
     watch_every: Annotated[int, Field(ge=0)]
 
+    @model_validator(mode="after")
+    def _frozen_layers_get_their_turn(self) -> Self:
+        if 0 < self.early_stopping < self.freeze_epochs:
+            raise _contradiction(
+                f"early_stopping {self.early_stopping} could end a run within its freeze_epochs "
+                f"({self.freeze_epochs}), before the whole network learns. Set it to {self.freeze_epochs} or more, or "
+                "to 0 (off)"
+            )
+        return self
+
 
 class Model(Block):
     architecture: str
@@ -214,6 +224,23 @@ class Params(Block):
     registry: Register = Field(alias="register")
     package: Package
     serve: Serve
+
+    @model_validator(mode="after")
+    def _frozen_features_are_worth_keeping(self) -> Self:
+        frozen = self.train.freeze_epochs
+        short = [
+            f"models.{name}.epochs {model.epochs}" for name, model in self.models.items() if model.epochs <= frozen
+        ]
+        if frozen and short:
+            raise _contradiction(
+                f"train.freeze_epochs {frozen} leaves no epoch in which the whole network learns: {', '.join(short)}"
+            )
+        if frozen and not any(model.pretrained for model in self.models.values()):
+            raise _contradiction(
+                f"train.freeze_epochs {frozen} would freeze random features: no model has pretrained weights. Set it "
+                "to 0, or a model's pretrained to hub, package or a path"
+            )
+        return self
 
 
 def load(path: Path = Path("params.yaml")) -> Params:

@@ -24,7 +24,8 @@ class FastDepthwise(TorchFunctionMode):
     ) -> Any:
         if func is F.conv2d and not kwargs and len(args) == 7:
             images, weight, bias, stride, padding, dilation, groups = args
-            if bias is None and groups > 1 and groups == images.shape[1] == weight.shape[0]:
+            depthwise = groups > 1 and groups == images.shape[1] == weight.shape[0]
+            if depthwise and bias is None and not isinstance(padding, str):
                 places = (_pair(stride), _pair(padding), _pair(dilation))
                 return _Depthwise.apply(images, weight, *places)
         return func(*args, **(kwargs or {}))

@@ -59,8 +59,12 @@ def saved_bytes(net: ExpressionNet, precision: Precision) -> float:
 
     faces = torch.zeros(2, 3, net.size_px, net.size_px, device=precision.device)
     state = {name: tensor.clone() for name, tensor in net.state_dict().items()}  # the norms would take the zeros in
+    training = net.training
     net.train()
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), precision.training():
+    devices = [precision.device] if precision.device.type == "cuda" else []
+    watched = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with torch.random.fork_rng(devices=devices), watched, precision.training():  # dropout draws
         net.classify(faces.contiguous(memory_format=torch.channels_last))
     net.load_state_dict(state)
+    net.train(training)
     return sum(sizes.values()) / len(faces)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -45,6 +47,8 @@ def choose(train: Train) -> Precision:
         FeropsError: what is asked for does not exist here.
     """
     device = _device(train.device)
+    if train.compile:
+        _require_compiler(device)
     native = native_bf16(device)
     if train.amp == "off":
         return Precision(device, None)
@@ -73,3 +77,15 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
+
+
+def _require_compiler(device: torch.device) -> None:
+    """torch.compile writes C++ on a CPU; on a GPU Triton, which compiles its launchers with a C compiler."""
+    variable, usual = ("CC", ("gcc", "clang")) if device.type == "cuda" else ("CXX", ("g++",))
+    named = os.environ.get(variable)
+    if not any(shutil.which(name) for name in ([named] if named else usual)):
+        raise FeropsError(
+            f"train.compile is on, and no compiler was found for it: {named or ' or '.join(usual)}. Install one "
+            f"(on Debian: apt-get install g++), name one in the environment variable {variable}, or set "
+            "train.compile: false"
+        )
