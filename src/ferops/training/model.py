@@ -9,6 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ferops.config import CLASSES
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, write_json
 from ferops.training import config as model_config
@@ -107,10 +108,15 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
     """Read what `save` wrote; the network is on the CPU, in evaluation mode.
 
     Raises:
-        FeropsError: a file is missing or damaged, or the weights are not those of the config's architecture (the
-            message names the layers).
+        FeropsError: a file is missing or damaged, the model has other classes, or the weights are not those of the
+            config's architecture (the message names the layers).
     """
     config = model_config.read(folder, ModelConfig)
+    if config.classes != CLASSES:
+        raise FeropsError(
+            f"the model in {folder} has {len(config.classes)} classes ({', '.join(config.classes)}), and ferops has "
+            f"{len(CLASSES)} ({', '.join(CLASSES)}). It can be a start for a training: models.NAME.pretrained: {folder}"
+        )
     path = folder / "weights.safetensors"
     try:
         tensors = load_file(path)
