@@ -31,7 +31,7 @@ INFERENCE_USERS = {"evaluation", "inference"}
 # Around the pipeline: settings files, the DAG's caller and the local stack
 OUTSIDE = {"presets", "dag", "ports", "processes", "stack", "summary"}
 # These wire the packages together and may import any of them
-WIRING = {"cli", "reconcile", "run"}
+WIRING = {"cli", "reconcile", "run", "__main__"}
 
 
 def _imports(path: Path) -> Iterator[str]:

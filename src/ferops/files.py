@@ -84,6 +84,11 @@ def require(path: Path, *, made_by: str) -> Path:
     return path
 
 
+def _free_mb(path: Path) -> float:
+    """Return the room in MB (10^6 bytes) on the disk of `path`, whose folder exists."""
+    return shutil.disk_usage(path.parent).free / 1e6
+
+
 def _beside(target: Path) -> Path:
     return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
 
@@ -95,10 +100,10 @@ def _readable_disk_errors(target: Path) -> Iterator[None]:
     except FeropsError:
         raise
     except Exception as error:
-        if _is_disk_full(error):
+        if reason := _no_room(error):
             raise FeropsError(
-                f"no space left on the disk while writing {target}; nothing was kept of it. Free some space "
-                "(`dvc gc --workspace` drops old cached results) and run the command again"
+                f"{reason} while writing {target}; nothing was kept of it, {_free_mb(target):,.0f} MB are free now. "
+                "Free some space (`dvc gc --workspace` drops old cached results) and run the command again"
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
             raise FeropsError(
@@ -107,10 +112,19 @@ def _readable_disk_errors(target: Path) -> Iterator[None]:
         raise
 
 
-def _is_disk_full(error: Exception) -> bool:
+_NO_ROOM = {
+    errno.ENOSPC: "no space left on the disk",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not grow so large here (ulimit -f)",
+}
+
+
+def _no_room(error: Exception) -> str | None:
     """Libraries in C and Rust wrap the system's error: safetensors keeps its text, NumPy only counts what it wrote."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return True
     text = str(error)
+    for number, reason in _NO_ROOM.items():
+        plain = isinstance(error, OSError) and error.errno == number
+        if plain or f"(os error {number})" in text or os.strerror(number) in text:
+            return reason
     numpy_stopped = isinstance(error, OSError) and re.fullmatch(r"\d+ requested and \d+ written", text)
-    return bool(numpy_stopped) or f"(os error {errno.ENOSPC})" in text or os.strerror(errno.ENOSPC) in text
+    return _NO_ROOM[errno.ENOSPC] if numpy_stopped else None

@@ -20,6 +20,7 @@ from ferops.training.augment import augment, blend
 from ferops.training.bar import Bar
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
+from ferops.training.distributed import World
 from ferops.training.interrupt import StopFlag
 from ferops.training.losses import effective_number, focal_loss, inverse_frequency
 from ferops.training.memory import parts, peak_memory_mb
@@ -57,10 +58,12 @@ class Fit:
         validation: Faces,
         precision: Precision,
         checkpoint: Checkpoint,
+        world: World | None = None,
     ) -> None:
-        self.net = net.to(precision.device)
-        self.parts = parts(net, train, precision)
-        self.images_per_step = train.batch_size * (1 if train.accumulate == "auto" else self.parts)
+        self.net, self.world = net.to(precision.device), world or World()
+        whole = parts(net, train, precision)
+        self.images_per_step = train.batch_size * (1 if train.accumulate == "auto" else whole)
+        self.parts = self.world.parts(images=self.images_per_step, parts=whole)  # of this process's share of a step
         self.steps = len(faces) // self.images_per_step  # the rest of an epoch's shuffle waits for the next epoch
         if not self.steps:
             raise FeropsError(
@@ -70,9 +73,14 @@ class Fit:
         self.train, self.epochs, self.seed = train, epochs, seed
         self.faces, self.validation = faces, validation
         self.targets = faces.targets(soft=train.soft_labels)
-        self.precision, self.checkpoint = precision, checkpoint
+        self.precision = precision
+        # Of what changes the arithmetic, these are not among the settings
+        self.checkpoint = checkpoint.of(
+            parts=self.parts, processes=self.world.size, device=precision.device.type, precision=precision.name
+        )
         self.weights = _class_weights(train, faces.labels, precision.device)
-        self.classify = torch.compile(net.classify) if train.compile else net.classify
+        self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
+        self.head_alone: bool | None = None
         self.head = {f"backbone.{name}" for name in head_parameters(net.backbone)}
         self.optimizer = make_optimizer(net.backbone, train)
         self.scheduler = make_scheduler(self.optimizer, train, total_steps=epochs * self.steps)
@@ -91,12 +99,14 @@ class Fit:
         """Train to the end, from the checkpoint if there is one of this run.
 
         Raises:
-            FeropsError: the loss is no longer a number, a checkpoint cannot be written, or the process was asked to
-                stop (the state is saved first).
+            FeropsError: the loss or the weights are no longer numbers, a checkpoint cannot be written, another process
+                of this training trains something else, or this one was asked to stop (the state is saved first).
         """
+        self.world.require_same(self.checkpoint.fingerprint)
         state.restore(self)
         done = (self.progress.epoch * self.steps + self.progress.step) * self.images_per_step
-        bar = Bar(images=self.epochs * self.steps * self.images_per_step, done=done, epochs=self.epochs)
+        images = self.epochs * self.steps * self.images_per_step
+        bar = Bar(images=images, done=done, epochs=self.epochs, shown=self.world.main)
         with bar, StopFlag() as stop:
             while self.progress.epoch < self.epochs and not self._waited_enough():
                 logits = self._epoch(bar, stop)
@@ -119,18 +129,23 @@ class Fit:
             losses += self._step(order[step * self.images_per_step : (step + 1) * self.images_per_step], step)
             progress.step = step + 1
             bar.update(self.images_per_step)
-            due = time.monotonic() - self.saved_at > SAVE_EVERY_S and progress.step < self.steps
-            if progress.step % CHECK_EVERY == 0 or progress.step == self.steps or stop.requested or due:
-                progress.loss_sum = self._finite(float(losses), "training loss")
-            if stop.requested or due:
+            late = time.monotonic() - self.saved_at > SAVE_EVERY_S and progress.step < self.steps
+            stopping, due = self.world.any(stop.requested, late)
+            if progress.step % CHECK_EVERY == 0 or progress.step == self.steps or stopping or due:
+                progress.loss_sum = self._finite(self.world.mean(losses), "training loss")
+            if stopping or due:
                 self._save()
-            if stop.requested:
-                raise StoppedError(
+            if stopping:
+                stopped = (
                     f"stopped as asked in epoch {progress.epoch + 1}, step {progress.step} of {self.steps}; "
                     "run the same command again to go on from there"
                 )
+                raise self.world.told(StoppedError(stopped))
         trained = time.perf_counter() - started
-        logits = predict(self.judged, self.validation.images, precision=self.precision)
+        if self.world.main:
+            logits = predict(self.judged, self.validation.images, precision=self.precision)
+        else:
+            logits = np.zeros((len(self.validation), len(CLASSES)), np.float32)  # `_score` asks process 0
         row = {"epoch": progress.epoch + 1, "train_loss": progress.loss_sum / self.steps, **self._score(logits)}
         row["learning_rate"] = float(self.scheduler.get_last_lr()[-1])
         row["images_per_s"] = (self.steps - first) * self.images_per_step / trained if first < self.steps else 0.0
@@ -143,18 +158,21 @@ class Fit:
         return logits
 
     def _step(self, chosen: NDArray[np.int64], step: int) -> Tensor:
-        """Take one optimiser step over the chosen rows, in `parts`; return the mean loss, detached."""
+        """Take one optimiser step over the chosen rows, this process's share in `parts`; return its mean loss."""
         progress = self.progress
-        rng = np.random.default_rng((self.seed, AUGMENTATION, progress.epoch, step))
-        torch.manual_seed(int(np.random.SeedSequence((self.seed, DROPOUT, progress.epoch, step)).generate_state(1)[0]))
+        place = (progress.epoch, step, *self.world.stream)
+        rng = np.random.default_rng((self.seed, AUGMENTATION, *place))
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, DROPOUT, *place)).generate_state(1)[0]))
         total = torch.zeros((), dtype=torch.float64, device=self.precision.device)
-        for rows in np.split(chosen, self.parts):
+        for part, rows in enumerate(np.split(self.world.share(chosen), self.parts), start=1):
             pixels, targets = self._batch(rows, rng)
-            with self.precision.training():
-                logits = self.classify(pixels.contiguous(memory_format=torch.channels_last))
-            loss = self._loss(logits, targets) / self.parts
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            with self.world.backward(self.classify, last=part == self.parts):
+                with self.precision.training():
+                    logits = self.classify(pixels.contiguous(memory_format=torch.channels_last))
+                loss = self._loss(logits, targets) / self.parts
+                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        self.world.average_buffers(self.net)
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm)
         self.scaler.step(self.optimizer)
@@ -181,6 +199,8 @@ class Fit:
             parameter.requires_grad_(not head_only or name in self.head)
         if head_only:
             self.net.eval()
+        if self.world.size > 1 and head_only != self.head_alone:  # it looks only once at what there is to learn
+            self.classify, self.head_alone = self.world.parallel(self.net, compiled=self.train.compile), head_only
 
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         return focal_loss(
@@ -195,7 +215,9 @@ class Fit:
         device = self.precision.device
         labels = torch.from_numpy(self.validation.labels).to(device)
         loss = float(self._loss(torch.from_numpy(logits).to(device), labels))
-        return {"val_loss": self._finite(loss, "validation loss"), **scores(self.validation.labels, logits)}
+        found = self.world.from_main({"val_loss": loss, **scores(self.validation.labels, logits)})
+        self._finite(found["val_loss"], "validation loss")
+        return found
 
     def _keep_best(self, row: dict[str, float]) -> None:
         """Highest macro-F1, then lowest loss, then the earlier epoch."""
@@ -211,15 +233,23 @@ class Fit:
 
     def _finite(self, value: float, what: str) -> float:
         if not math.isfinite(value):
-            raise FeropsError(
-                f"the {what} is {value} in epoch {self.progress.epoch + 1}: the run has diverged. Lower "
-                "train.max_lr or train.clip_norm, raise train.warmup_share, or set train.amp to off. The last "
-                f"sound checkpoint is kept in {self.checkpoint.folder}"
-            )
+            raise self._diverged(f"the {what} is {value}")
         return value
 
+    def _diverged(self, found: str) -> FeropsError:
+        return self.world.told(
+            FeropsError(
+                f"{found} in epoch {self.progress.epoch + 1}: the run has diverged. Lower train.max_lr or "
+                "train.clip_norm, raise train.warmup_share, or set train.amp to off. "
+                + (f"The last sound checkpoint is {self.checkpoint.path}" if self.checkpoint.path.exists() else "")
+            )
+        )
+
     def _save(self) -> None:
-        state.save(self)
+        if not state.is_finite(self):  # a gradient can be NaN where the loss is not, and the next loss comes too late
+            raise self._diverged("not all weights are finite numbers")
+        if self.world.main:
+            state.save(self)
         self.saved_at = time.monotonic()
 
 

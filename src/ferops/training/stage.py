@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json
 from ferops.layout import Layout
 from ferops.provenance import provenance
-from ferops.training import data, model, precision, pretrained, report, zoo
-from ferops.training.checkpoint import Checkpoint, fingerprint
+from ferops.training import data, distributed, model, precision, pretrained, report, zoo
+from ferops.training.checkpoint import Checkpoint, fingerprint, weights_hash
 from ferops.training.config import ModelConfig
 from ferops.training.fit import Fit, OnEpoch, confusion, predict, scores
 from ferops.training.memory import peak_memory_mb
@@ -42,48 +43,55 @@ def train(
     a CPU it ends with the same weights, bit for bit, as an uninterrupted one. The epoch is chosen on the validation
     split by macro-F1; the test split is run through the chosen weights at the end, and not looked at.
 
+    A process that torchrun started trains together with the others (docs/distributed.md); process 0 alone calls back
+    and writes.
+
     Args:
         on_start: called once before the first step with a sheet of augmented training faces, uint8 `(H, W, 3)` RGB.
         on_epoch: called after each epoch with its number (from 1), its row of history.json, and the confusion counts on
             validation, int64 `(6, 6)`, labels as rows and predictions as columns.
 
     Returns:
-        The summary, as in reports/train/<name>/summary.json.
+        The summary, as in reports/train/<name>/summary.json; empty in the other processes of a distributed training.
 
     Raises:
         FeropsError: unknown name, missing, empty or too small input, hardware that cannot do what the settings ask for,
-            a diverged run, or SIGTERM (the state is saved first).
+            a diverged run, a full disk, or SIGTERM (the state is saved first).
     """
     if name not in params.models:
         near = difflib.get_close_matches(name, params.models, n=1)
         hint = f", did you mean {near[0]}?" if near else ""
         raise FeropsError(f"there is no model {name!r} in params.yaml{hint} Known: {', '.join(params.models)}")
-    started = time.perf_counter()
+    started, world = time.perf_counter(), distributed.from_environment()
     _require_network(params, name)
     faces = {split: data.read(layout, split) for split in SPLITS}
     data.require_every_class(faces["train"], split="train")
     chosen = precision.choose(params.train)
     config, net = _new_model(layout, params, name, faces["train"])
-    run = fingerprint(params, name, data.content_hash(*faces.values()))
-    checkpoint = Checkpoint(layout.state / "checkpoints" / name, run)
-    fit = Fit(
-        net,
-        train=params.train,
-        epochs=params.models[name].epochs,
-        seed=params.seed,
-        faces=faces["train"],
-        validation=faces["val"],
-        precision=chosen,
-        checkpoint=checkpoint,
-    )
+    begun_with = weights_hash(net) if params.models[name].pretrained else None
+    run = fingerprint(params, name, data.content_hash(*faces.values()), pretrained_hash=begun_with)
     sheet = report.augmented_sheet(faces["train"], params.train, seed=params.seed)
-    if on_start:
-        on_start(sheet)
-    fit.run(on_epoch)
+    with distributed.joined(world, chosen.device):
+        fit = Fit(
+            net,
+            train=params.train,
+            epochs=params.models[name].epochs,
+            seed=params.seed,
+            faces=faces["train"],
+            validation=faces["val"],
+            precision=chosen,
+            checkpoint=Checkpoint(layout.state / "checkpoints" / name, run),
+            world=world,
+        )
+        if on_start and world.main:
+            on_start(sheet)
+        fit.run(on_epoch if world.main else None)
+    if not world.main:
+        return {}
     # The logits that others compare with are FP32, whatever the training ran in
     plain = precision.Precision(chosen.device, None)
     logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
-    with atomic_folder(layout.model(name)) as folder:
+    with _says_what_is_kept(fit.checkpoint), atomic_folder(layout.model(name)) as folder:
         model.save(folder, net, config)
         write_json(folder / "history.json", fit.progress.history)
         for split, values in logits.items():
@@ -105,7 +113,7 @@ def train(
         "seconds": time.perf_counter() - started,
         "peak_memory_mb": peak_memory_mb(chosen.device),
     }
-    with atomic_folder(layout.reports("train") / name) as folder:
+    with _says_what_is_kept(fit.checkpoint), atomic_folder(layout.reports("train") / name) as folder:
         write_json(folder / "summary.json", summary)
         report.draw_curves(folder / "curves.png", fit.progress.history, best_epoch=fit.progress.best_epoch)
         Image.fromarray(sheet).save(folder / "augmented.png")
@@ -115,7 +123,7 @@ def train(
             title=f"validation, best epoch ({fit.progress.best_epoch}): macro-F1 {summary['val_macro_f1']:.3f}",
         )
         write_json(folder / "metrics.json", {key: summary[key] for key in METRICS})
-    checkpoint.remove()
+    fit.checkpoint.remove()
     return summary
 
 
@@ -130,6 +138,14 @@ def _require_network(params: Params, name: str) -> None:
     )
     if wanted.pretrained:
         pretrained.require(wanted.architecture, wanted.pretrained)
+
+
+@contextmanager
+def _says_what_is_kept(checkpoint: Checkpoint) -> Iterator[None]:
+    try:
+        yield
+    except FeropsError as error:
+        raise FeropsError(f"{error}. {checkpoint.kept}") from error
 
 
 def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:

@@ -30,16 +30,7 @@ class Progress:
 def save(fit: Fit) -> None:
     """Write the checkpoint of `fit`, whole or not at all."""
     optimizer = fit.optimizer.state_dict()
-    tensors = {f"model.{name}": tensor for name, tensor in fit.net.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in fit.best.items()}
-    if fit.average:
-        tensors |= {f"average.{name}": tensor for name, tensor in fit.average.module.state_dict().items()}
-    tensors |= {
-        f"optimizer.{index}.{name}": tensor
-        for index, entries in optimizer["state"].items()
-        for name, tensor in entries.items()
-        if tensor is not None  # SGD's momentum of frozen layers
-    }
+    tensors = _learnt(fit) | {f"best.{name}": tensor for name, tensor in fit.best.items()}
     progress = asdict(fit.progress)
     if not fit.best:
         progress["best_loss"] = None  # JSON has no infinity
@@ -54,9 +45,27 @@ def save(fit: Fit) -> None:
     )
 
 
+def is_finite(fit: Fit) -> bool:
+    """Return whether all that `fit` has learnt are finite numbers: weights, their average, the optimiser's state."""
+    sound = [tensor.isfinite().all() for tensor in _learnt(fit).values() if tensor.is_floating_point()]
+    return bool(torch.stack([each.to(fit.precision.device) for each in sound]).all())
+
+
+def _learnt(fit: Fit) -> dict[str, Tensor]:
+    tensors = {f"model.{name}": tensor for name, tensor in fit.net.state_dict().items()}
+    if fit.average:
+        tensors |= {f"average.{name}": tensor for name, tensor in fit.average.module.state_dict().items()}
+    return tensors | {
+        f"optimizer.{index}.{name}": tensor
+        for index, entries in fit.optimizer.state_dict()["state"].items()
+        for name, tensor in entries.items()
+        if tensor is not None  # SGD's momentum of frozen layers
+    }
+
+
 def restore(fit: Fit) -> None:
     """Bring `fit` to where its checkpoint left it, if there is one of this run."""
-    loaded = fit.checkpoint.load()
+    loaded = fit.world.loaded(fit.checkpoint.load() if fit.world.main else None)
     if loaded is None:
         return
     tensors, state = loaded
@@ -71,11 +80,9 @@ def restore(fit: Fit) -> None:
     _restore_optimizer(fit.optimizer, _under("optimizer.", tensors), state["optimizer"])
     fit.scheduler.load_state_dict(state["scheduler"])
     fit.scaler.load_state_dict(state["scaler"])
-    print(
-        f"resuming after epoch {fit.progress.epoch}, step {fit.progress.step}: {fit.checkpoint.path}",
-        file=sys.stderr,
-        flush=True,
-    )
+    if fit.world.main:
+        done = f"epoch {fit.progress.epoch}, step {fit.progress.step}"
+        print(f"resuming after {done}: {fit.checkpoint.path}", file=sys.stderr, flush=True)
 
 
 def _restore_optimizer(
