@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from ferops.errors import FeropsError
+from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
 
 app = typer.Typer(
@@ -153,11 +154,18 @@ def preprocess() -> None:
 @app.command()
 def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models")]) -> None:
     """Stage: train one model; a killed run resumes from its last checkpoint."""
+    from ferops.training import distributed
+
+    distributed.relaunch("train", name)
     from ferops.registry.watch import training_run
     from ferops.training.stage import train as stage
 
     layout = Layout()
     params = _params(layout)
+    if not distributed.from_environment().main:
+        with suppress(StoppedError):  # process 0 tells, and its exit status counts
+            stage(layout, params, name)
+        return
     with training_run(layout, params, name) as watch:
         summary = stage(layout, params, name, on_start=watch.on_start, on_epoch=watch.on_epoch)
     _stage(f"train {name}", summary)
