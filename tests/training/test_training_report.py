@@ -54,4 +54,4 @@ def test_the_picture_goes_into_memory_too() -> None:
     target = io.BytesIO()
     draw_confusion(target, COUNTS, title="validation")
     target.seek(0)
-    assert imread(target, format="png").shape[:2] == (600, 720)
+    assert imread(target, format="png").shape[:2] == (600, 660)
