@@ -1,0 +1,100 @@
+"""A training that was killed ends with the same weights, bit for bit, as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from blobs import SIZE_PX, make_project, params_tree
+from ferops import config
+from ferops.config import Params
+from ferops.layout import Layout
+from ferops.training import model
+from ferops.training.stage import train
+from killed import PLACES
+
+TESTS = Path(__file__).parents[1]
+STEPS = 6  # in an epoch: 96 faces, 16 each
+
+
+def settings(folder: Path, *, architecture: str = "test_efficientnet", **changes: Any) -> Params:
+    """Everything random is on, and everything that has a state."""
+    start = folder / "start.pth"
+    torch.save(model.build(architecture, size_px=SIZE_PX, seed=5).backbone.state_dict(), start)
+    tree = params_tree()
+    tree["train"] |= {"batch_size": 8, "accumulate": 2, "freeze_epochs": 1, "layer_decay": 0.8, "ema_decay": 0.9}
+    tree["train"] |= {"mixup_alpha": 0.2, "cutmix_alpha": 1.0, "erase_probability": 0.3, "early_stopping": 3}
+    tree["train"] |= changes
+    tree["models"]["baseline"] |= {"architecture": architecture, "epochs": 3, "drop_rate": 0.2, "drop_path_rate": 0.1}
+    tree["models"]["baseline"]["pretrained"] = str(start)
+    return config.parse(tree)
+
+
+def draw(chosen: random.Random, *, kills: int) -> list[dict[str, Any]]:
+    """Draw deaths that are near enough to each other that the last one comes before the end."""
+    far = 3 * STEPS // kills
+    places = [chosen.choice(PLACES) for _ in range(kills)]
+    places[chosen.randrange(kills)] = "half-written"
+    return [{"place": place, "count": chosen.randint(1, far), "signal": "SIGKILL"} for place in places]
+
+
+def killed(root: Path, params: Params, plan: list[dict[str, Any]]) -> tuple[list[int], str]:
+    command = [sys.executable, str(TESTS / "killed.py"), str(root), params.model_dump_json(by_alias=True)]
+    environment = os.environ | {"PYTHONPATH": str(TESTS)}
+    done = subprocess.run(
+        [*command, json.dumps(plan)], env=environment, capture_output=True, text=True, timeout=170, check=True
+    )
+    return json.loads(done.stdout), done.stderr
+
+
+def weights(layout: Layout) -> bytes:
+    return (layout.model("baseline") / "weights.safetensors").read_bytes()
+
+
+def history(layout: Layout) -> list[dict[str, float]]:
+    rows = json.loads((layout.model("baseline") / "history.json").read_text())
+    timing = ("seconds", "images_per_s", "peak_memory_mb")
+    return [{key: value for key, value in row.items() if key not in timing} for row in rows]
+
+
+def check(tmp_path: Path, params: Params, plan: list[dict[str, Any]]) -> None:
+    layout, undisturbed = make_project(tmp_path / "killed"), make_project(tmp_path / "undisturbed")
+    codes, said = killed(layout.root, params, plan)
+    assert codes == [-9] * len(plan) + [0], said
+    train(undisturbed, params, "baseline")
+    assert weights(layout) == weights(undisturbed)
+    assert history(layout) == history(undisturbed)
+    assert not (layout.state / "checkpoints" / "baseline").exists()
+
+
+def test_kills_at_random_places_change_no_bit(tmp_path: Path) -> None:
+    seed = secrets.randbits(32)
+    plan = draw(random.Random(seed), kills=2)
+    print(f"seed {seed}: {plan}")  # shown where the test fails
+    check(tmp_path, settings(tmp_path), plan)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("architecture", "changes"),
+    [
+        ("test_efficientnet", {}),
+        ("test_resnet", {"optimizer": "sgd", "max_lr": 0.05, "ema_decay": 0.0}),
+        ("test_vit", {"schedule": "cosine", "warmup_share": 0.2, "accumulate": "auto"}),
+        ("test_convnext", {"freeze_epochs": 2, "loss": "focal", "focal_gamma": 2.0}),
+    ],
+)
+def test_many_kills_change_no_bit(tmp_path: Path, architecture: str, changes: dict[str, Any]) -> None:
+    seed = secrets.randbits(32)
+    plan = draw(random.Random(seed), kills=9)
+    print(f"seed {seed}: {plan}")
+    check(tmp_path, settings(tmp_path, architecture=architecture, **changes), plan)
