@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
+from ferops.config import CLASSES
 from ferops.layout import Layout
 
 SIZE_PX = 32
@@ -33,13 +34,16 @@ def blobs(per_class: int, *, seed: int) -> Split:
     return images.round().astype(np.uint8), labels.astype(np.int64)
 
 
-def write_faces(layout: Layout, splits: dict[str, Split]) -> None:
-    """Write what the stage `preprocess` would hand on."""
+def write_faces(layout: Layout, splits: dict[str, Split], *, votes: dict[str, NDArray[np.int64]] | None = None) -> None:
+    """Write what the stage `preprocess` would hand on; `votes` are counts `(N, 6)` of the splits that have them."""
     layout.artifacts("preprocess").mkdir(parents=True, exist_ok=True)
     tables = []
     for split, (images, labels) in splits.items():
         np.save(layout.faces(split), images)
         tables.append(pd.DataFrame({"split": split, "row": np.arange(len(labels)), "label_index": labels}))
+        for column, counts in zip(CLASSES, (votes or {}).get(split, np.empty((0, 6))).T, strict=True):
+            if len(counts):
+                tables[-1][f"votes_{column}"] = pd.array(counts, dtype="Int64")
     # A face that was not found has no row in the array, and the table's order is not the array's
     missing = pd.DataFrame({"split": ["train"], "row": [-1], "label_index": [3]})
     pd.concat([*tables, missing]).sample(frac=1.0, random_state=0).to_parquet(layout.face_index)

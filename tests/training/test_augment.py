@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ferops.training.augment import augment, mixup
+from ferops.training.augment import ERASED_AREA, ERASED_RATIO, _erase, augment, blend, cutmix, mixup
 
 STILL = {
     "flip_probability": 0.0,
@@ -13,6 +13,7 @@ STILL = {
     "brightness": 0.0,
     "contrast": 0.0,
     "saturation": 0.0,
+    "erase_probability": 0.0,
 }
 
 
@@ -104,3 +105,94 @@ def test_mixup_off_is_the_identity(pixels):
     mixed, blended = mixup(pixels, targets, 0.0, rng())
     assert mixed is pixels
     assert blended is targets
+
+
+@pytest.fixture
+def numbered():
+    """64 images whose every pixel tells whose it is, and targets that do the same."""
+    return torch.arange(64.0).view(64, 1, 1, 1).expand(64, 3, 20, 20), torch.eye(64)
+
+
+def test_cutmix_pastes_a_box_and_counts_its_area(numbered):
+    images, targets = numbered
+    mixed, blended = cutmix(images, targets, 1.0, rng(2))
+    assert torch.equal(mixed[:, 0], mixed[:, 1])  # all channels alike
+    assert torch.allclose(blended.sum(1), torch.ones(64))
+    shares = []
+    for row, (image, target) in enumerate(zip(mixed[:, 0], blended, strict=True)):
+        other = image != row
+        shares.append(float((~other).float().mean()))
+        assert float(target[row]) == pytest.approx(shares[-1], abs=1e-6)
+        if not other.any():
+            continue
+        partners = image[other].unique()
+        assert len(partners) == 1
+        assert float(target[int(partners)]) == pytest.approx(1 - shares[-1], abs=1e-6)
+        rows, columns = other.any(1).nonzero().flatten(), other.any(0).nonzero().flatten()
+        height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        assert int(other.sum()) == height * width  # a box, without holes
+        inside = rows[0] > 0 and rows[-1] < 19 and columns[0] > 0 and columns[-1] < 19
+        assert not inside or abs(height - width) <= 1  # square where the border does not cut it
+    assert min(shares) < 0.3
+    assert max(shares) > 0.9
+
+
+@pytest.mark.parametrize("alpha", [0.5, 1.0, 4.0])
+def test_cutmix_draws_boxes_of_a_beta_distribution(alpha):
+    """The box's area, border cut, averages what the same Beta shares and uniform centres give, drawn independently."""
+    images = torch.arange(3000.0).view(-1, 1, 1, 1).expand(-1, 1, 16, 16)
+    mixed, _ = cutmix(images, torch.eye(3000), alpha, rng(1))
+    covered = float((mixed != images).float().mean())
+    draws = np.random.default_rng(99)
+    half = np.sqrt(1 - draws.beta(alpha, alpha, 100_000)) / 2
+    centres = draws.uniform(0, 1, (2, 100_000))
+    sides = np.minimum(centres + half, 1) - np.maximum(centres - half, 0)
+    assert covered == pytest.approx(sides.prod(axis=0).mean(), abs=0.015)
+
+
+def test_blend_takes_what_is_on(numbered, make_params):
+    images, targets = numbered
+
+    def kinds(**alphas):
+        train, found = make_params(**alphas).train, set()
+        for seed in range(12):
+            mixed, _ = blend(images, targets, train, rng(seed))
+            whole = bool((mixed == mixed.round()).all())  # mixup makes fractions, cutmix only moves pixels
+            found.add("nothing" if mixed is images else "cutmix" if whole else "mixup")
+        return found
+
+    assert kinds(mixup_alpha=0.0, cutmix_alpha=0.0) == {"nothing"}
+    assert kinds(mixup_alpha=1.0, cutmix_alpha=0.0) == {"mixup"}
+    assert kinds(mixup_alpha=0.0, cutmix_alpha=1.0) == {"cutmix"}
+    assert kinds(mixup_alpha=1.0, cutmix_alpha=1.0) == {"mixup", "cutmix"}
+
+
+def test_erasing_puts_a_rectangle_of_noise():
+    images = torch.full((400, 3, 40, 40), 2.0)  # 2 is no pixel's value: what is erased is seen
+    out = _erase(images, 0.5, rng())
+    hit = (out != 2.0).any(dim=3).any(dim=2).any(dim=1)
+    assert hit.float().mean() == pytest.approx(0.5, abs=0.08)
+    for image in out[hit]:
+        gone = image[0] != 2.0
+        assert torch.equal(gone, image[1] != 2.0)
+        rows, columns = gone.any(1).nonzero().flatten(), gone.any(0).nonzero().flatten()
+        height, width = int(rows[-1] - rows[0]) + 1, int(columns[-1] - columns[0]) + 1
+        assert int(gone.sum()) == height * width
+        assert height * width <= (ERASED_AREA[1] + 0.05) * 1600
+        if rows[0] > 0 and rows[-1] < 39 and columns[0] > 0 and columns[-1] < 39:  # not cut by the border
+            assert height * width >= ERASED_AREA[0] * 1600 * 0.5
+            assert ERASED_RATIO[0] * 0.7 < height / width < ERASED_RATIO[1] * 1.5
+    noise = out[hit][(out[hit] != 2.0)]
+    assert noise.min() >= 0.0
+    assert noise.max() <= 1.0
+    assert noise.mean() == pytest.approx(0.5, abs=0.02)
+    assert noise.std() == pytest.approx(1 / 12**0.5, abs=0.02)  # uniform
+
+
+def test_erasing_is_grey_and_part_of_augment(pixels, make_params):
+    """Equal noise in the three channels: a network that learns from grey faces sees no colour there."""
+    out = augment(pixels, make_params(**STILL | {"erase_probability": 1.0}).train, rng())
+    changed = (out - pixels).abs().amax(dim=1) > 1e-4  # (N, S, S)
+    assert changed.flatten(1).any(1).all()
+    erased = out.permute(0, 2, 3, 1)[changed]
+    assert torch.equal(erased[:, 0], erased[:, 2])

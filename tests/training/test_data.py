@@ -74,3 +74,49 @@ def test_hash_sees_pixels_labels_and_order(layout):
     variants = [(images, labels), (one_pixel, labels), (images, one_label), (images[::-1], labels[::-1])]
     assert len({data.content_hash(data.Faces(*variant)) for variant in variants}) == 4
     assert data.content_hash(faces) == data.content_hash(data.Faces(images, labels.copy()))
+
+
+def with_votes(layout, counts):
+    """Two faces of each class in train with these votes, one of each in val without any, as of another source."""
+    write_faces(layout, {"train": blobs(2, seed=1), "val": blobs(1, seed=2)}, votes={"train": counts})
+
+
+def test_votes_become_shares_of_the_six_classes(layout):
+    counts = np.zeros((12, 6), np.int64)
+    counts[0] = [3, 0, 0, 1, 0, 4]
+    counts[1] = [0, 10, 0, 0, 0, 0]
+    with_votes(layout, counts)
+    faces = data.read(layout, "train")
+    targets = faces.targets(soft=True)
+    assert targets.dtype == np.float32
+    assert targets[0] == pytest.approx([3 / 8, 0, 0, 1 / 8, 0, 4 / 8])
+    assert targets[1] == pytest.approx([0, 1, 0, 0, 0, 0])
+    hard = np.eye(6)[faces.labels]
+    np.testing.assert_array_equal(targets[2:], hard[2:])  # nobody voted for one of the six: the label counts
+    np.testing.assert_array_equal(faces.targets(soft=False), hard)
+
+
+def test_a_source_without_votes_beside_one_with(layout):
+    with_votes(layout, np.eye(6, dtype=np.int64)[np.arange(12) % 6])
+    val = data.read(layout, "val")
+    assert val.votes is not None
+    assert not val.votes.any()
+    with pytest.raises(FeropsError, match=r"soft_labels is on, but none of the faces has .*votes.*soft_labels: false"):
+        val.targets(soft=True)
+
+
+def test_soft_labels_without_any_votes(layout):
+    faces = data.read(layout, "train")
+    assert faces.votes is None
+    with pytest.raises(FeropsError, match="soft_labels is on"):
+        faces.targets(soft=True)
+
+
+def test_hash_sees_the_votes(layout):
+    hashes = set()
+    for value in (1, 2):
+        counts = np.ones((12, 6), np.int64)
+        counts[0, 0] = value
+        with_votes(layout, counts)
+        hashes.add(data.content_hash(data.read(layout, "train")))
+    assert len(hashes) == 2

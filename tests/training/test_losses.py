@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ferops.training.losses import focal_loss, inverse_frequency
+from ferops.training.losses import effective_number, focal_loss, inverse_frequency
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (5, 6))
@@ -58,3 +58,36 @@ def test_inverse_frequency_of_the_reference_mix():
     assert weights[1] == pytest.approx(6.45, abs=0.005)
     assert weights[3] == pytest.approx(0.556, abs=0.0005)
     assert np.average(weights, weights=counts) == pytest.approx(1.0)
+
+
+COUNTS = np.array([4160, 642, 4204, 7453, 4945, 3450])
+MIX = np.repeat(np.arange(6), COUNTS)
+
+
+@pytest.mark.parametrize("beta", [0.9, 0.999, 0.9999])
+def test_effective_number_is_the_paper_s_up_to_scale(beta):
+    """(1 - beta) / (1 - beta^n), Cui et al. 2019, eq. 2; the sum of a geometric series is 1 over it."""
+    weights = effective_number(MIX, beta=beta)
+    series = np.array([np.sum(beta ** np.arange(count)) for count in COUNTS])
+    ratio = weights * series
+    assert ratio == pytest.approx(np.full(6, ratio[0]), rel=1e-9)
+    assert np.average(weights, weights=COUNTS) == pytest.approx(1.0)
+
+
+def test_effective_number_between_its_limits():
+    assert effective_number(MIX, beta=1e-6) == pytest.approx(np.ones(6), rel=1e-5)
+    assert effective_number(MIX, beta=1 - 1e-9) == pytest.approx(inverse_frequency(MIX), rel=1e-4)
+    spread = [np.ptp(effective_number(MIX, beta=beta)) for beta in (0.9, 0.999, 0.9999, 0.99999)]
+    assert spread == sorted(spread)
+
+
+def test_smoothing_of_votes_and_weights_by_hand():
+    """One face, two votes of three for class 1: the whole sum written out."""
+    logits = torch.tensor([[0.0, 1.0, 0.0, 0.0, 0.0, 0.0]])
+    votes = torch.tensor([[1 / 3, 2 / 3, 0.0, 0.0, 0.0, 0.0]])
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    p1, p0 = np.e / (np.e + 5), 1 / (np.e + 5)
+    y = np.array([1 / 3, 2 / 3, 0, 0, 0, 0]) * 0.9 + 0.1 / 6
+    expected = -(y[1] * 2 * np.log(p1) + (y[0] * 1 + y[2] * 3 + y[3] * 4 + y[4] * 5 + y[5] * 6) * np.log(p0))
+    loss = focal_loss(logits, votes, gamma=0.0, weights=weights, label_smoothing=0.1)
+    assert float(loss) == pytest.approx(expected, rel=1e-5)

@@ -24,8 +24,16 @@ def test_names_of_the_field_are_timms(name, timms):
 
 @pytest.mark.parametrize(
     "name",
-    "resnet18 resnet50 vgg16_bn efficientnet_b0 efficientnet_lite0 mobilenetv3_large mobilenetv3_small "
-    "vit_base_patch16_224".split(),
+    [
+        "resnet18",
+        "resnet50",
+        "vgg16_bn",
+        "efficientnet_b0",
+        "efficientnet_lite0",
+        "mobilenetv3_large",
+        "mobilenetv3_small",
+        "vit_base_patch16_224",
+    ],
 )
 def test_the_promised_backbones_are_in_the_zoo_with_weights(name):
     assert zoo.published(zoo.resolve(name)).has_weights

@@ -16,8 +16,8 @@ from ferops.training.precision import Precision
 def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
     """Return `accumulate`, or for `auto` the fewest equal parts of `batch_size` that fit `memory_gb`.
 
-    What is counted: weights, gradients, optimiser state, average and best copy (fixed), and per image the tensors that
-    the backward pass needs, as autograd saved them for two faces. A fifth is left for what comes and goes.
+    What is counted: weights, gradients, optimiser state, average and best copy, and the tensors that the backward pass
+    needs, as autograd saves them for a few faces. A fifth is left for what comes and goes.
 
     Raises:
         FeropsError: not even a part of one image fits.
@@ -25,8 +25,8 @@ def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
     if train.accumulate != "auto":
         return train.accumulate
     budget = train.memory_gb * 1e9
-    fixed = 6 * sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
-    per_image = saved_bytes(net, precision)
+    per_image, copies = saved_bytes(net, precision)
+    fixed = copies + 6 * sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
     for count in range(1, train.batch_size + 1):
         if train.batch_size % count == 0 and 1.25 * (fixed + train.batch_size // count * per_image) <= budget:
             return count
@@ -44,8 +44,24 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
     return peak
 
 
-def saved_bytes(net: ExpressionNet, precision: Precision) -> float:
-    """Return the bytes per image that autograd keeps from the forward to the backward pass."""
+def saved_bytes(net: ExpressionNet, precision: Precision) -> tuple[float, float]:
+    """Return what autograd keeps from the forward to the backward pass: bytes per image, and bytes whatever their number.
+
+    The latter are autocast's copies of the weights. The network and torch's random state are left as they were.
+    """
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}  # the norms would take the faces in
+    training = net.training
+    net.train()
+    devices = [precision.device] if precision.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):  # dropout draws
+        two, four = (_saved(net, precision, images=images) for images in (2, 4))
+    net.load_state_dict(state)
+    net.train(training)
+    per_image = (four - two) / 2
+    return per_image, two - 2 * per_image
+
+
+def _saved(net: ExpressionNet, precision: Precision, *, images: int) -> int:
     sizes: dict[int, int] = {}
     own = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
     kept: list[Tensor] = []  # a freed tensor's address could come again
@@ -57,14 +73,8 @@ def saved_bytes(net: ExpressionNet, precision: Precision) -> float:
             kept.append(tensor)
         return tensor
 
-    faces = torch.zeros(2, 3, net.size_px, net.size_px, device=precision.device)
-    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}  # the norms would take the zeros in
-    training = net.training
-    net.train()
-    devices = [precision.device] if precision.device.type == "cuda" else []
+    faces = torch.zeros(images, 3, net.size_px, net.size_px, device=precision.device)
     watched = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with torch.random.fork_rng(devices=devices), watched, precision.training():  # dropout draws
+    with watched, precision.training():
         net.classify(faces.contiguous(memory_format=torch.channels_last))
-    net.load_state_dict(state)
-    net.train(training)
-    return sum(sizes.values()) / len(faces)
+    return sum(sizes.values())
