@@ -86,19 +86,6 @@ class World:
             return nullcontext()
         return classify.no_sync()  # type: ignore[attr-defined, no-any-return]
 
-    def average_buffers(self, net: nn.Module) -> None:
-        """Average the running statistics of the norms: each process has seen its own share of the images."""
-        if self.size == 1 or not net.training:
-            return
-        buffers = [b for name, b in net.named_buffers() if name.endswith(("running_mean", "running_var"))]
-        if not buffers:
-            return
-        flat = torch.cat(buffers)
-        dist.all_reduce(flat)
-        means = torch.split(flat / self.size, [len(buffer) for buffer in buffers])
-        for buffer, mean in zip(buffers, means, strict=True):
-            buffer.copy_(mean)
-
     def mean(self, value: Tensor) -> float:
         """Return the mean of a scalar over all processes."""
         if self.size == 1:

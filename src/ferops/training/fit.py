@@ -25,6 +25,7 @@ from ferops.training.interrupt import StopFlag
 from ferops.training.losses import effective_number, focal_loss, inverse_frequency
 from ferops.training.memory import parts, peak_memory_mb
 from ferops.training.model import ExpressionNet
+from ferops.training.norms import RunningStatistics
 from ferops.training.optimizer import make_optimizer, make_scheduler
 from ferops.training.precision import Precision
 from ferops.training.state import Progress
@@ -64,6 +65,8 @@ class Fit:
         whole = parts(net, train, precision)
         self.images_per_step = train.batch_size * (1 if train.accumulate == "auto" else whole)
         self.parts = self.world.parts(images=self.images_per_step, parts=whole)  # of this process's share of a step
+        chained = self.parts * self.world.size == whole
+        self.statistics = RunningStatistics(net, self.world, parts=self.parts, chained=chained)
         self.steps = len(faces) // self.images_per_step  # the rest of an epoch's shuffle waits for the next epoch
         if not self.steps:
             raise FeropsError(
@@ -164,6 +167,7 @@ class Fit:
         rng = np.random.default_rng((self.seed, AUGMENTATION, *place))
         torch.manual_seed(int(np.random.SeedSequence((self.seed, DROPOUT, *place)).generate_state(1)[0]))
         total = torch.zeros((), dtype=torch.float64, device=self.precision.device)
+        self.statistics.keep()
         for part, rows in enumerate(np.split(self.world.share(chosen), self.parts), start=1):
             pixels, targets = self._batch(rows, rng)
             with self.world.backward(self.classify, last=part == self.parts):
@@ -172,7 +176,7 @@ class Fit:
                 loss = self._loss(logits, targets) / self.parts
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
-        self.world.average_buffers(self.net)
+        self.statistics.merge()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.net.parameters(), self.train.clip_norm)
         self.scaler.step(self.optimizer)
