@@ -81,7 +81,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def layout(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A project with its own empty store, up to the stage `evaluate`."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
     layout = Layout(tmp_path / "project")
     make_project(layout)
     for path in (store, store.with_name("mlflow.db.schema")):

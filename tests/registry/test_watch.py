@@ -153,6 +153,17 @@ def test_how_often_one_looks_does_not_make_another_run(layout: Layout, params: P
     assert newest_run(client) == before
 
 
+def test_the_runs_of_a_sweep_are_told_apart(
+    layout: Layout, params: Params, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_EXP_NAME", "lr-0.001")
+    with training_run(layout, params, "candidate"):
+        pass
+    run = client.get_run(newest_run(client))
+    assert run.info.run_name == "candidate@lr-0.001"
+    assert run.data.tags["ferops.model"] == "candidate"
+
+
 @pytest.mark.parametrize(
     ("error", "status"),
     [(RuntimeError, "FAILED"), (KeyboardInterrupt, "KILLED"), (SystemExit, "KILLED"), (StoppedError, "KILLED")],

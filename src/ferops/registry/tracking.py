@@ -9,6 +9,7 @@ import getpass
 import hashlib
 import json
 import math
+import os
 import platform
 import time
 from collections.abc import Mapping
@@ -53,7 +54,11 @@ _FIGURES = {
 def start_run(
     client: MlflowClient, params: Params, name: str, *, made_from: Mapping[str, Any], where: Mapping[str, str]
 ) -> str:
-    """Create a run named `name` with its parameters and data set, and with tags for `where` it ran; return its id."""
+    """Create a run with its parameters and data set, and with tags for `where` it ran; return its id.
+
+    It is called `name`, or within an experiment of DVC's (`dvc exp run`) `name@experiment`, so that the runs of a sweep
+    are told apart.
+    """
     from mlflow.entities import Dataset, DatasetInput, Param
 
     tags = {
@@ -67,7 +72,9 @@ def start_run(
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": str(made_from["git_commit"]),
     }
-    run_id = str(client.create_run(experiment_id(client), run_name=name, tags=tags).info.run_id)
+    sweep = os.environ.get("DVC_EXP_NAME")  # set by DVC for the stages of an experiment
+    called = f"{name}@{sweep}" if sweep else name
+    run_id = str(client.create_run(experiment_id(client), run_name=called, tags=tags).info.run_id)
     settings = {key: made_from["params"][key] for key in _SHAPING_BLOCKS} | {"model": params.models[name].model_dump()}
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(settings, separator=".").items()])
     data = Dataset(

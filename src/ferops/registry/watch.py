@@ -74,7 +74,7 @@ class Watch:
 
 @contextmanager
 def training_run(layout: Layout, params: Params, name: str) -> Iterator[Watch]:
-    """Record the training of `models.<name>` as an MLflow run named `name`.
+    """Record the training of `models.<name>` as an MLflow run that `ferops.registry.tracking.start_run` names.
 
     Yields what the training calls as it goes. A training that was killed continues its run; epochs the run holds
     already are not logged twice. On a clean exit the run gets the epochs it missed, the figures, the summary and the
