@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -55,3 +56,25 @@ def test_cosine_warms_up_in_a_line_and_ends_near_zero(make_params):
     assert rates[:4] == pytest.approx([0.0025, 0.005, 0.0075, 0.01])
     assert rates[12] == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * 8 / 16)))
     assert 0 < rates[-1] < 0.0002
+
+
+@pytest.mark.parametrize(("share", "steps"), [(0.1, 10), (0.0, 10), (1.0, 10), (0.1, 1), (0.0, 1), (0.5, 2), (0.3, 7)])
+def test_onecycle_goes_through_any_number_of_steps(make_params, share, steps):
+    """Each of them has a finite, positive rate of at most the peak; a warm-up of one step, too."""
+    net = torch.nn.Linear(2, 6)
+    train = make_params(schedule="onecycle", warmup_share=share, max_lr=0.01).train
+    optimizer = make_optimizer(net, train)
+    scheduler = make_scheduler(optimizer, train, total_steps=steps)
+    rates = []
+    for step in range(steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        if step < steps - 1:
+            scheduler.step()
+    assert all(0 < rate <= 0.01 for rate in rates)
+    if (share, steps) == (0.1, 10):
+        low = 0.01 / 25
+        falling = (
+            low * 1e-4 + (0.01 - low * 1e-4) * (1 + np.cos(np.pi * np.arange(1, 10) / 9)) / 2
+        )  # cosine, from the peak
+        assert rates == pytest.approx([low, *falling], rel=1e-4)

@@ -45,7 +45,7 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
 
 
 def saved_bytes(net: ExpressionNet, precision: Precision) -> tuple[float, float]:
-    """Return what autograd keeps from the forward to the backward pass: bytes per image, and bytes whatever their number.
+    """Return what autograd keeps from the forward to the backward pass: bytes per image, and bytes for any number.
 
     The latter are autocast's copies of the weights. The network and torch's random state are left as they were.
     """

@@ -41,7 +41,10 @@ def make_scheduler(optimizer: torch.optim.Optimizer, train: Train, *, total_step
     """
     if train.schedule == "onecycle":
         peaks = [group["lr"] for group in optimizer.param_groups]
-        return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=train.warmup_share)
+        share = train.warmup_share
+        if share * total_steps == 1.0:  # torch divides by a warm-up of exactly one step less one
+            share *= 1.0 + 1e-6
+        return OneCycleLR(optimizer, max_lr=peaks, total_steps=total_steps, pct_start=min(share, 1.0))
     warmup = round(train.warmup_share * total_steps)
 
     def factor(step: int) -> float:
