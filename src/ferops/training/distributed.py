@@ -76,7 +76,7 @@ class World:
         """Return `net.classify`, but the gradients of the parameters that now learn are averaged over all processes."""
         on_gpu = next(net.parameters()).is_cuda
         wrapped = DistributedDataParallel(
-            _Classifier(net), device_ids=[self.local_rank] if on_gpu else None, broadcast_buffers=False
+            _Classifier(net), device_ids=[self.local_rank] if on_gpu else None, forward_sync_buffers=False
         )
         return torch.compile(wrapped) if compiled else wrapped
 
