@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 
 import numpy as np
@@ -113,15 +114,6 @@ def test_sigterm_saves_inside_an_epoch(make_fit):
     assert same(weights(whole), weights(again))
 
 
-def test_another_runs_checkpoint_is_not_used(make_fit, capsys):
-    first = make_fit(run="a", epochs=1)
-    first.run()
-    other = make_fit(run="b", epochs=1)
-    other.run()
-    assert "other data, settings or seed" in capsys.readouterr().err
-    assert other.progress.history[0]["epoch"] == 1
-
-
 def test_a_damaged_checkpoint_is_not_used(make_fit, capsys):
     first = make_fit(epochs=1)
     first.run()
@@ -230,3 +222,110 @@ def test_bf16_trains(make_fit):
     fit.run()
     assert all(tensor.dtype == torch.float32 for tensor in fit.best.values() if tensor.is_floating_point())
     assert fit.progress.history[0]["train_loss"] > 0
+
+
+def test_a_nan_gradient_under_a_sound_loss_is_never_saved(make_fit, monkeypatch):
+    """The loss of the step that spoils the weights is sound, and a checkpoint is due just then."""
+    fit = make_fit()
+    fit.run()
+    fit.checkpoint.remove()
+
+    fit = make_fit()
+    step = fit._step
+
+    def spoiling(chosen, number):
+        late = fit.progress.epoch == 1 and number == 2
+        if late:
+            monkeypatch.setattr("ferops.training.fit.SAVE_EVERY_S", 0.0)
+            next(fit.net.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+        return step(chosen, number)
+
+    fit._step = spoiling
+    with pytest.raises(FeropsError, match=r"not all weights are finite numbers in epoch 2.*Lower train\.max_lr"):
+        fit.run()
+    tensors, kept = fit.checkpoint.load()
+    assert (kept["progress"]["epoch"], kept["progress"]["step"]) == (1, 0)
+    assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
+    monkeypatch.undo()
+    again = make_fit()
+    again.run()  # from that checkpoint
+    assert again.progress.epoch == 2
+
+
+def test_a_nan_gradient_is_found_by_the_end_of_the_epoch(make_fit):
+    fit = make_fit(epochs=1)
+    step = fit._step
+
+    def spoiling(chosen, number):
+        if number == fit.steps - 1:  # its loss is sound: no loss of a training step is not
+            next(fit.net.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+        return step(chosen, number)
+
+    fit._step = spoiling
+    with pytest.raises(FeropsError, match="validation loss is nan in epoch 1"):
+        fit.run()
+    assert not fit.checkpoint.path.exists()
+
+
+def test_no_run_takes_the_checkpoint_of_another(make_fit, capsys):
+    """A is left for B and gone on with; of several runs left, the newest are kept."""
+    first = make_fit(max_lr=0.001)
+    first._save()
+    other = make_fit(run="b", epochs=1)
+    other.run()
+    assert "other data, settings or seed" in capsys.readouterr().err
+    assert other.checkpoint.path != first.checkpoint.path
+    other.checkpoint.remove()
+    assert not other.checkpoint.path.parent.exists()
+    assert first.checkpoint.load() is not None
+
+    for age, run in enumerate("bcd"):
+        left = make_fit(run=run)
+        left._save()
+        os.utime(left.checkpoint.path.parent, (1000 - age, 1000 - age))
+    assert make_fit(run="e").checkpoint.load() is None
+    said = capsys.readouterr().err
+    assert said.count("is removed") == 2
+    assert first.checkpoint.path.exists()
+    assert make_fit(run="b").checkpoint.path.exists()
+    assert not make_fit(run="d").checkpoint.path.exists()
+
+
+def test_what_a_kill_left_half_written_is_cleared_away(make_fit):
+    fit = make_fit()
+    fit._save()
+    half = fit.checkpoint.path.with_name(f".{fit.checkpoint.path.name}.0123abcd.tmp")
+    half.write_bytes(b"half")
+    assert fit.checkpoint.load() is not None
+    assert not half.exists()
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(make_fit):
+    """The system refuses to let the file grow, as a full disk does."""
+    fit = make_fit()
+    fit._save()
+    before = fit.checkpoint.path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+    try:
+        with pytest.raises(FeropsError) as caught:
+            fit._save()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(caught.value)
+    needed_mb = sum(tensor.nbytes for tensor in fit.checkpoint.load()[0].values()) / 1e6
+    assert f"it takes {needed_mb:,.1f} MB, beside the last one" in message
+    assert "MB are free" in message
+    assert f"The last whole checkpoint is kept in {fit.checkpoint.path}" in message
+    assert fit.checkpoint.path.read_bytes() == before
+    assert list(fit.checkpoint.path.parent.iterdir()) == [fit.checkpoint.path]
+
+
+def test_what_changes_the_arithmetic_makes_another_run(make_fit):
+    fit = make_fit(accumulate="auto", memory_gb=0.0003)
+    assert fit.parts > 1
+    assert fit.checkpoint.path != make_fit(accumulate="auto").checkpoint.path
+    same = make_fit(accumulate="auto", memory_gb=0.0003)
+    assert fit.checkpoint.path == same.checkpoint.path
+    two = fit.checkpoint.of(processes=2)
+    assert two.path != fit.checkpoint.path
