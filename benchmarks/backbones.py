@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from backbones_table import write_tables
+from backbones_table import tables
 from measure import alone, cores, median_s
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
+from tables import fill
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -74,10 +75,8 @@ def main() -> None:
         lines = [line for line in lines if (line["backbone"], line["settings"]) != (name, settings)]
         lines.append({"backbone": name, "settings": settings, **found})
         write_text(results, "".join(json.dumps(line) + "\n" for line in lines))
-    chosen = [
-        line for name in options.names for line in lines if (line["backbone"], line["settings"]) == (name, settings)
-    ]
-    write_tables(options.table, chosen, settings)
+    measured = {line["backbone"]: line for line in lines if line["settings"] == settings}
+    fill(options.table, tables([measured[name] for name in options.names], settings))
     print(f"{results}, {options.table}")
 
 

@@ -2,22 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from ferops.files import write_text
-
-BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-
-
-def write_tables(path: Path, lines: list[dict[str, Any]], settings: dict[str, Any]) -> None:
-    """Put the tables between BEGIN and END of the file at `path`, or make the file of them if it has no such place."""
-    text = path.read_text(encoding="utf-8") if path.exists() else f"{BEGIN}\n{END}\n"
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise SystemExit(f"{path} has no lines {BEGIN} and {END} to write the tables between")
-    write_text(path, f"{before}{BEGIN}\n\n{tables(lines, settings)}\n{END}{after}")
+from tables import markdown
 
 
 def tables(lines: list[dict[str, Any]], settings: dict[str, Any]) -> str:
@@ -54,7 +41,7 @@ def _what_they_are(lines: list[dict[str, Any]], settings: dict[str, Any]) -> str
         for line in lines
     ]
     head = ["backbone", "parameters, M", f"MFLOPs at {settings['size_px']} px", "ONNX FP32, MB", "INT8, MB"]
-    return _markdown([*head, "accuracy", "macro-F1", "macro-F1 INT8"], rows)
+    return markdown([*head, "accuracy", "macro-F1", "macro-F1 INT8"], rows)
 
 
 def _how_fast(lines: list[dict[str, Any]]) -> str:
@@ -69,7 +56,7 @@ def _how_fast(lines: list[dict[str, Any]]) -> str:
         for line in lines
     ]
     head = ["backbone", "one face FP32, ms", "INT8, ms", "16 faces FP32, faces/s", "INT8, faces/s"]
-    return _markdown([*head, "training, faces/s", "peak memory, MB"], rows)
+    return markdown([*head, "training, faces/s", "peak memory, MB"], rows)
 
 
 def _name(line: dict[str, Any]) -> str:
@@ -81,8 +68,3 @@ def _interval(found: dict[str, Any]) -> str:
     if found["low"] is None:
         return f"{found['value']:.3f}" if found["value"] is not None else "-"
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
-
-
-def _markdown(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)

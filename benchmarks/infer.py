@@ -23,7 +23,7 @@ from ferops.training import model
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--architecture", default="resnet50", choices=["resnet18", "resnet50"])
+    parser.add_argument("--architecture", default="resnet50", help="a backbone of timm's zoo")
     parser.add_argument("--size", type=int, default=64, metavar="PX")
     parser.add_argument("--model", type=Path, help="a folder of `ferops train`, instead of random weights")
     parser.add_argument("--seconds", type=float, default=1.0, help="time to spend on each cell, about")

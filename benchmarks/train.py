@@ -32,6 +32,7 @@ import numpy as np
 import torch
 from measure import Turn, alone, cores, images_per_s, interleave, times_as_fast
 from ruamel.yaml import YAML
+from tables import fill, markdown
 from torch import nn
 from torchvision_recipe import TorchvisionRecipe, write_folder
 
@@ -67,6 +68,11 @@ def main() -> None:
         show(results[-1])
     if options.out:
         write_json(options.out, {"machine": machine, "cores": cores(), "torch": torch.__version__, "results": results})
+    if options.table and results:
+        where = (
+            f"Measured on {f'{cores()} cores of ' if device.type == 'cpu' else ''}{machine}, torch {torch.__version__}"
+        )
+        fill(options.table, f"{where}; recipe `{options.preset}`, batch {train.batch_size}.\n\n{tables(results)}")
 
 
 def settings(options: argparse.Namespace) -> Train:
@@ -254,8 +260,36 @@ def show(result: dict[str, Any]) -> None:
     rate = {key: 100 * value for key, value in result["input_rate"].items()}
     print(f"  input rate  {_shown(rate, digits=1)} % (wanted: 95 at least)")
     for part, gain in result["what_each_buys"].items():
-        print(f"  {part:<14}{'plays no role' if gain is None else gain if isinstance(gain, str) else _shown(gain)}")
+        print(f"  {part:<14}{_gain(gain)}")
     sys.stdout.flush()
+
+
+def tables(results: list[dict[str, Any]]) -> str:
+    """Return two Markdown tables: the ratios, and what each part buys."""
+    names = [f"`{result['architecture']}`, {result['size_px']} px, {result['precision']}" for result in results]
+    speed, memory = ([result[key] for result in results] for key in ("images_per_s", "peak_memory_mb"))
+    ratios = [
+        [
+            name,
+            *(f"{rates[who]:.0f}" for who in ("product", "synthetic", "recipe")),
+            _shown(result["over_recipe"]),
+            _shown(result["input_rate"]),
+            *(f"{peak[who]:.0f}" for who in ("product", "recipe")),
+        ]
+        for name, result, rates, peak in zip(names, results, speed, memory, strict=True)
+    ]
+    head = ["faces/s", "ferops", "on ready tensors", "torchvision's recipe", "ferops / recipe", "input rate"]
+    first = markdown([*head, "peak memory, MB", "recipe's"], ratios)
+    parts = list(results[0]["what_each_buys"])
+    bought = [
+        [name, *(_gain(result["what_each_buys"][part]) for part in parts)]
+        for name, result in zip(names, results, strict=True)
+    ]
+    return f"{first}\n{markdown(['times as fast with', *parts], bought)}" if parts else first
+
+
+def _gain(gain: dict[str, float] | str | None) -> str:
+    return "no role" if gain is None else gain if isinstance(gain, str) else _shown(gain)
 
 
 def _shown(value: dict[str, float], *, digits: int = 2) -> str:
@@ -277,6 +311,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--amp", default="auto", choices=["auto", "bf16", "fp16", "off"])
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
+    parser.add_argument("--table", type=Path, help="Markdown file to write the tables into: docs/speed.md")
     return parser.parse_args()
 
 
