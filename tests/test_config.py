@@ -87,3 +87,31 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="ferops preset quick"):
         config.load(tmp_path / "params.yaml")
+
+
+def pretrained(tree: dict[str, Any], **train: Any) -> dict[str, Any]:
+    tree["models"]["candidate"] |= {"architecture": "efficientnet_lite0", "pretrained": "package", "epochs": 4}
+    tree["train"] |= train
+    return tree
+
+
+def test_freezing_pretrained_weights_is_fine(tree: dict[str, Any]) -> None:
+    assert config.parse(pretrained(tree, freeze_epochs=3, early_stopping=3)).train.freeze_epochs == 3
+
+
+def test_freezing_without_pretrained_weights(tree: dict[str, Any]) -> None:
+    tree["train"]["freeze_epochs"] = 1
+    with pytest.raises(FeropsError, match=r"freeze_epochs 1 would freeze random features: no model has pretrained"):
+        config.parse(tree)
+
+
+def test_freezing_to_the_end(tree: dict[str, Any]) -> None:
+    """The baseline, which is not pretrained, may be shorter."""
+    tree["models"]["baseline"]["epochs"] = 1
+    with pytest.raises(FeropsError, match=r"freeze_epochs 4 leaves no epoch .*: models\.candidate\.epochs 4$"):
+        config.parse(pretrained(tree, freeze_epochs=4))
+
+
+def test_stopping_before_the_whole_network_learns(tree: dict[str, Any]) -> None:
+    with pytest.raises(FeropsError, match=r"train: early_stopping 2 could end a run within its freeze_epochs \(3\)"):
+        config.parse(pretrained(tree, freeze_epochs=3, early_stopping=2))

@@ -228,17 +228,16 @@ class Params(Block):
     @model_validator(mode="after")
     def _frozen_features_are_worth_keeping(self) -> Self:
         frozen = self.train.freeze_epochs
-        short = [
-            f"models.{name}.epochs {model.epochs}" for name, model in self.models.items() if model.epochs <= frozen
-        ]
-        if frozen and short:
-            raise _contradiction(
-                f"train.freeze_epochs {frozen} leaves no epoch in which the whole network learns: {', '.join(short)}"
-            )
-        if frozen and not any(model.pretrained for model in self.models.values()):
+        pretrained = {name: model for name, model in self.models.items() if model.pretrained}
+        if frozen and not pretrained:
             raise _contradiction(
                 f"train.freeze_epochs {frozen} would freeze random features: no model has pretrained weights. Set it "
                 "to 0, or a model's pretrained to hub, package or a path"
+            )
+        short = [f"models.{name}.epochs {one.epochs}" for name, one in pretrained.items() if one.epochs <= frozen]
+        if short:
+            raise _contradiction(
+                f"train.freeze_epochs {frozen} leaves no epoch in which the whole network learns: {', '.join(short)}"
             )
         return self
 

@@ -48,3 +48,22 @@ def test_capabilities_are_those_of_the_kernel():
     with open("/proc/cpuinfo", encoding="ascii") as file:  # noqa: PTH123, not a file of ours
         flags = next((line for line in file if line.startswith("flags")), "").split()
     assert precision.native_bf16(CPU) == ("avx512_bf16" in flags or "amx_bf16" in flags)
+
+
+def test_compile_without_a_compiler(make_params, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(
+        FeropsError, match=r"train\.compile is on, and no compiler was found for it: g\+\+\. Install one"
+    ):
+        precision.choose(make_params(compile=True).train)
+    monkeypatch.setenv("CXX", "/nowhere/clang++")
+    with pytest.raises(FeropsError, match=r"no compiler was found for it: /nowhere/clang\+\+\..*CXX"):
+        precision.choose(make_params(compile=True).train)
+    precision.choose(make_params(compile=False).train)  # needs none
+
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\n")
+    compiler.chmod(0o755)
+    monkeypatch.delenv("CXX")
+    precision.choose(make_params(compile=True).train)

@@ -10,6 +10,7 @@ from ferops.training import data, model
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.fit import Fit
 from ferops.training.precision import Precision
+from ferops.training.stage import _settings
 
 STILL = dict.fromkeys(
     ("flip_probability", "rotation_degrees", "crop_share", "brightness", "contrast", "saturation", "erase_probability"),
@@ -210,3 +211,16 @@ def test_auto_takes_a_step_of_batch_size_in_parts(make_fit):
     assert large.steps == small.steps == 6
     small.run()
     assert small.progress.history[-1]["train_loss"] > 0
+
+
+def test_freezing_and_sparing_are_for_pretrained_weights(make_params):
+    """The baseline beside a pretrained candidate starts from random features: all of it learns, at one rate."""
+    params = make_params(freeze_epochs=0, layer_decay=0.7)
+    train = params.train.model_copy(update={"freeze_epochs": 1})
+    models = {"baseline": params.models["baseline"], "candidate": params.models["candidate"]}
+    models["candidate"] = models["candidate"].model_copy(update={"pretrained": "package"})
+    params = params.model_copy(update={"train": train, "models": models})
+    assert _settings(params, "candidate") is train
+    baseline = _settings(params, "baseline")
+    assert (baseline.freeze_epochs, baseline.layer_decay) == (0, 1.0)
+    assert baseline == train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from ferops.errors import FeropsError
+from ferops.layout import Layout
 from ferops.training import data, model
 from ferops.training.stage import train
 
@@ -121,3 +122,26 @@ def test_empty_validation_split(layout, make_params):
     write_faces(layout, {"train": blobs(8, seed=1), "val": empty, "test": blobs(2, seed=2)})
     with pytest.raises(FeropsError, match="the val split has no faces"):
         train(layout, make_params(), "baseline")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "resnet81"}, "no backbone 'resnet81'.*resnet18"),
+        ({"architecture": "test_vit"}, r"test_vit cannot take faces of 50 px: .*patch size \(16\)"),
+        ({"architecture": "vgg11", "drop_path_rate": 0.1}, "vgg11 cannot be built .* with drop_path_rate 0.1"),
+        ({"architecture": "test_resnet", "pretrained": "gone.pth"}, r"gone\.pth does not exist"),
+        ({"architecture": "test_resnet", "pretrained": "package"}, "no pip package holds weights of test_resnet"),
+    ],
+)
+def test_a_network_that_cannot_be_is_told_before_data_is_read(tmp_path, make_params, changes, message):
+    """Nothing but params.yaml is there: had the faces been looked for, they would be what is missing."""
+    params = make_params()
+    params = params.model_copy(
+        update={
+            "preprocess": params.preprocess.model_copy(update={"size_px": 50}),
+            "models": {"baseline": params.models["baseline"].model_copy(update=changes)},
+        }
+    )
+    with pytest.raises(FeropsError, match=message):
+        train(Layout(tmp_path), params, "baseline")

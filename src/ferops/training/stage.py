@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.config import Params
+from ferops.config import Params, Train
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json
 from ferops.layout import Layout
@@ -74,7 +74,7 @@ def train(
     with distributed.joined(world, chosen.device):
         fit = Fit(
             net,
-            train=params.train,
+            train=_settings(params, name),
             epochs=params.models[name].epochs,
             seed=params.seed,
             faces=faces["train"],
@@ -146,6 +146,13 @@ def _says_what_is_kept(checkpoint: Checkpoint) -> Iterator[None]:
         yield
     except FeropsError as error:
         raise FeropsError(f"{error}. {checkpoint.kept}") from error
+
+
+def _settings(params: Params, name: str) -> Train:
+    """Return the block `train` as it applies to the model: random features are not worth freezing or sparing."""
+    if params.models[name].pretrained:
+        return params.train
+    return params.train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})
 
 
 def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> tuple[ModelConfig, model.ExpressionNet]:
