@@ -31,6 +31,7 @@ NO_TELEMETRY = {
     "DVC_NO_ANALYTICS": "1",
     "BENTOML_DO_NOT_TRACK": "True",
     "GX_ANALYTICS_ENABLED": "false",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 """ferops calls nobody: the defaults that keep its tools from doing so. A value set by the user wins."""
 
