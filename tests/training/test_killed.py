@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import pkgutil
 import random
+import resource
 import secrets
 import subprocess
 import sys
@@ -17,6 +19,7 @@ import torch
 from blobs import SIZE_PX, make_project, params_tree
 from ferops import config
 from ferops.config import Params
+from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.training import model
 from ferops.training.stage import train
@@ -98,3 +101,46 @@ def test_many_kills_change_no_bit(tmp_path: Path, architecture: str, changes: di
     plan = draw(random.Random(seed), kills=9)
     print(f"seed {seed}: {plan}")
     check(tmp_path, settings(tmp_path, architecture=architecture, **changes), plan)
+
+
+def test_sigterm_saves_and_leaves_and_the_checkpoint_is_sound(tmp_path: Path) -> None:
+    layout, undisturbed = make_project(tmp_path / "stopped"), make_project(tmp_path / "undisturbed")
+    params = settings(tmp_path)
+    codes, said = killed(layout.root, params, [{"place": "step", "count": 9, "signal": "SIGTERM"}])
+    assert codes == [1, 0]
+    assert said.count("ferops: stopped as asked in epoch 2, step 3 of 6; run the same command again") == 1
+    assert said.count("resuming after epoch 1, step 3") == 1
+    train(undisturbed, params, "baseline")
+    assert weights(layout) == weights(undisturbed)
+
+
+@pytest.mark.parametrize("folder", ["artifacts", "reports"])
+def test_a_full_disk_at_the_end_costs_no_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    """The system lets no file grow, as a full disk does, once the last epoch is over."""
+    layout, params = make_project(tmp_path), settings(tmp_path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def fill(*_: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+
+    writer = "ferops.training.model.save_file" if folder == "artifacts" else "ferops.training.report.draw_curves"
+    plain = pkgutil.resolve_name(writer)
+    monkeypatch.setattr(writer, lambda *arguments, **options: (fill(), plain(*arguments, **options)))
+    try:
+        with pytest.raises(FeropsError) as caught:
+            train(layout, params, "baseline")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    message = str(caught.value)
+    assert message.startswith({"artifacts": "the model, 0.4 MB, could", "reports": "the report could"}[folder])
+    assert f"a file may not grow so large here (ulimit -f) while writing {tmp_path / folder / 'train'}" in message
+    assert "MB are free now" in message
+    kept = next((layout.state / "checkpoints" / "baseline").rglob("checkpoint.safetensors"))
+    assert f"The last whole checkpoint is kept in {kept}" in message
+    assert not (tmp_path / folder / "train" / "baseline").exists()
+
+    monkeypatch.undo()
+    epochs: list[int] = []
+    train(layout, params, "baseline", on_epoch=lambda epoch, *_: epochs.append(epoch))
+    assert epochs == []  # all of them are in the checkpoint
+    assert weights(layout)

@@ -91,7 +91,8 @@ def train(
     # The logits that others compare with are FP32, whatever the training ran in
     plain = precision.Precision(chosen.device, None)
     logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
-    with _says_what_is_kept(fit.checkpoint), atomic_folder(layout.model(name)) as folder:
+    size_mb = sum(tensor.nbytes for tensor in net.state_dict().values()) / 1e6
+    with _written(f"the model, {size_mb:,.1f} MB,", fit.checkpoint), atomic_folder(layout.model(name)) as folder:
         model.save(folder, net, config)
         write_json(folder / "history.json", fit.progress.history)
         for split, values in logits.items():
@@ -113,7 +114,7 @@ def train(
         "seconds": time.perf_counter() - started,
         "peak_memory_mb": peak_memory_mb(chosen.device),
     }
-    with _says_what_is_kept(fit.checkpoint), atomic_folder(layout.reports("train") / name) as folder:
+    with _written("the report", fit.checkpoint), atomic_folder(layout.reports("train") / name) as folder:
         write_json(folder / "summary.json", summary)
         report.draw_curves(folder / "curves.png", fit.progress.history, best_epoch=fit.progress.best_epoch)
         Image.fromarray(sheet).save(folder / "augmented.png")
@@ -141,11 +142,12 @@ def _require_network(params: Params, name: str) -> None:
 
 
 @contextmanager
-def _says_what_is_kept(checkpoint: Checkpoint) -> Iterator[None]:
+def _written(what: str, checkpoint: Checkpoint) -> Iterator[None]:
+    """Say in an error that the training is not lost."""
     try:
         yield
     except FeropsError as error:
-        raise FeropsError(f"{error}. {checkpoint.kept}") from error
+        raise FeropsError(f"{what} could not be written: {error}. {checkpoint.kept}") from error
 
 
 def _settings(params: Params, name: str) -> Train:
