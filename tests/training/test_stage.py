@@ -1,10 +1,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,20 +11,6 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.training import data, model
 from ferops.training.stage import train
-
-SCRIPT = """
-import json, sys
-from pathlib import Path
-import torch
-torch.set_num_threads(1)
-from ferops import config
-from ferops.layout import Layout
-from ferops.training.stage import train
-params = config.parse(json.loads(sys.argv[2]))
-def told(epoch, row, counts):
-    print(epoch, flush=True)
-train(Layout(Path(sys.argv[1])), params, "baseline", on_epoch=told)
-"""
 
 
 def test_outputs(layout, make_params):
@@ -88,26 +70,6 @@ def test_outputs(layout, make_params):
         key: summary[key] for key in ("val_macro_f1", "val_accuracy", "best_epoch")
     }
     assert not (layout.state / "checkpoints" / "baseline").exists()
-
-
-def test_a_killed_process_is_resumed_to_the_same_bits(layout, make_params):
-    params = make_params(epochs=3, mixup_alpha=0.2)
-    arguments = [sys.executable, "-c", SCRIPT, str(layout.root), params.model_dump_json(by_alias=True)]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "1\n"
-    time.sleep(0.05)  # somewhere in the second epoch
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert not layout.model("baseline").exists()
-
-    epochs = []
-    train(layout, params, "baseline", on_epoch=lambda epoch, *_: epochs.append(epoch))
-    assert epochs == [2, 3]
-    resumed = (layout.model("baseline") / "weights.safetensors").read_bytes()
-    train(layout, params, "baseline")
-    assert (layout.model("baseline") / "weights.safetensors").read_bytes() == resumed
 
 
 def test_unknown_model_names_the_nearest(layout, make_params):
