@@ -101,6 +101,12 @@ def test_int8_file_is_quantised_where_it_should_be(project):
         assert len(weights[dequantize.input[1]].dims) == 1  # a scale per output channel
     # From the pixels to the first quantisation there is only arithmetic in float
     assert producers[producers[producers[convolutions[0].input[0]].input[0]].input[0]].op_type == "Div"
+    # Neither the mean of the last features nor the classifier is rounded
+    classifier = producers["logits"]
+    assert classifier.op_type == "Gemm"
+    assert classifier.input[1] in weights
+    (mean,) = (node for node in graph.node if node.op_type == "ReduceMean")
+    assert producers[mean.input[0]].op_type == "Relu"
 
 
 def test_parity_is_what_the_files_give(project, summary):

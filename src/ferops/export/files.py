@@ -1,83 +1,154 @@
-"""The two files: ONNX in FP32, and its INT8 version with quantise-dequantise pairs."""
+"""The two files: ONNX in FP32, and its INT8 version with quantise-dequantise pairs.
+
+How a network is quantised was chosen by the change of the predictions in OpenVINO, the served runtime, and checked in
+ONNX Runtime. docs/export.md has the figures.
+"""
 
 from __future__ import annotations
 
-import tempfile
+import contextlib
+import io
+import logging
+import os
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from ferops.errors import FeropsError
+from ferops.files import atomic_file
 from ferops.training.model import ExpressionNet
 
 INPUT, OUTPUT = "faces", "logits"
 
-OPSET = 17
-"""Old enough for every runtime of the last years; nothing in a ResNet needs a newer one."""
+OPSET = 18
+"""The oldest that torch's exporter writes without converting; OpenVINO and ONNX Runtime have read it since 2023."""
 
-QUANTISED = ["Conv", "Relu", "Add", "MaxPool", "GlobalAveragePool", "Gemm"]
-"""The network proper. Normalising the pixels stays in FP32: rounding it would cost detail and gain no time."""
+CALIBRATION_BATCH = 32
+"""Faces a step. The ranges are means over steps of the batch's smallest and largest value: with single faces they cut
+more off the ends, and a ResNet-18's logits were twice as far off."""
 
 
 def write_onnx(net: ExpressionNet, path: Path) -> None:
     """Write `net` (in evaluation mode, on the CPU) with a free batch size; see docs/files.md for the signature.
 
-    By torch.onnx's TorchScript exporter: the newer one needs another package and gives a ResNet the same graph.
+    By torch.export: it knows the sizes of all layers when it writes, so that TensorFlow's padding (EfficientNet-Lite)
+    is a plain attribute of the convolution, and VGG's pooling to more cells than it has is possible at all.
+
+    Raises:
+        FeropsError: the backbone has an operator that ONNX lacks, or one that depends on what is in the picture. The
+            message names both.
     """
+    import onnx
     import torch
 
-    faces = torch.zeros((2, net.size_px, net.size_px, 3), dtype=torch.uint8)
-    free = {0: "batch"}
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="You are using the legacy TorchScript", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", message="The feature will be removed", category=DeprecationWarning)
-        torch.onnx.export(
-            net,
-            (faces,),
-            path,
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: free, OUTPUT: free},
-        )
+    size = net.size_px
+    # In memory a batch of NCHW: from channels-last pixels the exporter makes a Gather of the pooled features, which
+    # OpenVINO computes in INT8 and wrongly (changed classes of a ResNet-18: 5 % instead of 1 %)
+    faces = torch.zeros((2, 3, size, size), dtype=torch.uint8).permute(0, 2, 3, 1)  # (2, S, S, 3)
+    try:
+        with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
+            warnings.simplefilter("ignore")  # of the exporter's own parts on each other
+            program = torch.onnx.export(
+                net,
+                (faces,),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes={"faces": {0: torch.export.Dim("batch")}},
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as error:
+        raise FeropsError(
+            f"{_name(net)} cannot be written as ONNX: {_cause(error)}. Choose another backbone in params.yaml: models"
+        ) from error
+    assert program is not None
+    model = program.model_proto
+    for node in model.graph.node:  # the exporter's notes: lines and paths of this machine's source files
+        del node.metadata_props[:]
+    with atomic_file(path) as temporary:
+        onnx.save(model, temporary)
 
 
 def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
-    """Write the static INT8 version of `onnx_file`: per-channel weights, activation ranges seen on `faces`.
+    """Write the static INT8 version of `onnx_file`, by OpenVINO's own quantiser (NNCF).
+
+    Weights are symmetric, with a scale per output channel; activations are symmetric with a scale per tensor. NNCF
+    knows what OpenVINO fuses, so that every value between two layers is rounded once, and it leaves the gates of
+    squeeze-and-excitation, softmax and layer norm in floating point. It corrects each layer's bias for the mean error
+    that rounding makes there ("Data-free quantization through weight equalization and bias correction", Nagel et al.
+    2019); networks with attention also get SmoothQuant (Xiao et al. 2023), which moves outliers from the activations
+    into the weights. Symmetric activations because asymmetric ones were no more accurate and up to 60 % slower in
+    OpenVINO (EfficientNet-Lite0, one face at a time).
+
+    Averages (global pooling) and the classifier stay in floating point: OpenVINO would round a mean of bytes to a byte,
+    and both take no time.
+
+    CPUs without VNNI add products of bytes in 16 bits, which can overflow: the weights of the first convolution use
+    half their range, since the pixels use all of theirs. Half of it everywhere would prevent all overflow, and moves
+    the logits a third further on every other CPU; `ferops export` measures on the CPU at hand and refuses a bad file.
 
     Args:
-        faces: uint8 `(N, S, S, 3)` from the training split: never from the splits that judge.
+        faces: uint8 `(N, S, S, 3)` from the training split: never from the splits that judge. N is at least 1.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        prepared = Path(folder) / "prepared.onnx"
-        # Folds batch norms and infers shapes; the symbolic inference is for transformers
-        quant_pre_process(onnx_file, prepared, skip_symbolic_shape=True)
-        quantize_static(
-            prepared,
-            path,
-            _Reader(faces),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=QUANTISED,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
+    os.environ["NNCF_CI"] = "1"  # NNCF reports its use to its makers unless this is set before it is imported
+    import nncf
+    import onnx
+
+    model = onnx.load(onnx_file)
+    kinds = {node.op_type for node in model.graph.node}
+    classifier = next(node for node in reversed(model.graph.node) if OUTPUT in node.output)
+    batches = [faces[start : start + CALIBRATION_BATCH] for start in range(0, len(faces), CALIBRATION_BATCH)]
+    with (
+        warnings.catch_warnings(),
+        _quiet("nncf", "torch.utils"),
+        contextlib.redirect_stdout(io.StringIO()),
+    ):  # its progress bars
+        warnings.simplefilter("ignore")
+        quantised = nncf.quantize(
+            model,
+            nncf.Dataset(batches, lambda batch: {INPUT: batch}),
+            subset_size=len(batches),
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            model_type=nncf.ModelType.TRANSFORMER if "Softmax" in kinds else None,
+            ignored_scope=nncf.IgnoredScope(
+                names=[classifier.name], types=sorted(kinds & {"ReduceMean", "GlobalAveragePool"})
+            ),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.FIRST_LAYER),
         )
+    with atomic_file(path) as temporary:
+        onnx.save(quantised, temporary)
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands out the calibration faces in batches, once."""
+def _name(net: ExpressionNet) -> str:
+    """timm notes a backbone's name in its settings."""
+    settings = getattr(net.backbone, "pretrained_cfg", None) or {}
+    return str(settings.get("architecture") or type(net.backbone).__name__)
 
-    def __init__(self, faces: NDArray[np.uint8], batch_size: int = 32) -> None:
-        self._batches: Iterator[NDArray[np.uint8]] = iter(
-            faces[start : start + batch_size] for start in range(0, len(faces), batch_size)
-        )
 
-    def get_next(self) -> dict[str, Any] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+def _cause(error: BaseException) -> str:
+    """Say what the exporter stumbled over: the operator if it names one, and the first line of the first cause."""
+    operator = ""
+    while error.__cause__ is not None:
+        error = error.__cause__
+        found = re.search(r"target=torch\.ops\.([\w.]+)", str(error))
+        operator = f"ONNX has no operator {found[1]}: " if found else operator
+    return operator + str(error).strip().splitlines()[0].rstrip(".")
+
+
+@contextlib.contextmanager
+def _quiet(*names: str) -> Iterator[None]:
+    """Only errors of these loggers."""
+    loggers = [logging.getLogger(name) for name in names]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
