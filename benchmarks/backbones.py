@@ -40,7 +40,7 @@ from ferops.export.runtime import compile_onnx
 from ferops.files import write_text
 from ferops.layout import Layout
 from ferops.machine import cpu_name
-from ferops.training import data, model, precision, zoo
+from ferops.training import data, model, precision, pretrained, zoo
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
 from ferops.training.fit import Fit, predict
@@ -167,7 +167,8 @@ def network(name: str, faces: Faces, params: Params) -> tuple[model.ExpressionNe
     )
     if not source:
         return net, None
-    start = zoo.pretrain(net.backbone, architecture, source)
+    torch.manual_seed(params.seed)  # of the new head
+    start = pretrained.pretrain(net.backbone, architecture, source)
     net.normalise(mean=start.mean, std=start.std)
     return net, start.licence
 
