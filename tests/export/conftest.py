@@ -35,11 +35,11 @@ def params() -> Params:
 
 @pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
-    """A project whose candidate, a resnet18, has had a few steps on the blobs: logits with some spread."""
+    """A project whose candidate, a small ResNet, has had a few steps on the blobs: logits with some spread."""
     layout = make_project(tmp_path_factory.mktemp("project"))
     faces = data.read(layout, "train")
     mean, std = data.channel_statistics(faces)
-    net = model.build("resnet18", size_px=32, mean=mean, std=std, seed=1)
+    net = model.build("test_resnet", size_px=32, mean=mean, std=std, seed=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     images, labels = torch.from_numpy(np.array(faces.images)), torch.from_numpy(faces.labels)
     for _ in range(6):
@@ -55,7 +55,7 @@ def save_candidate(layout: Layout, net: model.ExpressionNet, **normalisation: An
     folder = layout.model("candidate")
     folder.mkdir(parents=True)
     written = ModelConfig(
-        architecture="resnet18",
+        architecture="test_resnet",
         size_px=32,
         **normalisation,
         parameters=model.count_parameters(net),
