@@ -8,19 +8,18 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
 
-from blobs import make_project, params_tree
+from blobs import SIZE_PX, make_project, params_tree
 from ferops import config
 from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
-from ferops.training import distributed
+from ferops.training import distributed, model
 from ferops.training.distributed import World
 from ferops.training.stage import train
 
@@ -53,13 +52,18 @@ except FeropsError as error:
 """
 
 
-def settings(**changes: Any) -> Params:
-    """No random draws but the order of the faces: those of several processes are not those of one."""
+def settings(root: Path) -> Params:
+    """No random draws but the order of the faces: those of several processes are not those of one.
+
+    The head learns alone for an epoch, and the start, like the average, must be the same in all processes.
+    """
+    start = root / "start.pth"
+    torch.save(model.build("test_resnet", size_px=SIZE_PX, seed=5).backbone.state_dict(), start)
     tree = params_tree()
     still = ("flip_probability", "rotation_degrees", "crop_share", "brightness", "contrast", "saturation")
     tree["train"] |= dict.fromkeys((*still, "erase_probability", "mixup_alpha", "cutmix_alpha"), 0.0)
-    tree["train"] |= {"batch_size": 8, "accumulate": 4, "max_lr": 0.002, "ema_decay": 0.5} | changes
-    tree["models"]["baseline"] |= {"architecture": "test_resnet", "epochs": 3}
+    tree["train"] |= {"batch_size": 8, "accumulate": 4, "max_lr": 0.002, "ema_decay": 0.5, "freeze_epochs": 1}
+    tree["models"]["baseline"] |= {"architecture": "test_resnet", "epochs": 4, "pretrained": str(start)}
     return config.parse(tree)
 
 
@@ -81,11 +85,11 @@ def torchrun(folder: Path, params: Params, *, pause_s: float = 0.0) -> subproces
 def apart(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A project that two processes have trained."""
     layout = make_project(tmp_path_factory.mktemp("apart"))
-    process = torchrun(layout.root, settings())
+    process = torchrun(layout.root, settings(layout.root))
     out, err = process.communicate(timeout=170)
     assert process.returncode == 0, err
     epochs = [line for line in out.splitlines() if line.startswith("epoch")]
-    assert epochs == [f"epoch {number} of rank 0" for number in (1, 2, 3)]
+    assert epochs == [f"epoch {number} of rank 0" for number in (1, 2, 3, 4)]
     return layout
 
 
@@ -98,7 +102,7 @@ def history(layout: Layout) -> list[dict[str, float]]:
 def test_two_processes_train_what_one_trains(tmp_path: Path, apart: Layout) -> None:
     """With an even number of parts each norm sees the very faces that it sees in a lone process."""
     alone = make_project(tmp_path)
-    expected = train(alone, settings(), "baseline")
+    expected = train(alone, settings(tmp_path), "baseline")
     found = json.loads((apart.reports("train") / "baseline" / "summary.json").read_text())
     assert found["val_macro_f1"] == pytest.approx(expected["val_macro_f1"], abs=0.02)
     for one, two in zip(history(alone), history(apart), strict=True):
@@ -113,7 +117,7 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, apart: Layout) -> N
 @pytest.mark.slow
 def test_a_lost_process_and_a_stop_change_no_bit(tmp_path: Path, apart: Layout) -> None:
     layout = make_project(tmp_path)
-    process = torchrun(layout.root, settings(), pause_s=0.3)
+    process = torchrun(layout.root, settings(layout.root), pause_s=0.3)
     assert process.stdout
     ids = {}
     for line in process.stdout:
@@ -128,7 +132,7 @@ def test_a_lost_process_and_a_stop_change_no_bit(tmp_path: Path, apart: Layout) 
     assert "process 0 of 2 has lost the others" in err
     assert "process 1 of 2" not in err
 
-    process = torchrun(layout.root, settings(), pause_s=0.3)
+    process = torchrun(layout.root, settings(layout.root), pause_s=0.3)
     assert process.stdout
     for line in process.stdout:
         if line.startswith("epoch 2"):
@@ -139,7 +143,7 @@ def test_a_lost_process_and_a_stop_change_no_bit(tmp_path: Path, apart: Layout) 
     assert err.count("resuming after epoch") == 1
     assert err.count("stopped as asked in epoch 3") == 1
 
-    process = torchrun(layout.root, settings())
+    process = torchrun(layout.root, settings(layout.root))
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert err.count("resuming after epoch 2") == 1
