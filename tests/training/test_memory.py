@@ -70,9 +70,26 @@ def test_auto_where_nothing_fits(sizes, make_params):
     net, fixed, per_image = sizes
     train = make_params(accumulate="auto", batch_size=12, memory_gb=1.2 * (fixed + per_image) / 1e9)
     with pytest.raises(
-        FeropsError, match=r"memory_gb is .*, and this network needs [\d.]+ GB for one image\. Raise it"
+        FeropsError, match=r"memory_gb is .*, and this network needs [\d.]+ GB for the smallest part\. Raise it"
     ):
         memory.parts(net, train.train, CPU)
+
+
+def test_norms_over_the_batch_never_see_one_image(make_params):
+    net = net_of(nn.Conv2d(3, 64, 1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 6, 32))
+    per_image, copies = memory.saved_bytes(net, CPU)
+    fixed = copies + 6 * 4 * sum(parameter.numel() for parameter in net.parameters())
+    for images, parts in ((3, 4), (2, 6), (1, None)):
+        budget = 1.25 * (fixed + images * per_image) / 1e9 + 1e-9
+        train = make_params(accumulate="auto", batch_size=12, memory_gb=budget).train
+        if parts:
+            assert memory.parts(net, train, CPU) == parts
+        else:
+            with pytest.raises(FeropsError, match="for the smallest part"):
+                memory.parts(net, train, CPU)
+    for accumulate in (1, "auto"):
+        with pytest.raises(FeropsError, match=r"batch_size is 1, and this network has batch normalisation"):
+            memory.parts(net, make_params(batch_size=1, accumulate=accumulate).train, CPU)
 
 
 def test_a_number_is_taken_as_it_is(sizes, make_params):

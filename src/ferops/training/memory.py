@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ferops.config import Train
 from ferops.errors import FeropsError
@@ -20,19 +20,26 @@ def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
     needs, as autograd saves them for a few faces. A fifth is left for what comes and goes.
 
     Raises:
-        FeropsError: not even a part of one image fits.
+        FeropsError: not even the smallest part fits, or `batch_size` is 1 and the network normalises over batches.
     """
+    least = 2 if any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in net.modules()) else 1
+    if train.batch_size < least:
+        raise FeropsError(
+            "train.batch_size is 1, and this network has batch normalisation, which needs two faces at least, and 16 "
+            "to do well. Raise it, or choose an architecture without, such as a transformer"
+        )
     if train.accumulate != "auto":
         return train.accumulate
     budget = train.memory_gb * 1e9
     per_image, copies = saved_bytes(net, precision)
     fixed = copies + 6 * sum(parameter.numel() * parameter.element_size() for parameter in net.parameters())
-    for count in range(1, train.batch_size + 1):
+    for count in range(1, train.batch_size // least + 1):
         if train.batch_size % count == 0 and 1.25 * (fixed + train.batch_size // count * per_image) <= budget:
             return count
     raise FeropsError(
-        f"train.memory_gb is {train.memory_gb:g}, and this network needs {1.25 * (fixed + per_image) / 1e9:.1f} GB for "
-        "one image. Raise it, lower preprocess.size_px, or choose a smaller architecture"
+        f"train.memory_gb is {train.memory_gb:g}, and this network needs "
+        f"{1.25 * (fixed + least * per_image) / 1e9:.1f} GB for the smallest part. Raise it, lower "
+        "preprocess.size_px, or choose a smaller architecture"
     )
 
 
