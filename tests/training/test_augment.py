@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
-from ferops.training.augment import ERASED_AREA, ERASED_RATIO, _erase, augment, blend, cutmix, mixup
+from ferops.training.augment import ERASED_AREA, ERASED_RATIO, _erase, _grid, augment, blend, cutmix, mixup
 
 STILL = {
     "flip_probability": 0.0,
@@ -65,6 +66,13 @@ def test_crop_shows_a_window_inside_the_image(make_params):
     assert width.max() <= 1.0
 
 
+@pytest.mark.parametrize("side", [1, 24, 33])
+def test_sampling_places_are_torchs(side):
+    matrix = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))
+    wanted = functional.affine_grid(matrix, [5, 3, side, side], align_corners=False)
+    assert torch.allclose(_grid(matrix, side), wanted, atol=2e-6)
+
+
 def test_colour_factors(make_params):
     grey = torch.full((300, 3, 4, 4), 0.4)
     bright = augment(grey, make_params(**STILL | {"brightness": 0.25}).train, rng())
@@ -80,6 +88,32 @@ def test_saturation_keeps_the_grey_picture(pixels, make_params):
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
     assert torch.allclose((out * luma).sum(1), (pixels * luma).sum(1), atol=1e-5)
     assert (out - pixels).abs().max() > 0.01
+
+
+def test_colours_by_the_formula(pixels, make_params):
+    spread = {"brightness": 0.2, "contrast": 0.3, "saturation": 0.4}
+    out = augment(pixels, make_params(**STILL | spread).train, rng(5))
+    draws = rng(5)
+    draws.random((5, 8))  # flip, angle, side, and the centre's two
+    b, c, s = (draws.uniform(1 - x, 1 + x, 8).reshape(8, 1, 1, 1) for x in spread.values())
+    bright = b * pixels.double().numpy()
+    grey = np.einsum("nchw,c->nhw", bright, [0.299, 0.587, 0.114])[:, None]
+    coloured = grey + s * (bright - grey)
+    mean = grey.mean(axis=(2, 3), keepdims=True)
+    assert np.allclose(out.numpy(), np.clip(mean + c * (coloured - mean), 0, 1), atol=2e-5)
+
+
+def test_one_channel_is_enough_for_grey_faces(make_params):
+    grey = torch.rand(16, 1, 24, 24, generator=torch.Generator().manual_seed(0))
+    targets = torch.eye(6)[torch.arange(16) % 6]
+    changes = {"rotation_degrees": 10.0, "crop_share": 0.1, "brightness": 0.2, "contrast": 0.2, "saturation": 0.2}
+    train = make_params(**changes, erase_probability=0.5, mixup_alpha=0.4, cutmix_alpha=1.0).train
+    for seed in range(4):  # Mixup and CutMix both come
+        drawn, again = rng(seed), rng(seed)
+        one = blend(augment(grey, train, drawn), targets, train, drawn)
+        three = blend(augment(grey.expand(-1, 3, -1, -1), train, again), targets, train, again)
+        assert torch.allclose(one[0].expand(-1, 3, -1, -1), three[0], atol=1e-5)
+        assert torch.equal(one[1], three[1])
 
 
 def test_same_seed_same_images(pixels, make_params):

@@ -168,6 +168,19 @@ def test_an_epoch_shows_each_face_once(make_fit):
     assert not np.array_equal(first, second)
 
 
+def test_grey_faces_make_the_same_batch_by_one_channel(make_fit):
+    fit = make_fit(mixup_alpha=0.2, rotation_degrees=10.0, brightness=0.2, contrast=0.2, erase_probability=0.5)
+    grey = np.repeat(fit.faces.images[..., :1], 3, axis=3)
+    fit.faces = data.Faces(grey, fit.faces.labels)
+    batches = []
+    for fit.net.grayscale in (False, True):
+        batches.append(fit._batch(np.arange(16), np.random.default_rng(3)))
+    (three, targets), (one, same_targets) = batches
+    assert one.shape == three.shape == (16, 3, 32, 32)
+    assert torch.allclose(one, three, atol=1e-5)
+    assert torch.equal(targets, same_targets)
+
+
 def test_accumulation_averages_the_gradients(make_fit):
     """Four parts of 4 with the batch norm's statistics frozen give the step of one part of 16."""
 

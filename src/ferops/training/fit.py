@@ -190,11 +190,16 @@ class Fit:
         return total
 
     def _batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return augmented faces, float32 `(N, 3, S, S)` in 0-1, and targets `(N, K)`, on the device."""
+        """Return augmented faces, float32 `(N, 3, S, S)` in 0-1, and targets `(N, K)`, on the device.
+
+        Where all faces are grey, one channel is worked on, a third of the numbers, and then shown three times.
+        """
         device = self.precision.device
-        images = torch.from_numpy(self.faces.images[rows]).to(device, non_blocking=True)
+        channels = 1 if self.net.grayscale else 3
+        images = torch.from_numpy(self.faces.images[rows][..., :channels]).to(device, non_blocking=True)
         targets = torch.from_numpy(self.targets[rows]).to(device, non_blocking=True)
-        return blend(augment(self.net.pixels(images), self.train, rng), targets, self.train, rng)
+        pixels, targets = blend(augment(self.net.pixels(images), self.train, rng), targets, self.train, rng)
+        return pixels.expand(-1, 3, -1, -1), targets
 
     def _learn_with(self, *, head_only: bool) -> None:
         """Set the mode of training: all of the network, or its head alone while the rest, norms too, stands still."""
