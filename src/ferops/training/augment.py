@@ -115,8 +115,8 @@ def _jitter(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
 def _grey(pixels: Tensor) -> Tensor:
     if pixels.shape[1] == 1:
         return pixels
-    red, green, blue = pixels.split(1, dim=1)
-    return LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    grey: Tensor = LUMA[0] * pixels[:, :1] + LUMA[1] * pixels[:, 1:2] + LUMA[2] * pixels[:, 2:]
+    return grey
 
 
 ERASED_AREA = (0.02, 0.25)
