@@ -68,6 +68,8 @@ def test_both_files_compute_what_the_network_does(architecture, faces, tmp_path)
     check(settled(architecture, faces), tmp_path, faces, tolerance=0.3)
     graph = onnx.load(tmp_path / "model.onnx").graph
     assert not any(node.op_type == "BatchNormalization" for node in graph.node)  # folded into the convolutions
+    # What OpenVINO gets wrong in INT8: the exporter's reading of pooled features out of channels-last memory
+    assert architecture == "test_vit" or not any(node.op_type == "Gather" for node in graph.node)
     assert not any(node.metadata_props for node in graph.node)  # no paths of the machine that exported
 
 

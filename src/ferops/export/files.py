@@ -7,6 +7,7 @@ ONNX Runtime. docs/export.md has the figures.
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import logging
 import os
@@ -47,14 +48,15 @@ def write_onnx(net: ExpressionNet, path: Path) -> None:
     import torch
 
     size = net.size_px
-    # In memory a batch of NCHW: from channels-last pixels the exporter makes a Gather of the pooled features, which
-    # OpenVINO computes in INT8 and wrongly (changed classes of a ResNet-18: 5 % instead of 1 %)
+    # Weights and pixels in NCHW's order of memory: from channels-last ones the exporter makes a Gather of the pooled
+    # features, which OpenVINO computes in INT8 and wrongly (changed classes of a ResNet-18: 5 % instead of 1 %)
+    plain = copy.deepcopy(net).to(memory_format=torch.contiguous_format)
     faces = torch.zeros((2, 3, size, size), dtype=torch.uint8).permute(0, 2, 3, 1)  # (2, S, S, 3)
     try:
         with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
             warnings.simplefilter("ignore")  # of the exporter's own parts on each other
             program = torch.onnx.export(
-                net,
+                plain,
                 (faces,),
                 dynamo=True,
                 opset_version=OPSET,
