@@ -34,9 +34,9 @@ def test_by_id_prefix_and_newest_name(client: MlflowClient) -> None:
 
 
 def test_an_ambiguous_prefix_lists_what_it_fits(client: MlflowClient) -> None:
-    names = {add(client, name, start): name for start, name in enumerate("abcdefghijklmnopq", start=1)}
+    names = {add(client, f"run-{n}", n): f"run-{n}" for n in range(10, 27)}
     assert len(lookup.all_runs(client)) == 17
-    # 17 ids of hex digits: two at least begin alike
+    # 17 ids of hex digits: two at least begin alike. A name of one letter would be taken for the name that it is
     first = [run_id[0] for run_id in names]
     shared = next(digit for digit in first if first.count(digit) > 1)
     with pytest.raises(FeropsError, match=f"'{shared}' is the beginning of {first.count(shared)} run ids") as error:
