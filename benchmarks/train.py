@@ -66,13 +66,16 @@ def main() -> None:
             print(f"{architecture}: {type(error).__name__}: {error}", flush=True)
             continue
         show(results[-1])
-    if options.out:
-        write_json(options.out, {"machine": machine, "cores": cores(), "torch": torch.__version__, "results": results})
-    if options.table and results:
-        where = (
-            f"Measured on {f'{cores()} cores of ' if device.type == 'cpu' else ''}{machine}, torch {torch.__version__}"
-        )
-        fill(options.table, f"{where}; recipe `{options.preset}`, batch {train.batch_size}.\n\n{tables(results)}")
+        # After each, so that a benchmark which is cut off leaves what it has
+        if options.out:
+            about = {"machine": machine, "cores": cores(), "torch": torch.__version__}
+            write_json(options.out, {**about, "results": results})
+        if options.table:
+            where = f"{cores()} cores of {machine}" if device.type == "cpu" else machine
+            above = (
+                f"Measured on {where}, torch {torch.__version__}; recipe `{options.preset}`, batch {train.batch_size}."
+            )
+            fill(options.table, f"{above}\n\n{tables(results)}")
 
 
 def settings(options: argparse.Namespace) -> Train:
