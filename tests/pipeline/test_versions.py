@@ -5,18 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from ferops import provenance
 from ferops.config import CLASSES
-from ferops.dag import environment
 from ferops.datasets import manifest, versioning
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from pictures import picture
+from shell import run
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs" / "versions.md"
@@ -30,19 +29,6 @@ def _blocks(section: str) -> list[str]:
     sections = re.split(r"^## ", DOCS.read_text(encoding="utf-8"), flags=re.MULTILINE)
     [text] = [text for text in sections if text.startswith(section)]
     return re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
-
-
-def _run(root: Path, script: str) -> str:
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
-        cwd=root,
-        env=environment() | {"DVC_NO_ANALYTICS": "1", "HOME": str(root.parent)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-    return done.stdout
 
 
 def _files(folder: Path) -> Files:
@@ -60,7 +46,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as a fresh clone with its embedded data: one commit, the data in a remote inside the repository."""
     root = tmp_path_factory.mktemp("shipped") / "project"
     root.mkdir()
-    _run(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
+    run(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
     (root / ".dvc" / "config").write_text(CONFIG, encoding="utf-8")
     shutil.copy(ROOT / ".gitignore", root)
     shutil.copy(ROOT / "params.yaml", root)
@@ -68,7 +54,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     versioning.add_data(Layout(root))
     with (root / "data.dvc").open("a", encoding="utf-8") as file:
         file.write("  remote: embedded\n")
-    _run(root, "dvc push -q data.dvc && git add . && git commit -qm shipped")
+    run(root, "dvc push -q data.dvc && git add . && git commit -qm shipped")
     assert len(_files(root / ".dvc" / "embedded")) == 2  # the folder's list and its one file
     return root
 
@@ -93,13 +79,13 @@ def test_the_whole_cycle_as_documented(project: Path, pictures: Path, tmp_path: 
     store = tmp_path / "store"
 
     [add] = _blocks("Add a source")
-    _run(project, add.replace("path/to/pictures", str(pictures)))
+    run(project, add.replace("path/to/pictures", str(pictures)))
     second = _files(project / "data")
     assert second.keys() == {"synthetic.parquet", "ours.parquet"}
     assert "remote:" not in (project / "data.dvc").read_text(encoding="utf-8")
 
     [see] = _blocks("See what changed")
-    said = _run(project, see)
+    said = run(project, see)
     assert "Add our own pictures" in said
     added = said.split("Added:")[1].split("Modified:")[0]
     assert "ours.parquet" in added
@@ -108,31 +94,31 @@ def test_the_whole_cycle_as_documented(project: Path, pictures: Path, tmp_path: 
     assert (summary["before"]["rows"], summary["after"]["rows"]) == (6, 12)
 
     back, forward = _blocks("Go back")
-    _run(project, back)
+    run(project, back)
     assert _files(project / "data") == first
     versioning.require_current(Layout(project))
-    _run(project, forward)
+    run(project, forward)
     assert _files(project / "data") == second
-    assert _run(project, "git status --porcelain") == ""
+    assert run(project, "git status --porcelain") == ""
 
     folder, _, _, push, pull = _blocks("A shared store")
-    _run(project, folder.replace("/srv/faces", str(store)))
-    _run(project, push)
+    run(project, folder.replace("/srv/faces", str(store)))
+    run(project, push)
     assert set(second.values()) <= set(_files(store).values())
     assert _files(project / ".dvc" / "embedded") == embedded
 
-    _run(tmp_path, f"git clone -q {project} elsewhere")
+    run(tmp_path, f"git clone -q {project} elsewhere")
     elsewhere = tmp_path / "elsewhere"
-    _run(elsewhere, pull)
+    run(elsewhere, pull)
     assert _files(elsewhere / "data") == second
     versioning.require_current(Layout(elsewhere))
-    _run(elsewhere, "git checkout -q HEAD~2 data.dvc && dvc pull -q data.dvc")  # before the import
+    run(elsewhere, "git checkout -q HEAD~2 data.dvc && dvc pull -q data.dvc")  # before the import
     assert _files(elsewhere / "data") == first
     assert _files(elsewhere / ".dvc" / "embedded") == embedded
 
     drop = re.search(r"`(rm data/ours\.parquet && dvc add data)`", DOCS.read_text(encoding="utf-8"))
     assert drop
-    _run(project, drop[1])
+    run(project, drop[1])
     assert provenance.data_version(Layout(project)) == first_name
 
 
@@ -140,7 +126,7 @@ def test_the_whole_cycle_as_documented(project: Path, pictures: Path, tmp_path: 
 def test_the_other_stores_are_named_as_documented_and_keys_stay_out_of_git(
     project: Path, number: int, scheme: str
 ) -> None:
-    _run(project, _blocks("A shared store")[number])
+    run(project, _blocks("A shared store")[number])
     shared = (project / ".dvc" / "config").read_text(encoding="utf-8")
     own = (project / ".dvc" / "config.local").read_text(encoding="utf-8")
     assert f"url = {scheme}://" in shared
@@ -149,13 +135,13 @@ def test_the_other_stores_are_named_as_documented_and_keys_stay_out_of_git(
     for secret in {"s3": ("access_key_id = KEY", "secret_access_key = SECRET"), "ssh": ("keyfile = ",)}[scheme]:
         assert secret in own
         assert secret not in shared
-    assert _run(project, "git status --porcelain").split() == ["M", ".dvc/config"]
+    assert run(project, "git status --porcelain").split() == ["M", ".dvc/config"]
 
 
 def test_a_version_made_by_hand_is_stopped_before_it_can_reach_the_repository(project: Path) -> None:
     embedded = _files(project / ".dvc" / "embedded")
     _write_synthetic(project, seed=50)
-    _run(project, "dvc add -q data")
+    run(project, "dvc add -q data")
     line = "  remote: embedded\n"
     text = (project / "data.dvc").read_text(encoding="utf-8")
     assert line in text  # DVC keeps it: this is the danger
@@ -163,5 +149,5 @@ def test_a_version_made_by_hand_is_stopped_before_it_can_reach_the_repository(pr
         versioning.require_current(Layout(project))
     (project / "data.dvc").write_text(text.replace(line, ""), encoding="utf-8")
     versioning.require_current(Layout(project))
-    _run(project, f"dvc remote add -q -d store {project.parent / 'store'} && dvc push -q")
+    run(project, f"dvc remote add -q -d store {project.parent / 'store'} && dvc push -q")
     assert _files(project / ".dvc" / "embedded") == embedded

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ferops.dag import environment
+import shell
 from ferops.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -33,20 +32,7 @@ Shell = Callable[[Path, str], str]
 @pytest.fixture(scope="session")
 def sh() -> Shell:
     """Return a function that runs a script in a folder and returns what it prints."""
-
-    def run(folder: Path, script: str) -> str:
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script],
-            cwd=folder,
-            env=environment() | {"DVC_NO_ANALYTICS": "1", "HOME": str(folder.parent)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, f"{script}\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-    return run
+    return shell.run
 
 
 @pytest.fixture(scope="session")
