@@ -35,11 +35,11 @@ from ferops.config import Params
 from ferops.evaluation import metrics
 from ferops.evaluation.bootstrap import Resampler
 from ferops.export import files
-from ferops.export.config import FP32_FILE, INT8_FILE
 from ferops.export.runtime import compile_onnx
 from ferops.files import write_text
 from ferops.layout import Layout
 from ferops.machine import cpu_name
+from ferops.model_config import FP32_FILE, INT8_FILE
 from ferops.training import data, model, precision, pretrained, zoo
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces

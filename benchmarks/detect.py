@@ -6,7 +6,7 @@ r"""Compare face detectors: how many faces each finds, how good its landmarks ar
 
 Prints the first table of docs/detectors.md, which says what the columns mean, and one of elapsed times, alone and in
 bulk (docs/detectors.md shows CPU times, measured apart on a busy machine). Every detector is used as the preprocess
-stage uses it (ferops.faces.look). Packaged ones are shown the images in the framing that finds most in one half of
+stage uses it (ferops.faces.detect). Packaged ones are shown the images in the framing that finds most in one half of
 them; figures are from the other half. Rates are of all cores, with one process for each.
 """
 
@@ -29,9 +29,9 @@ from images import read
 
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees
-from ferops.faces.detector import Detection, Detector, Image
-from ferops.faces.look import look
-from ferops.faces.spread import cores
+from ferops.faces.detect import look
+from ferops.faces.detection import Detection, Detector, Image
+from ferops.faces.process_pool import cores
 
 MIRRORED = [1, 0, 2, 4, 3]  # left and right change places
 DARK = {"monk_08", "monk_09", "monk_10"}

@@ -11,7 +11,8 @@ from itertools import product
 
 import numpy as np
 
-from ferops.faces.detector import Detection, Detector, Image, build
+from ferops.faces.detection import Detection, Detector, Image
+from ferops.faces.detectors import build
 from ferops.faces.detectors.frame import Frame
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]

@@ -31,7 +31,7 @@ from ferops.config import load
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.files import write_json
 from ferops.machine import cpu_name
-from ferops.validation import near
+from ferops.validation import near_duplicates as near
 from ferops.validation.duplicates import cluster_names
 from ferops.validation.measure import pixel_hash
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from ferops.export import files, latency
-from ferops.export.config import FP32_FILE, INT8_FILE
 from ferops.machine import cpu_name
+from ferops.model_config import FP32_FILE, INT8_FILE
 from ferops.training import model
 
 

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.machine import cpu_name
 
 FEROPS = """
@@ -111,7 +111,10 @@ def pictures(number: int, *, side_px: int) -> Iterator[tuple[str, bytes]]:
     for index in range(number):
         out = io.BytesIO()
         Image.fromarray(chance.integers(0, 256, (side_px, side_px), dtype=np.uint8)).save(out, format="PNG")
-        yield f"many/train/{CLASSES[index % len(CLASSES)]}/a_name_as_long_as_they_are_{index:07}.png", out.getvalue()
+        yield (
+            f"many/train/{DEFAULT_CLASSES[index % len(DEFAULT_CLASSES)]}/a_name_as_long_as_they_are_{index:07}.png",
+            out.getvalue(),
+        )
 
 
 if __name__ == "__main__":

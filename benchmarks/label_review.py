@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ferops.config import CLASSES, load
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import load
 from ferops.datasets.raw import open_raw
 from ferops.layout import Layout
 from ferops.machine import cpu_name
@@ -75,11 +76,11 @@ def run(layout: Layout, rows: pd.DataFrame, *, params: Any, kind: str, share: fl
 
     random = np.random.default_rng(seed)
     planted = random.random(len(rows)) < share
-    right = rows["label"].map(CLASSES.index).to_numpy()
-    other = (right + random.integers(1, len(CLASSES), len(rows))) % len(CLASSES)
+    right = rows["label"].map(DEFAULT_CLASSES.index).to_numpy()
+    other = (right + random.integers(1, len(DEFAULT_CLASSES), len(rows))) % len(DEFAULT_CLASSES)
     if kind == "confusable":
-        other = rows["label"].map(CONFUSED_WITH).map(CLASSES.index).to_numpy()
-    given = np.array(CLASSES)[np.where(planted, other, right)]
+        other = rows["label"].map(CONFUSED_WITH).map(DEFAULT_CLASSES.index).to_numpy()
+    given = np.array(DEFAULT_CLASSES)[np.where(planted, other, right)]
     started = time.perf_counter()
     found = review(layout, rows.assign(label=given), params.validation, seed=params.seed)
     seconds = time.perf_counter() - started

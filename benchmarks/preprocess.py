@@ -37,12 +37,13 @@ import torch
 from images import read
 
 from ferops import config, machine
-from ferops.config import CLASSES, Params, Preprocess
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params, Preprocess
 from ferops.datasets import manifest
 from ferops.datasets.images import UnreadableImageError, decode
-from ferops.faces.detector import Image
-from ferops.faces.look import SMALL_PX
-from ferops.faces.spread import cores, one_thread
+from ferops.faces.detect import SMALL_PX
+from ferops.faces.detection import Image
+from ferops.faces.process_pool import cores, one_thread
 from ferops.faces.stage import SPLITS, make_detector, preprocess
 from ferops.layout import Layout
 
@@ -187,7 +188,10 @@ def project(root: Path, encoded: Sequence[bytes]) -> Layout:
     layout = Layout(root)
     layout.data.mkdir(parents=True)
     layout.data_dvc.write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
-    rows = [manifest.make_row(data, source="images", label=CLASSES[i % len(CLASSES)]) for i, data in enumerate(encoded)]
+    rows = [
+        manifest.make_row(data, source="images", label=DEFAULT_CLASSES[i % len(DEFAULT_CLASSES)])
+        for i, data in enumerate(encoded)
+    ]
     manifest.write(layout.source("images"), rows, source="images")
     frame = pd.DataFrame(rows).drop(columns="image")
     frame = frame.assign(cluster=frame["image_id"].str[:16], brightness=100.0, sharpness=100.0)

@@ -5,7 +5,7 @@
 Serves the Bento that `ferops package` made last on a free port, measures it, and stops it. Without --image the picture
 is a rendered face. The rows are measured in turns of one block each, so that a busy moment hits all of them. The
 last lines tell whether a batch of faces is faster per face than one at a time: that would be the case for batching
-across requests. OMP_WAIT_POLICY=passive is set as for the service (see ferops.package.environment).
+across requests. OMP_WAIT_POLICY=passive is set as for the service (see ferops.packaging.bento.environment).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
-from ferops.package import bento_folder, packaged, serve_command
+from ferops.packaging.bento import bento_folder, packaged, serve_command
 
 BLOCK = 10
 WARM_UP = 5

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from ferops import config, stack
+from ferops import config
 from ferops.layout import Layout
-from ferops.reconcile import reconcile
+from ferops.local import stack
+from ferops.packaging.reconcile import reconcile
 
 
 @flow(name="package")

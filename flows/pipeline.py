@@ -8,8 +8,9 @@ from pathlib import Path
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact
 
-from ferops import dag, stack, summary
 from ferops.layout import Layout
+from ferops.local import stack
+from ferops.orchestration import dag, summary
 
 
 @task(task_run_name="{stage}")

@@ -20,10 +20,10 @@ from starlette.responses import Response
 
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
 from ferops.inference import answer as answers
 from ferops.inference.answer import Answer
-from ferops.training.config import read as read_config
+from ferops.model_config import ExportConfig
+from ferops.model_config import read as read_config
 from service.guard import UPLOAD, Guard, Refusal
 from service.web import web
 

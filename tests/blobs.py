@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.layout import Layout
 
 SIZE_PX = 32
@@ -41,7 +41,7 @@ def write_faces(layout: Layout, splits: dict[str, Split], *, votes: dict[str, ND
     for split, (images, labels) in splits.items():
         np.save(layout.faces(split), images)
         tables.append(pd.DataFrame({"split": split, "row": np.arange(len(labels)), "label_index": labels}))
-        for column, counts in zip(CLASSES, (votes or {}).get(split, np.empty((0, 6))).T, strict=True):
+        for column, counts in zip(DEFAULT_CLASSES, (votes or {}).get(split, np.empty((0, 6))).T, strict=True):
             if len(counts):
                 tables[-1][f"votes_{column}"] = pd.array(counts, dtype="Int64")
     # A face that was not found has no row in the array, and the table's order is not the array's

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from ferops.faces.align import TEMPLATE
-from ferops.faces.detector import Detection
+from ferops.faces.detection import Detection
 from pictures import encoded
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}

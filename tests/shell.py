@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ferops.dag import environment
+from ferops.orchestration.dag import environment
 
 
 def run(folder: Path, script: str) -> str:

@@ -9,6 +9,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ferops import config, presets
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 
 ROOT = Path(__file__).parents[1]
@@ -27,8 +28,8 @@ def test_the_repository_s_params_load_as_the_quick_preset() -> None:
 
 
 def test_classes_are_the_six_in_alphabetical_order() -> None:
-    assert list(config.CLASSES) == sorted(config.CLASSES)
-    assert len(config.CLASSES) == 6
+    assert list(DEFAULT_CLASSES) == sorted(DEFAULT_CLASSES)
+    assert len(DEFAULT_CLASSES) == 6
 
 
 @pytest.mark.parametrize(

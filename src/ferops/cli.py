@@ -89,7 +89,7 @@ def audit(
     limit: Annotated[int | None, typer.Option(min=1, help="images drawn at random; all if not given")] = None,
 ) -> None:
     """Say how often a face is found, by each annotated group of people: a Markdown page. No labels are needed."""
-    from ferops.faces.audit import audit as page
+    from ferops.audit import audit as page
 
     layout = Layout()
     _say(page(layout, _params(layout), source, limit=limit))
@@ -101,8 +101,8 @@ def drift(
     after: Annotated[str | None, typer.Argument(metavar="[REV_B]", help="another one; what is in data/ now")] = None,
 ) -> None:
     """Compare two versions of the data: rows, class shares, and how the images look. Changes nothing in data/."""
-    from ferops.validation.drift import drift as compare
-    from ferops.validation.drift import table
+    from ferops.drift.compare import drift as compare
+    from ferops.drift.compare import table
 
     layout = Layout()
     _say(*table(compare(layout, _params(layout), before, after)), f"report: {layout.reports('drift') / 'index.html'}")
@@ -235,7 +235,7 @@ def score(
 @app.command()
 def run() -> None:
     """Pull the embedded data if there is none, reproduce the pipeline, and say what came out."""
-    from ferops.run import run as whole
+    from ferops.orchestration.run import run as whole
 
     _say(whole(Layout()))
 
@@ -272,7 +272,7 @@ def promote(version: Annotated[str, typer.Argument(help="a version of the regist
 @app.command()
 def package() -> None:
     """Make sure that a Bento exists for the version that champion points to."""
-    from ferops.reconcile import reconcile
+    from ferops.packaging.reconcile import reconcile
 
     layout = Layout()
     _say(reconcile(layout, _params(layout)))
@@ -281,8 +281,8 @@ def package() -> None:
 @app.command()
 def serve(port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT")] = 3000) -> None:
     """Serve the champion, or the starter model until there is one; build the Bento first if it is missing."""
-    from ferops.package import serve as start
-    from ferops.reconcile import to_serve
+    from ferops.packaging.bento import serve as start
+    from ferops.packaging.reconcile import to_serve
 
     layout = Layout()
     params = _params(layout)
@@ -303,7 +303,7 @@ def adopt(
 @app.command()
 def up() -> None:
     """Start the local stack: Prefect server and worker, MLflow server."""
-    from ferops.stack import up as start
+    from ferops.local.stack import up as start
 
     _say(start(Layout()))
 
@@ -311,7 +311,7 @@ def up() -> None:
 @app.command()
 def down() -> None:
     """Stop the local stack."""
-    from ferops.stack import down as stop
+    from ferops.local.stack import down as stop
 
     _say(stop(Layout()))
 

@@ -11,18 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from ferops.classes import canonical
 from ferops.errors import FeropsError
-
-CLASSES = ("anger", "disgust", "fear", "happy", "sad", "surprised")
-"""The six expressions, in the order of every probability vector, label index and report."""
-
-OTHER_LABELS = ("neutral", "contempt")
-"""Labels that sources publish and the six-class model leaves out; they stay in raw data."""
 
 PURPOSES = ("research", "education_of_practitioners", "accessibility_aid", "entertainment", "usability_study")
 """Purposes that a deployment may declare. None of them judges a person at work, at school or in hiring."""
@@ -31,6 +26,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+ClassName = Annotated[str, AfterValidator(canonical), Field(pattern=r"^[a-z][a-z0-9_]*$")]
+"""A class, written one way whatever word was given for it. Column names are made of it, so it has no spaces."""
 
 
 def _contradiction(message: str) -> PydanticCustomError:
@@ -41,17 +38,31 @@ class Block(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
-class OtherLabels(Block):
-    """What becomes of each of OTHER_LABELS."""
-
-    neutral: Literal["drop", *CLASSES]  # type: ignore[valid-type]
-    contempt: Literal["drop", *CLASSES]  # type: ignore[valid-type]
-
-
 class Data(Block):
+    """`classes` are what a model answers, in order; `map` makes a published label count as one of them.
+
+    Labels that are neither are left out. Common words for a label (angry, surprise) are understood, and kept as
+    `ferops.classes` writes them.
+    """
+
     sources: tuple[str, ...] = Field(min_length=1)
     usage: tuple[Literal["train", "val", "test"], ...]
-    other_labels: OtherLabels
+    classes: tuple[ClassName, ...] = Field(min_length=2)
+    map: dict[ClassName, ClassName]
+
+    @model_validator(mode="after")
+    def _classes_are_distinct_and_mapped_to(self) -> Self:
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1})
+        if twice:
+            raise _contradiction(f"data.classes lists {', '.join(twice)} more than once")
+        for label, name in self.map.items():
+            if name not in self.classes:
+                raise _contradiction(
+                    f"data.map maps {label} to {name}, which is not in data.classes: {', '.join(self.classes)}"
+                )
+            if label in self.classes:
+                raise _contradiction(f"data.map maps {label} to {name}, but {label} is one of data.classes itself")
+        return self
 
 
 class Validate(Block):
@@ -101,13 +112,20 @@ class Split(Block):
         return self
 
 
+Choose = Literal["largest", "central"]
+"""Which face of an image counts."""
+
+Align = Literal["steady_scale", "five_points", "eyes_nose"]
+"""How a face is fitted into its square (`ferops.faces.align`)."""
+
+
 class Preprocess(Block):
     detector: Literal["mtcnn", "centerface"]
     size_px: Annotated[int, Field(ge=32, le=512)]
     min_confidence: Share
     margin: Annotated[float, Field(ge=0.0, lt=0.5)]
-    choose: Literal["largest", "central"]
-    align: Literal["steady_scale", "five_points", "eyes_nose"]
+    choose: Choose
+    align: Align
     tight_sources: tuple[str, ...]
     tight: Literal["detect", "whole"]
     min_face_px: NonNegative

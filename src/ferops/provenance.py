@@ -1,11 +1,10 @@
-"""What a result was made from: written into every metric file, tag and model config."""
+"""What a result is made from, as the project stands now."""
 
 from __future__ import annotations
 
 import hashlib
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from ruamel.yaml import YAML
@@ -14,22 +13,22 @@ from ferops import __version__
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records import Provenance
 
 
-def provenance(layout: Layout, params: Params) -> dict[str, Any]:
-    """Return data_version, split_hash (None before the split), git_commit (None outside git), seed, preset, sources,
-    synthetic (whether every source is rendered, not photographed), ferops_version and the complete params."""
-    return {
-        "data_version": data_version(layout),
-        "split_hash": split_hash(layout),
-        "git_commit": git_commit(layout.root),
-        "seed": params.seed,
-        "preset": params.preset,
-        "sources": list(params.data.sources),
-        "synthetic": all(source == "synthetic" for source in params.data.sources),
-        "ferops_version": __version__,
-        "params": params.model_dump(mode="json", by_alias=True),
-    }
+def provenance(layout: Layout, params: Params) -> Provenance:
+    """Return what a stage that runs now makes its results from."""
+    return Provenance(
+        data_version=data_version(layout),
+        split_hash=split_hash(layout),
+        git_commit=git_commit(layout.root),
+        seed=params.seed,
+        preset=params.preset,
+        sources=params.data.sources,
+        synthetic=all(source == "synthetic" for source in params.data.sources),
+        ferops_version=__version__,
+        params=params.model_dump(mode="json", by_alias=True),
+    )
 
 
 def data_version(layout: Layout) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from ferops.config import CLASSES, OTHER_LABELS
+from ferops.classes import KNOWN_LABELS
 from ferops.datasets import folder
 from ferops.errors import FeropsError
 from pictures import picture
@@ -26,7 +26,7 @@ def read(path: Path, files: dict[str, bytes], **options: Any) -> tuple[dict[str,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_for_each_class(tmp_path: Path, kind: str) -> None:
-    files = pictures(*(f"mine/{label}/1.jpg" for label in (*CLASSES, *OTHER_LABELS)))
+    files = pictures(*(f"mine/{label}/1.jpg" for label in KNOWN_LABELS))
     rows, skipped = read(make_release(tmp_path, kind, files), files, name="mine")
     assert {name: row["label"] for name, row in rows.items()} == {name: name.split("/")[1] for name in files}
     assert {(row["source"], row["usage"], row["subject"]) for row in rows.values()} == {("mine", None, None)}

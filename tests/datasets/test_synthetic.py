@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import synthetic
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.synthetic import identity, portrait, scene
@@ -68,7 +68,7 @@ def test_every_row_has_the_columns_of_raw_data(rows: list[dict[str, Any]]) -> No
         assert list(row) == COLUMNS
         assert row["image_id"] == hashlib.sha256(row["image"]).hexdigest()
         assert row["source"] == "synthetic"
-        assert row["label"] in CLASSES
+        assert row["label"] in DEFAULT_CLASSES
         assert row["usage"] in {"train", "test"}
     assert len({row["image_id"] for row in rows}) == len(rows)
 
@@ -76,7 +76,7 @@ def test_every_row_has_the_columns_of_raw_data(rows: list[dict[str, Any]]) -> No
 def test_each_person_shows_each_expression_equally_often(good: list[dict[str, Any]]) -> None:
     for subject in ("s01", "s02"):
         labels = [row["label"] for row in good if row["subject"] == subject]
-        assert sorted(labels) == sorted(CLASSES)
+        assert sorted(labels) == sorted(DEFAULT_CLASSES)
     assert [row["group_skin_tone"] for row in good[::6]] == ["monk_01", "monk_02"]
 
 
@@ -110,12 +110,12 @@ def test_truth_stays_in_its_ranges(good: list[dict[str, Any]]) -> None:
 
 def test_expressions_change_the_face_and_nothing_else() -> None:
     who = identity.draw(0, seed=3)
-    shots = {name: portrait.take(who, name, seed=(5,), size_px=96, light="front") for name in CLASSES}
+    shots = {name: portrait.take(who, name, seed=(5,), size_px=96, light="front") for name in DEFAULT_CLASSES}
     pixels = {name: shot.pixels.astype(float) for name, shot in shots.items()}
     top, left = (shots["sad"].landmarks[0, ::-1] - 12).astype(int)
     bottom, right = (shots["sad"].landmarks[4, ::-1] + 12).astype(int)
-    for index, first in enumerate(CLASSES):
-        for second in CLASSES[index + 1 :]:
+    for index, first in enumerate(DEFAULT_CLASSES):
+        for second in DEFAULT_CLASSES[index + 1 :]:
             difference = np.abs(pixels[first] - pixels[second])
             assert difference[top:bottom, left:right].mean() > 3, (first, second)
             assert difference[:8, :8].mean() < 1
@@ -209,7 +209,7 @@ def test_a_detector_finds_the_faces_and_their_landmarks() -> None:
     errors, found = [], []
     for index in range(50):
         shot = portrait.take(
-            identity.draw(index, seed=7), CLASSES[(5 * index + index // 7) % 6], seed=(1, index), size_px=160
+            identity.draw(index, seed=7), DEFAULT_CLASSES[(5 * index + index // 7) % 6], seed=(1, index), size_px=160
         )
         _, scores, points = detector.detect(shot.pixels, landmarks=True)
         found.append(scores[0] is not None and float(scores[0]) >= 0.9)

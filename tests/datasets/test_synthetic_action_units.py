@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.synthetic import identity, shape
 from ferops.datasets.synthetic.action_units import ACTION_UNITS, EMFACS, sample
 
@@ -17,11 +17,11 @@ def test_combinations_are_those_of_emfacs() -> None:
         "sad": ({1, 4, 15}, {17}),
         "surprised": ({1, 2, 5, 26}, {27}),
     }
-    assert set(EMFACS) == set(CLASSES)
+    assert set(EMFACS) == set(DEFAULT_CLASSES)
     assert set().union(*[{*p.core, *p.optional} for p in EMFACS.values()]) <= set(ACTION_UNITS)
 
 
-@pytest.mark.parametrize("name", CLASSES)
+@pytest.mark.parametrize("name", DEFAULT_CLASSES)
 def test_samples_hold_the_core_and_at_most_a_trace_of_others(name: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):

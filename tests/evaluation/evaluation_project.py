@@ -15,9 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ferops.config import CLASSES, Params, load
-from ferops.export.config import ExportConfig
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params, load
 from ferops.layout import Layout
+from ferops.model_config import ExportConfig
 
 SIZE_PX = 32
 PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
@@ -81,7 +82,7 @@ def export(folder: Path, logits: NDArray[np.float64], *, temperature: float = 1.
     np.save(folder / "answers.npy", logits.astype(np.float32))
     config = {
         "architecture": "resnet50",
-        "classes": list(CLASSES),
+        "classes": list(DEFAULT_CLASSES),
         "size_px": SIZE_PX,
         "temperature": temperature,
         "served": "model-int8.onnx",
@@ -113,7 +114,7 @@ def linear_export(folder: Path) -> NDArray[np.float32]:
     onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
     config = ExportConfig(
         architecture="resnet50",
-        classes=CLASSES,
+        classes=DEFAULT_CLASSES,
         size_px=SIZE_PX,
         mean=(0.0, 0.0, 0.0),
         std=(1.0, 1.0, 1.0),

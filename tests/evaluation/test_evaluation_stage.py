@@ -9,7 +9,7 @@ from evaluation_project import FixedAnswers, build, export, linear_export
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.evaluation.stage import Champion, evaluate
 
@@ -33,7 +33,7 @@ def test_the_served_file_is_judged_on_the_test_split(project) -> None:
     assert candidate["confusion"] == confusion_matrix(labels, predicted).tolist()
     hits = (labels == predicted).sum()
     assert candidate["accuracy_missed_as_wrong"]["value"] == pytest.approx(hits / 240)
-    assert list(candidate["per_class"]) == list(CLASSES)
+    assert list(candidate["per_class"]) == list(DEFAULT_CLASSES)
     for name in ("accuracy", "macro_f1", "balanced_accuracy", "brier", "log_loss"):
         assert candidate[name]["low"] < candidate[name]["value"] < candidate[name]["high"]
 
@@ -64,7 +64,7 @@ def test_the_temperature_is_applied(project) -> None:
     answers = FixedAnswers(project.layout.exported).answers
     frame = pd.read_parquet(project.layout.artifacts("evaluate") / "predictions.parquet")
     expected = softmax(answers.astype(np.float64) / 2.6, axis=1)
-    np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]], expected, atol=1e-6)
+    np.testing.assert_allclose(frame[[f"p_{name}" for name in DEFAULT_CLASSES]], expected, atol=1e-6)
     own = -np.log(expected[np.arange(len(expected)), project.labels]).mean()
     assert found["log_loss"]["value"] == pytest.approx(own)
     assert found["uncalibrated"]["log_loss"]["value"] > own
@@ -72,7 +72,7 @@ def test_the_temperature_is_applied(project) -> None:
 
 def test_predictions_stand_beside_their_images(project) -> None:
     frame = pd.read_parquet(project.layout.artifacts("evaluate") / "predictions.parquet")
-    assert list(frame.columns) == ["image_id", "label_index", *(f"p_{name}" for name in CLASSES)]
+    assert list(frame.columns) == ["image_id", "label_index", *(f"p_{name}" for name in DEFAULT_CLASSES)]
     index = project.index.set_index("image_id")
     np.testing.assert_array_equal(frame["label_index"], index.loc[frame["image_id"], "label_index"])
     np.testing.assert_array_equal(index.loc[frame["image_id"], "row"], np.arange(len(frame)))
@@ -113,7 +113,7 @@ def test_counts_of_the_data(project) -> None:
     assert data["test"]["no_face"] == 12
     for split in ("train", "val", "test"):
         rows = index[index["split"] == split]
-        assert data[split]["classes"] == {c: (rows["label_index"] == i).sum() for i, c in enumerate(CLASSES)}
+        assert data[split]["classes"] == {c: (rows["label_index"] == i).sum() for i, c in enumerate(DEFAULT_CLASSES)}
         assert data[split]["clusters"] == rows["group"].nunique()
 
 
@@ -156,7 +156,9 @@ def test_the_exported_file_itself_is_run(tmp_path) -> None:
     faces = np.load(project.layout.faces("test"))
     logits = faces.reshape(len(faces), -1).astype(np.float64) @ weights
     frame = pd.read_parquet(project.layout.artifacts("evaluate") / "predictions.parquet")
-    np.testing.assert_allclose(frame[[f"p_{name}" for name in CLASSES]], softmax(logits / 1.7, axis=1), atol=1e-3)
+    np.testing.assert_allclose(
+        frame[[f"p_{name}" for name in DEFAULT_CLASSES]], softmax(logits / 1.7, axis=1), atol=1e-3
+    )
     cost = _metrics(project)["cost"]
     assert cost["parameters"] == weights.size
     assert cost["latency_ms"]["p50"] > 0.001

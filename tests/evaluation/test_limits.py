@@ -8,10 +8,10 @@ import shutil
 import pytest
 from evaluation_project import FixedAnswers, build, change_index
 
-from ferops import run
 from ferops.evaluation import limits
 from ferops.evaluation.stage import evaluate
 from ferops.layout import Layout
+from ferops.orchestration import run
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from blobs import make_project, params_tree
 from ferops import config
 from ferops.config import Params
 from ferops.layout import Layout
+from ferops.model_config import ModelConfig
 from ferops.training import data, model
-from ferops.training.config import ModelConfig
 from ferops.training.fit import predict
 from ferops.training.precision import Precision
 

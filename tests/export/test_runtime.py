@@ -11,8 +11,8 @@ import pytest
 
 from ferops.errors import FeropsError
 from ferops.export import files
-from ferops.export.config import ExportConfig
 from ferops.export.runtime import MAX_BATCH, Classifier
+from ferops.model_config import ExportConfig
 from ferops.training import data, model
 
 

@@ -21,7 +21,7 @@ from ferops.faces.align import (
     whole,
     yaw_degrees,
 )
-from ferops.faces.detector import Detection
+from ferops.faces.detection import Detection
 
 SIZE_PX, MARGIN = 64, 0.1
 WANTED = (MARGIN + (1 - 2 * MARGIN) * TEMPLATE) * SIZE_PX

@@ -7,7 +7,7 @@ import pytest
 
 from ferops.faces.align import TEMPLATE, align
 from ferops.faces.crop import Face, faces_from, kept_whole
-from ferops.faces.detector import Detection
+from ferops.faces.detection import Detection
 
 IMAGE = np.random.default_rng(4).integers(0, 256, (200, 300, 3), dtype=np.uint8)
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ferops.config import Preprocess
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
-from ferops.faces.detector import NAMES, Detection, Detector, build
-from ferops.faces.detectors import nets
+from ferops.faces.detection import Detection, Detector
+from ferops.faces.detectors import REGISTRY, build, nets
 from ferops.faces.detectors.frame import MAX_SIDE_PX
 from ferops.faces.detectors.mtcnn import CROP_SIDE_PX
 from rendered import MIRRORED, off_by, portraits
@@ -230,7 +230,7 @@ def test_missing_weights_and_unknown_names_say_what_to_do(monkeypatch: pytest.Mo
 
 
 def test_the_setting_takes_every_name() -> None:
-    assert Preprocess.model_fields["detector"].annotation.__args__ == NAMES  # type: ignore[union-attr]
+    assert Preprocess.model_fields["detector"].annotation.__args__ == REGISTRY  # type: ignore[union-attr]
 
 
 @pytest.mark.real

@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from ferops.errors import FeropsError
-from ferops.faces.detector import build
+from ferops.faces.detectors import build
 from rendered import off_by, portraits
 
 HEIGHT_PX, WIDTH_PX = 60.0, 40.0  # of every box

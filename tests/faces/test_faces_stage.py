@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ferops import config
-from ferops.config import CLASSES, Params
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
 from ferops.datasets import manifest
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
 from ferops.faces.align import TEMPLATE, align, whole
-from ferops.faces.detector import Detection
+from ferops.faces.detection import Detection
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
 
@@ -69,7 +70,7 @@ def project(root: Path, *, dark: set[tuple[str, int]], tight_only: bool = False)
     layout.data.mkdir(parents=True)
     layout.data_dvc.write_text("outs:\n- md5: 00000000000000000000000000000000.dir\n  path: data\n")
     rows: dict[str, list[dict[str, Any]]] = {"wild": [], "tight": []}
-    for i, label in enumerate(CLASSES):
+    for i, label in enumerate(DEFAULT_CLASSES):
         for number in range(4):
             level = 5 if (label, number) in dark else 230 if number == 3 else 120
             image = picture(10 * i + number, level=level, size=(60, 48) if number % 2 else (90, 120))
@@ -127,7 +128,7 @@ def test_every_image_of_the_manifest_has_a_row(done: tuple[Layout, dict[str, Any
     assert faces["image_id"].tolist() == wanted["image_id"].tolist()
     assert list(faces.columns)[: len(wanted.columns)] == list(wanted.columns)
     assert set(faces["status"]) == {"ok", "tight", "no_face"}
-    assert (faces["label_index"] == [CLASSES.index(label) for label in faces["label"]]).all()
+    assert (faces["label_index"] == [DEFAULT_CLASSES.index(label) for label in faces["label"]]).all()
     assert ((faces["status"] == "tight") == (faces["source"] == "tight")).all()
     added = {"split", "group", "status", "searched", "row", "label_index", "score", "landmarks", "faces_found"}
     added |= {"face_px"}

@@ -11,8 +11,8 @@ import pytest
 from ferops.config import load
 from ferops.datasets.images import decode
 from ferops.faces.align import to_template
-from ferops.faces.look import look
-from ferops.faces.spread import one_thread
+from ferops.faces.detect import look
+from ferops.faces.process_pool import one_thread
 from ferops.faces.stage import make_detector
 
 ROOT = Path(__file__).parents[2]

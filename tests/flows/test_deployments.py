@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from ferops import dag, stack
 from ferops.errors import FeropsError
+from ferops.local import stack
+from ferops.orchestration import dag
 
 ROOT = Path(__file__).parents[2]
 

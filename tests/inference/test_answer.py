@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 
 from ferops import uses
-from ferops.config import CLASSES
-from ferops.export.config import ExportConfig
+from ferops.classes import DEFAULT_CLASSES
 from ferops.inference.answer import answer, info
 from ferops.inference.predictor import LANDMARKS, Face, Prediction
-from ferops.training.config import read
+from ferops.model_config import ExportConfig, read
 
 RELEASE = {
     "tag": "ferops:v3",
@@ -47,7 +46,7 @@ def test_an_answer_names_every_number() -> None:
     assert said["faces"][0]["box"] == {"x1": 1.0, "y1": 2.1, "x2": 30.0, "y2": 40.0}
     assert list(said["faces"][0]["landmarks"]) == list(LANDMARKS)
     assert said["faces"][0]["landmarks"]["nose"] == [4.0, 5.0]
-    assert list(said["faces"][0]["probabilities"]) == said["classes"] == list(CLASSES)
+    assert list(said["faces"][0]["probabilities"]) == said["classes"] == list(DEFAULT_CLASSES)
     assert sum(said["faces"][0]["probabilities"].values()) == pytest.approx(1)
     assert said["notice"] == uses.DISCLAIMER
 

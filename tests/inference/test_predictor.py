@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
 from ferops.faces.align import align
-from ferops.faces.detector import Detection
+from ferops.faces.detection import Detection
 from ferops.inference.predictor import Predictor
-from ferops.training.config import read
+from ferops.model_config import ExportConfig, read
 
 # Eyes, nose and mouth corners of an upright face whose box is 0-100, in shares of it
 FACE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
@@ -58,7 +57,7 @@ def test_probabilities_are_the_models_own(make_export: Any) -> None:
     np.testing.assert_allclose(face.probabilities, expected, atol=1e-5)
     assert face.probabilities.sum() == pytest.approx(1, abs=1e-6)
     assert face.label == "happy"
-    assert face.confidence == pytest.approx(expected[CLASSES.index("happy")], abs=1e-5)
+    assert face.confidence == pytest.approx(expected[DEFAULT_CLASSES.index("happy")], abs=1e-5)
 
 
 def test_the_classifier_sees_what_training_saw(make_export: Any) -> None:
@@ -134,7 +133,7 @@ def test_central_puts_the_face_nearest_the_centre_first(make_export: Any) -> Non
 
 def test_other_classes_are_refused(make_export: Any) -> None:
     class SevenClasses:
-        config = read(make_export(), ExportConfig).model_copy(update={"classes": (*CLASSES, "neutral")})
+        config = read(make_export(), ExportConfig).model_copy(update={"classes": (*DEFAULT_CLASSES, "neutral")})
 
         def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
             raise AssertionError(faces.shape)

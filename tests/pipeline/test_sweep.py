@@ -14,8 +14,8 @@ from ruamel.yaml import YAML
 
 from blobs import make_project, params_tree
 from ferops.config import load
-from ferops.dag import environment
 from ferops.layout import Layout
+from ferops.orchestration.dag import environment
 from ferops.registry.compare import compare
 
 ROOT = Path(__file__).parents[2]

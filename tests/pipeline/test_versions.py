@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ferops import provenance
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest, versioning
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -36,7 +36,7 @@ def _files(folder: Path) -> Files:
 
 
 def _write_synthetic(root: Path, *, seed: int) -> None:
-    rows = (manifest.make_row(picture(seed + i), source="synthetic", label=CLASSES[i]) for i in range(6))
+    rows = (manifest.make_row(picture(seed + i), source="synthetic", label=DEFAULT_CLASSES[i]) for i in range(6))
     (root / "data").mkdir(exist_ok=True)
     manifest.write(root / "data" / "synthetic.parquet", rows, source="synthetic")
 
@@ -67,7 +67,7 @@ def project(shipped: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    for i, label in enumerate(CLASSES):
+    for i, label in enumerate(DEFAULT_CLASSES):
         (tmp_path / "pictures" / label).mkdir(parents=True)
         (tmp_path / "pictures" / label / "1.png").write_bytes(picture(100 + i))
     return tmp_path / "pictures"

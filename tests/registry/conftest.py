@@ -18,6 +18,7 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 
 from ferops import config
+from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.registry.connection import connect
@@ -153,7 +154,7 @@ def make_export(folder: Path) -> None:
     shutil.copy(folder / "model.onnx", folder / "model-int8.onnx")
     settings = {
         "architecture": "resnet50",
-        "classes": list(config.CLASSES),
+        "classes": list(DEFAULT_CLASSES),
         "size_px": SIZE_PX,
         "mean": [0.5, 0.5, 0.5],
         "std": [0.25, 0.25, 0.25],

@@ -13,7 +13,8 @@ import pytest
 from mlflow import MlflowClient
 from PIL import Image
 
-from ferops.config import CLASSES, Params
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
 from ferops.registry.connection import experiment_id
@@ -116,7 +117,7 @@ def test_pictures_are_logged_by_epoch(layout: Layout, params: Params, client: Ml
     assert tables == ["confusion/epoch-0002.json", "confusion/epoch-0004.json"]
     table = json.loads(Path(client.download_artifacts(run_id, tables[1], str(tmp_path))).read_text())
     assert table["counts"] == (COUNTS * 4).tolist()
-    assert (table["epoch"], table["split"], table["classes"]) == (4, "val", list(CLASSES))
+    assert (table["epoch"], table["split"], table["classes"]) == (4, "val", list(DEFAULT_CLASSES))
     assert client.get_run(run_id).data.tags["mlflow.loggedImages"] == "True"
 
 

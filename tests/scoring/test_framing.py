@@ -9,18 +9,18 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES, Preprocess
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Preprocess
 from ferops.datasets.images import decode
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
 from ferops.faces.align import whole
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
+from ferops.model_config import ExportConfig, ModelConfig
+from ferops.model_config import read as read_config
 from ferops.scoring.framing import Asked, Framer, settings_of
 from ferops.scoring.table import read
-from ferops.training.config import ModelConfig
-from ferops.training.config import read as read_config
 from pictures import quick_params, write_source
 from scoring_files import Stand, change, dark, tinted, write
 
@@ -57,7 +57,7 @@ def test_faces_are_those_of_the_preprocess_stage(
     for number, (source, size_px) in enumerate(sizes.items()):
         bright = [tinted("green", 100 * number + i, size_px=size_px - 20 * (i // 6)) for i in range(12)]
         images = [*bright, *(dark(100 * number + i, size_px=size_px) for i in range(3))]
-        rows = [make_row(image, source=source, label=CLASSES[i % 6]) for i, image in enumerate(images)]
+        rows = [make_row(image, source=source, label=DEFAULT_CLASSES[i % 6]) for i, image in enumerate(images)]
         write_source(layout, source, rows)
     tables = [pd.read_parquet(layout.source(source)) for source in sizes]
     everything = pd.concat(tables, ignore_index=True)

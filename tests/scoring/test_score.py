@@ -10,8 +10,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precisio
 from typer.testing import CliRunner
 
 from ferops import scoring
+from ferops.classes import DEFAULT_CLASSES
 from ferops.cli import app
-from ferops.config import CLASSES
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.scoring.model import sha256
@@ -31,7 +31,7 @@ def labelled(path: Path, count: int = 90, **columns: Any) -> tuple[Path, list[st
     rng = np.random.default_rng(3)
     colours = [COLOURS[i % 3] for i in range(count)]
     answers = [ANSWERS[colour] for colour in colours]
-    labels = [answer if rng.random() < 0.67 else str(rng.choice(CLASSES)) for answer in answers]
+    labels = [answer if rng.random() < 0.67 else str(rng.choice(DEFAULT_CLASSES)) for answer in answers]
     images = [tinted(colour, i) for i, colour in enumerate(colours)]
     return write(path, image=images, label=labels, **columns), labels, answers
 
@@ -39,23 +39,23 @@ def labelled(path: Path, count: int = 90, **columns: Any) -> tuple[Path, list[st
 def test_figures_are_those_of_scikit_learn(tmp_path: Path, export: Path) -> None:
     data, labels, answers = labelled(tmp_path / "data.parquet")
     found = scored(export, data)
-    order = list(CLASSES)
+    order = list(DEFAULT_CLASSES)
     assert found["n"] == found["n_end_to_end"] == 90
     assert found["accuracy"] == pytest.approx(accuracy_score(labels, answers))
     assert found["accuracy_end_to_end"] == found["accuracy"]
-    assert set(labels) == set(CLASSES)
+    assert set(labels) == set(DEFAULT_CLASSES)
     assert found["macro_f1"] == pytest.approx(f1_score(labels, answers, labels=order, average="macro", zero_division=0))
     assert found["confusion"] == confusion_matrix(labels, answers, labels=order).tolist()
     precision, recall, f1, support = precision_recall_fscore_support(
         labels, answers, labels=order, zero_division=np.nan
     )
-    for i, name in enumerate(CLASSES):
+    for i, name in enumerate(DEFAULT_CLASSES):
         one = found["per_class"][name]
         assert one["n"] == support[i]
         assert one["recall"] == pytest.approx(recall[i])
         assert one["f1"] == pytest.approx(np.nan_to_num(f1[i]))
         assert one["precision"] == (None if np.isnan(precision[i]) else pytest.approx(precision[i]))
-    most = max(CLASSES, key=labels.count)
+    most = max(DEFAULT_CLASSES, key=labels.count)
     assert found["chance"]["answer"] == most
     assert found["chance"]["accuracy"] == pytest.approx(labels.count(most) / 90)
 
@@ -219,7 +219,7 @@ def test_a_registry_that_is_not_there_is_not_made(tmp_path: Path, monkeypatch: p
 
 def test_models_of_other_classes_and_damaged_data_end_before_any_work(tmp_path: Path, export: Path) -> None:
     data, _, _ = labelled(tmp_path / "data.parquet", count=3)
-    change(export, classes=list(CLASSES[:4]))
+    change(export, classes=list(DEFAULT_CLASSES[:4]))
     with pytest.raises(FeropsError, match="names 4 classes"):
         scored(export, data)
     data.write_text("no table")

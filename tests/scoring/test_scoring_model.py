@@ -13,13 +13,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.layout import Layout
+from ferops.model_config import ModelConfig
 from ferops.scoring.model import opened
 from ferops.training import model
-from ferops.training.config import ModelConfig
 from scoring_files import change
 
 
@@ -76,7 +76,7 @@ def test_an_exported_folder_runs_what_is_served_and_a_file_itself(export: Path) 
         with opened(Layout(), str(given)) as ready:
             np.testing.assert_array_equal(ready.logits(faces), served)
             assert ready.shown == str(export / "model.onnx")
-    bias = 3.0 * (np.array(CLASSES) == "happy")
+    bias = 3.0 * (np.array(DEFAULT_CLASSES) == "happy")
     with opened(Layout(), str(export / "model-int8.onnx")) as ready:
         np.testing.assert_allclose(ready.logits(faces), 2 * (served - bias) + bias, rtol=1e-4)
         assert ready.shown == str(export / "model-int8.onnx")
@@ -101,7 +101,7 @@ def cut_file(name: str) -> Callable[[Path], None]:
         (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
         (lambda folder: change(folder, size_px="large"), "config.json is not the config of a model: size_px"),
         (
-            lambda folder: change(folder, classes=[*CLASSES, "neutral"]),
+            lambda folder: change(folder, classes=[*DEFAULT_CLASSES, "neutral"]),
             "names 7 classes, .*, neutral; .* judges 6: anger",
         ),
         (lambda folder: change(folder, size_px=48), "maps faces .* come from different exports"),
@@ -120,7 +120,7 @@ def test_a_damaged_export_is_named(export: Path, spoil: Callable[[Path], Any], m
     ("spoil", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
-        (lambda folder: change(folder, classes=list(CLASSES[:5])), "names 5 classes"),
+        (lambda folder: change(folder, classes=list(DEFAULT_CLASSES[:5])), "names 5 classes"),
         (cut_file("weights.safetensors"), "weights.safetensors is damaged"),
         (lambda folder: change(folder, architecture="resnet50"), "does not fit a resnet50"),
     ],

@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferops.config import CLASSES, load
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import load
 from ferops.datasets.synthetic.generate import rows
 from ferops.inference.predictor import LANDMARKS
 from ferops.layout import Layout
-from ferops.package import package, serve_command
+from ferops.packaging.bento import package, serve_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -77,7 +78,7 @@ def send(client: httpx.Client, encoded: bytes) -> httpx.Response:
 def test_a_face_is_found_where_it_is(client: httpx.Client, photo: bytes, person: dict[str, object]) -> None:
     answer = send(client, photo).json()
     assert (answer["width"], answer["height"]) == (160, 160)
-    assert answer["classes"] == list(CLASSES)
+    assert answer["classes"] == list(DEFAULT_CLASSES)
     (face,) = answer["faces"]
     found = np.array([face["landmarks"][name] for name in LANDMARKS])
     truth = np.array(person["truth_landmarks"]).reshape(5, 2)

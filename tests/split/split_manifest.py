@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from pictures import quick_params
 
 
@@ -33,7 +33,7 @@ def make_manifest(
     return pd.DataFrame(
         {
             "image_id": [_digest(f"{source} {seed} {i}") for i in range(number)],
-            "label": [CLASSES[i % len(CLASSES)] for i in range(number)],
+            "label": [DEFAULT_CLASSES[i % len(DEFAULT_CLASSES)] for i in range(number)],
             "source": source,
             "usage": usage,
             "subject": [f"p{p}" for p in rng.integers(0, people, number)] if people else None,
@@ -67,7 +67,7 @@ def tied_manifests(draw: st.DrawFn, *, usages: tuple[str | None, ...] = (None,))
                 {
                     "image_id": _digest(f"{seed} {block} {i}"),
                     # the last classes are rare
-                    "label": CLASSES[min(rng.geometric(0.35) - 1, len(CLASSES) - 1)],
+                    "label": DEFAULT_CLASSES[min(rng.geometric(0.35) - 1, len(DEFAULT_CLASSES) - 1)],
                     "source": source,
                     "usage": usages[rng.integers(0, len(usages))],
                     "subject": None if subject is None else f"{block} {subject}",

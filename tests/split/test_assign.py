@@ -11,11 +11,11 @@ from hypothesis import assume, event, example, given, reject, settings
 from hypothesis import strategies as st
 from split_manifest import make_manifest, reached, split_settings, tied_manifests, torn
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.split.assign import assign
 from ferops.split.groups import leakage
-from ferops.validation.ties import components
+from ferops.validation.connected import components
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -138,7 +138,7 @@ def test_people_with_many_pictures_of_few_classes_are_dealt_evenly() -> None:
     sizes = rng.integers(5, 60, 118)
     manifest = make_manifest(int(sizes.sum())).assign(
         subject=np.repeat([f"p{i}" for i in range(118)], sizes),
-        label=rng.choice(CLASSES, int(sizes.sum()), p=[0.3, 0.05, 0.15, 0.2, 0.1, 0.2]),
+        label=rng.choice(DEFAULT_CLASSES, int(sizes.sum()), p=[0.3, 0.05, 0.15, 0.2, 0.1, 0.2]),
     )
     joined = manifest.merge(assign(manifest, split_settings(), seed=7)[0], on="image_id")
     assert joined.groupby("subject")["split"].nunique().max() == 1
@@ -277,4 +277,4 @@ def test_what_cannot_be_split_is_explained(manifest: pd.DataFrame, changes: dict
 
 def test_labels_are_those_of_the_manifest() -> None:
     """The strategies above draw from these: a seventh class would go untested."""
-    assert set(make_manifest(60)["label"]) == set(CLASSES)
+    assert set(make_manifest(60)["label"]) == set(DEFAULT_CLASSES)

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from typer.main import get_command
 
 from ferops import cli, uses
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.catalogue import SOURCES
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
@@ -52,7 +52,7 @@ def test_a_fresh_clone_has_the_adopted_model(clone: Layout, shipped: Path, sh: S
     assert b"favours happy" in found["MODEL_CARD.md"]
     figures = {"value": 0.7512, "low": 0.7249, "high": 0.7751}
     assert (starter.metrics["accuracy"], starter.metrics["test_images"]) == (figures, 1234)
-    assert Classifier(clone.starter).config.classes == CLASSES
+    assert Classifier(clone.starter).config.classes == DEFAULT_CLASSES
     assert sh(clone.root, "git status --porcelain") == ""
 
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from embedded import contents, objects
 
-from ferops import run
 from ferops.datasets import versioning
 from ferops.datasets.catalogue import SOURCES
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.layout import Layout
+from ferops.orchestration import run
 from ferops.starter.folder import fetch, summary, terms
 
 JudgedMaker = Callable[..., Path]

@@ -17,16 +17,16 @@ import httpx
 import pytest
 
 from ferops import cli, config
-from ferops import package as packaging
-from ferops.bento import copy_model
 from ferops.config import Params
-from ferops.dag import environment
 from ferops.datasets.synthetic.generate import rows
 from ferops.export.runtime import Classifier
 from ferops.inference import answer
 from ferops.layout import Layout
-from ferops.package import bento_folder, packaged
-from ferops.reconcile import reconcile, to_serve
+from ferops.orchestration.dag import environment
+from ferops.packaging import bento as packaging
+from ferops.packaging.bento import bento_folder, packaged
+from ferops.packaging.contents import copy_model
+from ferops.packaging.reconcile import reconcile, to_serve
 from ferops.registry import promotion
 
 ROOT = Path(__file__).parents[2]

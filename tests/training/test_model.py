@@ -7,10 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
+from ferops.model_config import ModelConfig, read
 from ferops.training import model
-from ferops.training.config import ModelConfig, read
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
@@ -38,8 +38,8 @@ def saved(tmp_path):
 def test_build_has_six_outputs_and_the_published_size(architecture, parameters):
     net = model.build(architecture, size_px=32)
     features = net.backbone.fc.in_features
-    assert net.backbone.fc.out_features == len(CLASSES)
-    assert model.count_parameters(net) == parameters + (features + 1) * len(CLASSES)
+    assert net.backbone.fc.out_features == len(DEFAULT_CLASSES)
+    assert model.count_parameters(net) == parameters + (features + 1) * len(DEFAULT_CLASSES)
 
 
 def test_build_is_seeded_and_leaves_the_global_generator_alone():

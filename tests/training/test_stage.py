@@ -39,7 +39,7 @@ def test_outputs(layout, make_params):
     net, config = model.load(folder)
     assert (config.architecture, config.size_px, config.temperature) == ("resnet18", 32, 1.0)
     assert (config.mean, config.std) == data.channel_statistics(data.read(layout, "train"))
-    assert config.provenance["seed"] == 7
+    assert config.provenance.seed == 7
     for split in ("val", "test"):
         faces = data.read(layout, split)
         with torch.inference_mode():

@@ -5,7 +5,7 @@ import io
 import numpy as np
 from matplotlib.image import imread
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.training.fit import confusion
 from ferops.training.report import confusion_figure, draw_confusion
 
@@ -35,9 +35,9 @@ def test_confusion_counts_labels_as_rows() -> None:
 def test_the_picture_shows_counts_and_the_shares_of_rows() -> None:
     axes = confusion_figure(COUNTS, title="validation, epoch 5").axes[0]
     assert axes.get_title() == "validation, epoch 5"
-    assert [label.get_text() for label in axes.get_xticklabels()] == list(CLASSES)
+    assert [label.get_text() for label in axes.get_xticklabels()] == list(DEFAULT_CLASSES)
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    assert [row.split("\n")[0] for row in rows] == list(CLASSES)
+    assert [row.split("\n")[0] for row in rows] == list(DEFAULT_CLASSES)
     assert rows[0] == "anger\n75 % of 40"
     assert rows[2] == "fear\n0 % of 0"
     shades = np.asarray(axes.images[0].get_array())

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from ferops.validation.alignment import similarity
-from ferops.validation.near import thumbnail
+from ferops.validation.near_duplicates import thumbnail
 from scenes import scene
 
 ONE = thumbnail(scene(1))

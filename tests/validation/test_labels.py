@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.manifest import make_row
 from ferops.layout import Layout
 from ferops.validation.labels import judge_labels, out_of_sample, review
@@ -29,9 +29,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, pd.DataFr
     layout = Layout(tmp_path_factory.mktemp("labels"))
     raw, wrong = [], set()
     for number in range(PER_CLASS):
-        for index, name in enumerate(CLASSES):
+        for index, name in enumerate(DEFAULT_CLASSES):
             lie = (number + 3 * index) % 12 == 0
-            label = CLASSES[(index + 2) % len(CLASSES)] if lie else name
+            label = DEFAULT_CLASSES[(index + 2) % len(DEFAULT_CLASSES)] if lie else name
             raw.append(make_row(_band(index, number), source="made", label=label, subject=f"p{number}"))
             wrong |= {raw[-1]["image_id"]} if lie else set()
     write_source(layout, "made", raw)
@@ -48,13 +48,13 @@ def test_planted_errors_are_suspected_and_the_right_label_suggested(
     table = found.table
     assert list(table.columns) == [
         *("image_id", "source", "row", "label", "suggested", "label_quality", "suspected"),
-        *(f"p_{name}" for name in CLASSES),
+        *(f"p_{name}" for name in DEFAULT_CLASSES),
     ]
     suspected = set(table.loc[table["suspected"], "image_id"])
     assert len(suspected & wrong) >= 0.75 * len(wrong)
     assert len(suspected & wrong) >= 0.9 * len(suspected)
     caught = table[table["image_id"].isin(suspected & wrong)]
-    right = [CLASSES[(CLASSES.index(label) - 2) % len(CLASSES)] for label in caught["label"]]
+    right = [DEFAULT_CLASSES[(DEFAULT_CLASSES.index(label) - 2) % len(DEFAULT_CLASSES)] for label in caught["label"]]
     assert list(caught["suggested"]) == right
     assert table["label_quality"].is_monotonic_increasing
     own = [row[f"p_{row['label']}"] for row in table.to_dict("records")]

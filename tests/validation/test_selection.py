@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from ferops import config
-from ferops.config import CLASSES, OTHER_LABELS, OtherLabels
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -18,17 +18,13 @@ from pictures import PARAMS_FILE, picture, quick_params, write_source
 DATA = quick_params().data
 
 
-def test_other_labels_count_as_the_class_that_the_settings_name() -> None:
-    settings = DATA.model_copy(update={"other_labels": OtherLabels(neutral="drop", contempt="disgust")})
+def test_mapped_labels_count_as_the_class_that_the_settings_name() -> None:
+    settings = DATA.model_copy(update={"map": {"contempt": "disgust"}})
     raw = pa.table({"image_id": list("abcde"), "label": ["contempt", "neutral", "sad", None, "odd"], "width": range(5)})
     found = relabel(raw, settings)
     assert found.column("label").to_pylist() == ["disgust", "neutral", "sad", None, "odd"]
     assert found.schema == raw.schema
     assert relabel(raw, DATA).equals(raw)
-
-
-def test_every_other_label_has_a_setting() -> None:
-    assert tuple(OtherLabels.model_fields) == OTHER_LABELS
 
 
 def test_rows_without_an_official_part_always_take_part() -> None:
@@ -42,7 +38,7 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     layout = Layout(tmp_path)
     rows = [
         make_row(picture(100 * place + i), source="made", label=label, usage=usage)
-        for place, label in enumerate((*CLASSES, "neutral"))
+        for place, label in enumerate((*DEFAULT_CLASSES, "neutral"))
         for i, usage in enumerate(("train", "train", "test", None))
     ]
     write_source(layout, "made", rows)
@@ -51,7 +47,7 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
         data={
             "sources": ("made",),
             "usage": ("train",),
-            "other_labels": OtherLabels.model_validate({"neutral": counts_as, "contempt": "drop"}),
+            "map": {} if counts_as == "drop" else {"neutral": counts_as},
         },
         validation={"min_rows_per_class": 3, "label_review_folds": 0},
     )
@@ -60,8 +56,10 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     extra = 3 if counts_as == "sad" else 0
     assert summary["excluded_by_usage"] == {"test": 7}
     assert summary["excluded"] == ({} if extra else {"neutral": 3})
-    assert summary["class_counts"] == summary["class_counts_in"] == dict.fromkeys(CLASSES, 3) | {"sad": 3 + extra}
-    assert set(manifest["label"]) == set(CLASSES)
+    assert (
+        summary["class_counts"] == summary["class_counts_in"] == dict.fromkeys(DEFAULT_CLASSES, 3) | {"sad": 3 + extra}
+    )
+    assert set(manifest["label"]) == set(DEFAULT_CLASSES)
     assert set(manifest["usage"].dropna()) == {"train"}
     assert manifest["label"].value_counts()["sad"] == 3 + extra
     assert (summary["suspected_label_errors"], summary["label_review"]) == (None, None)
@@ -77,8 +75,8 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     [
         ("validate", {"label_review_folds": 1}, r"validate.label_review_folds: one fold leaves nothing to learn from"),
         ("data", {"usage": ["training"]}, r"data.usage.0: Input should be 'train', 'val' or 'test'"),
-        ("data", {"other_labels": {"neutral": "calm", "contempt": "drop"}}, r"data.other_labels.neutral: .*'calm'"),
-        ("data", {"other_labels": {"neutral": "drop"}}, r"data.other_labels.contempt: missing"),
+        ("data", {"map": {"neutral": "calm"}}, r"maps neutral to calm, which is not in data.classes"),
+        ("data", {"classes": ["anger", "Angry"]}, r"lists anger more than once"),
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(block: str, change: dict[str, object], said: str) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from ferops.classes import DEFAULT_CLASSES
 from ferops.validation.triage import counts, triage
 from pictures import quick_params
 
@@ -22,7 +23,7 @@ def _facts(*rows: dict[str, Any]) -> pd.DataFrame:
 
 def _reasons(*rows: dict[str, Any], **settings: Any) -> list[str]:
     """Each row's reason, or its outcome where it has none."""
-    result = triage(_facts(*rows), SETTINGS.model_copy(update=settings))
+    result = triage(_facts(*rows), SETTINGS.model_copy(update=settings), DEFAULT_CLASSES)
     return [
         reason if isinstance(reason, str) else outcome
         for reason, outcome in result[["reason", "outcome"]].itertuples(index=False)
@@ -50,7 +51,7 @@ def test_one_row(row: dict[str, Any], reason: str) -> None:
 
 
 def test_a_held_row_says_what_was_found_in_words() -> None:
-    detail = triage(_facts({"width": 30}, {"grey_std": 0.5}, {"label": "joy"}), SETTINGS)["detail"]
+    detail = triage(_facts({"width": 30}, {"grey_std": 0.5}, {"label": "joy"}), SETTINGS, DEFAULT_CLASSES)["detail"]
     assert list(detail) == [
         "30x48 px, at least 40 wanted",
         "grey levels spread by 0.5, at least 4 wanted",
@@ -72,7 +73,11 @@ def test_of_copies_the_training_one_stays_then_validation_then_the_first() -> No
 
 
 def test_a_copy_names_the_row_that_is_kept() -> None:
-    result = triage(_facts({}, {"pixel_hash": "x", "usage": "test"}, {"pixel_hash": "x", "usage": "train"}), SETTINGS)
+    result = triage(
+        _facts({}, {"pixel_hash": "x", "usage": "test"}, {"pixel_hash": "x", "usage": "train"}),
+        SETTINGS,
+        DEFAULT_CLASSES,
+    )
     assert result["detail"][1] == "the same pixels as here row 2 (train), which is kept"
 
 
@@ -84,7 +89,7 @@ def test_copies_that_disagree_on_the_label_all_go() -> None:
     rows = ({"pixel_hash": "x"}, {"pixel_hash": "x", "label": "fear"}, {"pixel_hash": "x"}, {})
     assert _reasons(*rows) == ["label_conflict"] * 3 + ["accepted"]
     assert _reasons(*rows, label_conflicts="keep") == ["accepted", "exact_duplicate", "exact_duplicate", "accepted"]
-    detail = triage(_facts(*rows), SETTINGS)["detail"]
+    detail = triage(_facts(*rows), SETTINGS, DEFAULT_CLASSES)["detail"]
     assert detail[0] == "pixel-identical copies are labelled fear, sad"
 
 
@@ -100,7 +105,9 @@ def test_altered_copies_stay_or_one_of_them_does() -> None:
     rows = ({**NEAR, "usage": "test"}, {**NEAR, "usage": "train"}, {**NEAR, "usage": "val"}, {})
     assert _reasons(*rows) == ["accepted"] * 4
     assert _reasons(*rows, near_duplicates="quarantine") == ["near_duplicate", "accepted", "near_duplicate", "accepted"]
-    detail = triage(_facts(*rows), SETTINGS.model_copy(update={"near_duplicates": "quarantine"}))["detail"]
+    detail = triage(_facts(*rows), SETTINGS.model_copy(update={"near_duplicates": "quarantine"}), DEFAULT_CLASSES)[
+        "detail"
+    ]
     assert detail[0] == "an altered copy of here row 1 (train), which is kept"
 
 
@@ -108,7 +115,7 @@ def test_altered_copies_that_disagree_on_the_label_all_go() -> None:
     rows = (NEAR, {**NEAR, "label": "fear"}, NEAR, {})
     assert _reasons(*rows) == ["near_label_conflict"] * 3 + ["accepted"]
     assert _reasons(*rows, near_label_conflicts="keep") == ["accepted"] * 4
-    assert triage(_facts(*rows), SETTINGS)["detail"][0] == "altered copies are labelled fear, sad"
+    assert triage(_facts(*rows), SETTINGS, DEFAULT_CLASSES)["detail"][0] == "altered copies are labelled fear, sad"
     assert _reasons(NEAR, {**NEAR, "label": "neutral"}) == ["near_label_conflict", "excluded"]
     assert _reasons(NEAR, {**NEAR, "label": None}) == ["accepted", "excluded"]
 
@@ -124,7 +131,7 @@ def test_votes_against_a_face_hold_back_where_they_are_the_largest() -> None:
     rows = [{"votes_not_a_face": n, "votes_sad": s, "votes_unknown": u} for n, s, u in votes]
     assert _reasons(*rows) == ["not_a_face", "accepted", "accepted", "accepted"]
     assert _reasons(*rows, not_a_face="keep") == ["accepted"] * 4
-    assert triage(_facts(*rows), SETTINGS)["detail"][0] == "6 of 10 votes: not a face"
+    assert triage(_facts(*rows), SETTINGS, DEFAULT_CLASSES)["detail"][0] == "6 of 10 votes: not a face"
 
 
 def test_a_row_of_another_part_is_evidence_but_is_never_kept() -> None:
@@ -145,7 +152,7 @@ def test_every_row_is_counted_once() -> None:
         elsewhere,
         elsewhere | {"label": None},
     )
-    found = counts(facts, triage(facts, SETTINGS))
+    found = counts(facts, triage(facts, SETTINGS, DEFAULT_CLASSES), DEFAULT_CLASSES)
     assert found == {
         "rows_in": 8,
         "excluded_by_usage": {"test": 2},

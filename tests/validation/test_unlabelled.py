@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import fairface, inventory
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
@@ -29,7 +29,7 @@ LABELLED = 60
 
 def labelled_rows() -> list[dict[str, Any]]:
     return [
-        make_row(picture(i), source="made", label=CLASSES[i % 6], subject=f"p{i // 6}", group_gender="male")
+        make_row(picture(i), source="made", label=DEFAULT_CLASSES[i % 6], subject=f"p{i // 6}", group_gender="male")
         for i in range(LABELLED)
     ]
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.importer import import_source
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
@@ -36,7 +36,7 @@ def _good_rows(*, per_class: int = 4) -> list[dict[str, Any]]:
             truth_xy=[0.5, i],
             votes_sad=i,
         )
-        for index, label in enumerate(CLASSES)
+        for index, label in enumerate(DEFAULT_CLASSES)
         for i in range(per_class)
     ]
 
@@ -133,7 +133,7 @@ def test_the_summary_adds_up(passed: tuple[Layout, dict[str, Any]]) -> None:
     assert summary["rows_in"] == 30
     assert summary["accepted"] == 24
     assert summary["excluded"] == {"neutral": 1}
-    assert summary["class_counts"] == dict.fromkeys(CLASSES, 4)
+    assert summary["class_counts"] == dict.fromkeys(DEFAULT_CLASSES, 4)
     assert summary["quarantined"] == dict.fromkeys(
         ["undecodable", "too_small", "blank", "exact_duplicate", "label_conflict"], 1
     )
@@ -192,7 +192,7 @@ def test_every_kind_of_failure_is_found(tmp_path: Path) -> None:
     message = str(caught.value)
     assert "at least 70% of the images can be decoded; found: 20 of 40 rows differ" in message
     assert "not excluded are held back (max_quarantine_share); found: 20 of 40 rows differ" in message
-    for name in set(CLASSES) - {"happy"}:
+    for name in set(DEFAULT_CLASSES) - {"happy"}:
         assert f"at least 4 accepted rows of {name} (min_rows_per_class); found: 0" in message
     assert "found: anger 0.00%, disgust 0.00%, fear 0.00%, happy 100.00%, sad 0.00%, surprised 0.00%" in message
 

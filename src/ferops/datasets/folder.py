@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from ferops.config import CLASSES, OTHER_LABELS
+from ferops.classes import KNOWN_LABELS
 from ferops.datasets.manifest import USAGES, make_row
 from ferops.datasets.release import KEPT, PICTURES, Folder, Release, open_release, stream_pictures, wrong_layout
 from ferops.datasets.tables import lines
@@ -41,7 +41,7 @@ _LABEL_OF = {word: label for label, words in SYNONYMS.items() for word in words}
 _USAGE_OF = {word: usage for usage, words in USAGE_WORDS.items() for word in words}
 _NUMBER = re.compile(r"^\d+[\s._-]+")  # 0_anger, 3 - fear: the word decides
 
-WANTED = f"a folder for each class, with the names {', '.join((*CLASSES, *OTHER_LABELS))} or common words for them"
+WANTED = f"a folder for each class, with the names {', '.join(KNOWN_LABELS)} or common words for them"
 
 
 class Attributes(NamedTuple):

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ferops.config import CLASSES, OTHER_LABELS
+from ferops.classes import KNOWN_LABELS
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.manifest import READER_KEY
 from ferops.datasets.raw import open_raw, sources
@@ -65,7 +65,7 @@ def _describe_source(layout: Layout, name: str) -> dict[str, Any]:
     table = raw.table(["label", "usage", "subject"])
     labels = Counter(table.column("label").to_pylist())
     usage = Counter(table.column("usage").to_pylist())
-    order = [*CLASSES, *OTHER_LABELS]
+    order = [*KNOWN_LABELS]
     odd = sorted(label for label in labels if label is not None and label not in order)
     reader = (raw.schema.metadata or {}).get(READER_KEY, name.encode()).decode()
     known = SOURCES.get(reader)

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferops.config import CLASSES, OTHER_LABELS
+from ferops.classes import KNOWN_LABELS
 from ferops.datasets.images import header_size
 from ferops.errors import FeropsError
 
@@ -33,7 +33,7 @@ COLUMNS: dict[str, pa.DataType] = {
 
 EXTRA_PREFIXES = ("group_", "votes_", "truth_")
 
-LABELS = (*CLASSES, *OTHER_LABELS)
+LABELS = KNOWN_LABELS
 USAGES = ("train", "val", "test")
 
 ROW_GROUP_ROWS = 2048

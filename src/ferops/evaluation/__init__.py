@@ -1,7 +1,7 @@
 """Judge the exported classifier: metrics with intervals, slices, comparison, calibration, report, model card.
 
 artifacts/evaluate/metrics.json, which the gates read, holds the following. An *interval* is {"value", "low", "high"},
-numbers or null; where one is null, "reason" says why. Shares lie in 0-1; classes stand in the order of config.CLASSES.
+numbers or null; where one is null, "reason" says why. Shares lie in 0-1; classes stand in the record's order.
 
 - `provenance`; `split`: "test"; `n`: test faces; `n_tight`: those of them that are whole pictures in which no face
   was looked for, so that the service's framing was not measured; `n_unfound`: those that are whole pictures because

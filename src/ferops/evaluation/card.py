@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ferops import uses
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation import limits
 from ferops.evaluation.words import figure, percent, points, slice_words, split_words, with_interval
 
@@ -38,5 +38,5 @@ def model_card(view: dict[str, Any]) -> str:
     }
     environment.globals |= {"split_words": split_words}
     return environment.get_template("model_card.md.j2").render(
-        **view, **view["metrics"], **limits.sentences(view["metrics"]), classes=CLASSES, uses=uses
+        **view, **view["metrics"], **limits.sentences(view["metrics"]), classes=DEFAULT_CLASSES, uses=uses
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation.words import slice_words
 
 # Okabe and Ito's colours, which people with colour-vision deficiencies can tell apart
@@ -39,8 +39,8 @@ def _confusion(confusion: list[list[int]]) -> Figure:
         axes.text(
             column, row, str(count), ha="center", va="center", color="white" if shares[row, column] > 0.5 else "black"
         )
-    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=30)
-    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    axes.set_xticks(range(len(DEFAULT_CLASSES)), DEFAULT_CLASSES, rotation=30)
+    axes.set_yticks(range(len(DEFAULT_CLASSES)), DEFAULT_CLASSES)
     axes.set(xlabel="predicted", ylabel="label", title="Confusion matrix, test split (colour: share of the row)")
     return drawing
 

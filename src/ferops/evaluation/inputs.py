@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES, Params
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.cost import Classifies
@@ -106,8 +107,10 @@ class Exported:
 def open_export(folder: Path, *, load: Loader, made_by: str = "ferops export") -> Exported:
     """Open an exported model. Raises FeropsError: it is missing, or answers other classes."""
     config = read_json(folder / "config.json", made_by=made_by)
-    if tuple(config["classes"]) != CLASSES:
-        raise FeropsError(f"{folder} answers the classes {config['classes']}; this project's are {list(CLASSES)}")
+    if tuple(config["classes"]) != DEFAULT_CLASSES:
+        raise FeropsError(
+            f"{folder} answers the classes {config['classes']}; this project's are {list(DEFAULT_CLASSES)}"
+        )
     return Exported(folder=folder, config=config, classifier=load(folder))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation import metrics
 from ferops.evaluation.bootstrap import Floats, Interval, Resampler
 from ferops.evaluation.metrics import Indices, K
@@ -95,7 +95,7 @@ def constant_answer(test: TestSet) -> Judged:
     predicted = np.full(len(test.labels), largest)
     counts = _counts(test, predicted)
     figures = {
-        "answer": CLASSES[largest],
+        "answer": DEFAULT_CLASSES[largest],
         "accuracy": float(metrics.accuracy(counts)[0]),
         "macro_f1": float(metrics.macro_f1(counts)[0]),
         "uniform_accuracy": 1 / K,
@@ -144,7 +144,7 @@ def _per_class(test: TestSet, counts: Floats) -> dict[str, dict[str, Any]]:
         "f1": (metrics.f1(counts), "the class does not occur"),
     }
     table: dict[str, dict[str, Any]] = {}
-    for index, name in enumerate(CLASSES):
+    for index, name in enumerate(DEFAULT_CLASSES):
         clusters = test.resampler.clusters_in(test.rows[test.labels == index])
         table[name] = {
             metric: test.resampler.interval(values[:, index], clusters=clusters, reason=reason)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES, Evaluate
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Evaluate
 from ferops.evaluation.inputs import Data, Loader, open_export, saved_logits
 from ferops.evaluation.judge import constant_answer, difference, judge
 from ferops.evaluation.slices import slices
@@ -101,6 +102,6 @@ def _count(rows: pd.DataFrame) -> dict[str, Any]:
         "small_face": int((rows["status"] == "small_face").sum()),
         "known_subject": int(rows["subject"].notna().sum()),
         "clusters": int(rows["group"].nunique()),
-        "classes": {name: int((rows["label_index"] == index).sum()) for index, name in enumerate(CLASSES)},
+        "classes": {name: int((rows["label_index"] == index).sum()) for index, name in enumerate(DEFAULT_CLASSES)},
         "sources": {str(name): int(count) for name, count in rows["source"].value_counts().sort_index().items()},
     }

@@ -1,7 +1,7 @@
 """Metrics as functions of sums, so that one call gives the value on the sample and on every resample.
 
 `counts` are confusion counts `(..., K, K)`, rows the true class, columns the predicted one, K = 6 in the order of
-`ferops.config.CLASSES`; results drop the last axes. Undefined is NaN (0/0), never a silent 0.
+`ferops.classes.DEFAULT_CLASSES`; results drop the last axes. Undefined is NaN (0/0), never a silent 0.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-K = len(CLASSES)
+K = len(DEFAULT_CLASSES)
 MAX_BINS = 15
 """Most bins of the calibration error, the number of Guo et al. 2017."""
 MIN_PER_BIN = 20

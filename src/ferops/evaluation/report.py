@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferops import uses
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation import limits
 from ferops.evaluation.inputs import Data
 from ferops.evaluation.words import COLUMN_WORDS, figure, percent, points, split_words, with_interval
@@ -42,7 +42,7 @@ def report(view: dict[str, Any], data: Data, probabilities: NDArray[np.float64])
         **view,
         **view["metrics"],
         **limits.sentences(view["metrics"]),
-        classes=CLASSES,
+        classes=DEFAULT_CLASSES,
         uses=uses,
         column_words=COLUMN_WORDS,
         mistakes=_mistakes(data, probabilities),
@@ -67,8 +67,8 @@ def _mistakes(data: Data, probabilities: NDArray[np.float64]) -> list[dict[str, 
     return [
         {
             "face": _inline_png(np.asarray(data.faces[row])),
-            "label": CLASSES[labels[row]],
-            "predicted": CLASSES[predicted[row]],
+            "label": DEFAULT_CLASSES[labels[row]],
+            "predicted": DEFAULT_CLASSES[predicted[row]],
             "confidence": float(confidence[row]),
             "label_probability": float(probabilities[row, labels[row]]),
             "image_id": str(data.index["image_id"].iloc[row])[:10],

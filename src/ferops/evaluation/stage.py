@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES, Params
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
 from ferops.evaluation.cost import cost
 from ferops.evaluation.inputs import Data, Loader, histories, open_export, read_data
 from ferops.evaluation.measure import Answers, baseline_answers, champion_answers, measure
@@ -56,7 +57,7 @@ def evaluate(
     answers = Answers(logits=exported.logits(data.faces), temperature=exported.temperature)
     rival = champion_answers(champion.version, champion.folder, data, load=load) if champion else None
     metrics = {
-        "provenance": provenance(layout, params),
+        "provenance": provenance(layout, params).as_json(),
         **measure(data, params.evaluate, candidate=answers, baseline=baseline_answers(layout, data), champion=rival),
         "cost": cost(exported.served, exported.classifier, data.faces),
     }
@@ -106,7 +107,7 @@ def _warn_of_another_split(metrics: dict[str, Any]) -> None:
 
 
 def _predictions(data: Data, probabilities: NDArray[np.float64]) -> pd.DataFrame:
-    columns = {f"p_{name}": probabilities[:, index].astype(np.float32) for index, name in enumerate(CLASSES)}
+    columns = {f"p_{name}": probabilities[:, index].astype(np.float32) for index, name in enumerate(DEFAULT_CLASSES)}
     return data.index[["image_id", "label_index"]].assign(**columns)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops import model_config
 from ferops.errors import FeropsError
 from ferops.export.calibration import probabilities
-from ferops.export.config import ExportConfig
 from ferops.machine import openvino_core
-from ferops.training import config as model_config
+from ferops.model_config import ExportConfig
 
 MAX_BATCH = 32
 """Faces in one pass: more gains no speed on a CPU and costs memory."""

@@ -12,14 +12,13 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.export import files, latency
 from ferops.export.calibration import fit_temperature
-from ferops.export.config import FP32_FILE, INT8_FILE, ExportConfig
 from ferops.export.runtime import Classifier
 from ferops.files import atomic_folder, require, write_json
 from ferops.layout import Layout
 from ferops.machine import cpu_name
+from ferops.model_config import FP32_FILE, INT8_FILE, ExportConfig, ModelConfig
 from ferops.provenance import provenance
 from ferops.training import data, model
-from ferops.training.config import ModelConfig
 
 FP32_TOLERANCE = 0.05
 """Largest accepted logit difference of the FP32 file. Rounding stays near 1e-4, a GPU's TF32 near 1e-2."""
@@ -52,7 +51,7 @@ def export(layout: Layout, params: Params) -> dict[str, Any]:
         _write_config(folder, _config(trained_config, params, served, temperature))
         summary = {
             "stage": "export",
-            "provenance": provenance(layout, params),
+            "provenance": provenance(layout, params).as_json(),
             "served": served,
             "size_mb": {name: (folder / name).stat().st_size / 1e6 for name in (FP32_FILE, INT8_FILE)},
             "validation_images": len(validation),

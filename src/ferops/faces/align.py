@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.faces.detector import Detection, Image
+from ferops.config import Align, Choose
+from ferops.faces.detection import Detection, Image
 
 TEMPLATE = np.array(
     [[0.2625, 0.3625], [0.7375, 0.3625], [0.5, 0.625], [0.3, 0.856], [0.7, 0.856]],
@@ -26,13 +26,12 @@ With the usual margin of 0.1 they fall where they fall in the median FER2013 cro
 that aligned photos and the tight crops of that data set frame a face alike.
 """
 
-Fit = Literal["steady_scale", "five_points", "eyes_nose"]
 """Which landmarks decide about the transform (`preprocess.align`); see `to_template`."""
 
 _RIGID = [0, 1, 2]  # eyes and nose: what an expression does not move
 _ALL = [0, 1, 2, 3, 4]
 
-_FITTED: dict[Fit, tuple[list[int], list[int]]] = {  # for the angle; for size and place
+_FITTED: dict[Align, tuple[list[int], list[int]]] = {  # for the angle; for size and place
     "steady_scale": (_ALL, _RIGID),
     "five_points": (_ALL, _ALL),
     "eyes_nose": (_RIGID, _RIGID),
@@ -59,7 +58,7 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
     return np.column_stack([linear, target_mean - linear @ source_mean])
 
 
-def to_template(landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Fit) -> NDArray[np.float64]:
+def to_template(landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align) -> NDArray[np.float64]:
     """Return the similarity `(2, 3)` that takes image pixels to pixels of the aligned face.
 
     - `five_points`: all five landmarks decide. But an open mouth shrinks the face, and the expression leaks into the
@@ -89,7 +88,7 @@ def to_template(landmarks: NDArray[np.floating], *, size_px: int, margin: float,
 
 
 def align(
-    image: Image, landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Fit = "steady_scale"
+    image: Image, landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align = "steady_scale"
 ) -> Image:
     """Cut the face out by `to_template`: upright, eyes level.
 
@@ -129,9 +128,7 @@ def whole(image: Image, *, size_px: int) -> Image:
     return cv2.resize(image, (size_px, size_px), interpolation=method).astype(np.uint8, copy=False)
 
 
-def preferred(
-    detections: Sequence[Detection], *, image_shape: tuple[int, ...], how: Literal["largest", "central"]
-) -> list[Detection]:
+def preferred(detections: Sequence[Detection], *, image_shape: tuple[int, ...], how: Choose) -> list[Detection]:
     """Return the faces in order of preference: largest box first, or the box centred nearest to the image's centre.
 
     Args:

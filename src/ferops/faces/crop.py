@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-from ferops.faces.align import Fit, align, preferred, whole
-from ferops.faces.detector import Detection, Image
+from ferops.config import Align, Choose
+from ferops.faces.align import align, preferred, whole
+from ferops.faces.detection import Detection, Image
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
@@ -32,8 +32,8 @@ def faces_from(
     *,
     size_px: int,
     margin: float,
-    how: Literal["largest", "central"],
-    fit: Fit,
+    how: Choose,
+    fit: Align,
     at_most: int | None = None,
 ) -> list[Face]:
     """Return the faces of `image`, aligned, the preferred ones first (see `align.preferred`), all or `at_most`."""

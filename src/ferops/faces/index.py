@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferops.config import CLASSES, Preprocess
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Preprocess
 from ferops.errors import FeropsError
 from ferops.faces.status import HELD_BACK
 from ferops.files import require
@@ -38,7 +39,7 @@ def read_index(layout: Layout) -> pd.DataFrame:
             f"{layout.assignment} names {len(assignment) - len(index)} images that {layout.manifest} does not hold: "
             "it was made from another manifest. Run again: ferops split"
         )
-    index["label_index"] = index["label"].map({label: i for i, label in enumerate(CLASSES)}).astype("int64")
+    index["label_index"] = index["label"].map({label: i for i, label in enumerate(DEFAULT_CLASSES)}).astype("int64")
     return index
 
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 import numpy as np
 
-from ferops.faces.detector import Image
+from ferops.faces.detection import Image
 
 
 class FaceFile:

@@ -11,8 +11,8 @@ import pandas as pd
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-from ferops.config import CLASSES
-from ferops.faces.detector import Image
+from ferops.classes import DEFAULT_CLASSES
+from ferops.faces.detection import Image
 from ferops.faces.shard import THUMBNAIL_PX
 from ferops.faces.status import HELD_BACK, KEPT_WHOLE
 from ferops.files import write_json
@@ -107,9 +107,9 @@ def _rate(tried: pd.DataFrame) -> dict[str, Any]:
 def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image]) -> Picture.Image:
     """Draw up to twelve faces of each class, evenly spaced through the data, one class a row."""
     side = THUMBNAIL_PX
-    sheet, draw = _blank(rows=len(CLASSES), left=_LABEL_PX, title="The faces as the network sees them")
+    sheet, draw = _blank(rows=len(DEFAULT_CLASSES), left=_LABEL_PX, title="The faces as the network sees them")
     kept = faces[faces["row"] >= 0]
-    for i, label in enumerate(CLASSES):
+    for i, label in enumerate(DEFAULT_CLASSES):
         rows = kept[kept["label"] == label]
         y = _TITLE_PX + i * (side + _GAP_PX)
         draw.text((_EDGE_PX, y + side / 2 - 12), label, fill=_INK, font=ImageFont.load_default(18), anchor="lm")

@@ -19,8 +19,8 @@ from ferops.config import Preprocess
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees, whole, yaw_degrees
 from ferops.faces.crop import Face, faces_from, kept_whole
-from ferops.faces.detector import Detection, Detector, Image
-from ferops.faces.look import is_plausible, look
+from ferops.faces.detect import is_plausible, look
+from ferops.faces.detection import Detection, Detector, Image
 from ferops.faces.status import HELD_BACK
 
 THUMBNAIL_PX = 96

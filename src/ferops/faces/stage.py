@@ -17,12 +17,13 @@ from tqdm import tqdm
 from ferops.config import Params, Preprocess
 from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
-from ferops.faces.detector import Detector, Image, build
+from ferops.faces.detection import Detector, Image
+from ferops.faces.detectors import build
 from ferops.faces.index import held_back, read_index, require_every_class, write_faces, write_others
 from ferops.faces.pack import FaceFile
+from ferops.faces.process_pool import Work, cores, sigterm_stops, spread
 from ferops.faces.report import write_report
 from ferops.faces.shard import Encoded, Extracted, Shard, cut
-from ferops.faces.spread import Work, cores, sigterm_stops, spread
 from ferops.faces.status import HELD_BACK
 from ferops.files import atomic_folder
 from ferops.layout import Layout
@@ -46,7 +47,7 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
     """
     settings = params.preprocess
     index = read_index(layout)
-    origin = provenance(layout, params)
+    origin = provenance(layout, params).as_json()
     started = time.perf_counter()
     with (
         sigterm_stops(),
@@ -138,7 +139,7 @@ def _run(
     if detector is not None:
         work, workers = Work(settings, lambda: detector), 1  # a lambda cannot leave this process, nor should it
     elif settings.runner == "dask":
-        from ferops.faces.cluster import on_cluster
+        from ferops.faces.dask_runner import on_cluster
 
         processes = cores() if workers == "auto" else workers
         on_cluster(shards, work, address=settings.dask_address, workers=processes, take=sink.take)

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from ferops import uses
-from ferops.config import CLASSES
-from ferops.export.config import ExportConfig
+from ferops.classes import DEFAULT_CLASSES
 from ferops.inference.predictor import LANDMARKS, Face, FaceStatus, Prediction, Status
+from ferops.model_config import ExportConfig
 
 PRIVACY = "Pictures are held in memory while they are answered. None is stored, logged or passed on."
 
@@ -52,11 +52,11 @@ class Answer(BaseModel):
 def answer(
     prediction: Prediction, *, release: dict[str, Any], width: int, height: int, timing_ms: dict[str, float]
 ) -> Answer:
-    """Return the JSON of POST /predict; `release` is what `ferops.package` wrote beside the service."""
+    """Return the JSON of POST /predict; `release` is what `ferops.packaging.bento` wrote beside the service."""
     return Answer(
         status=prediction.status,
         faces=[_face(face) for face in prediction.faces],
-        classes=list(CLASSES),
+        classes=list(DEFAULT_CLASSES),
         width=width,
         height=height,
         model_version=release["model_version"],
@@ -72,7 +72,7 @@ def _face(face: Face) -> FaceAnswer:
         label=face.label,
         confidence=round(face.confidence, 6),
         status=face.status,
-        probabilities={name: round(float(p), 6) for name, p in zip(CLASSES, face.probabilities, strict=True)},
+        probabilities={name: round(float(p), 6) for name, p in zip(DEFAULT_CLASSES, face.probabilities, strict=True)},
         box=Box(x1=x1, y1=y1, x2=x2, y2=y2),
         landmarks={
             name: (round(float(x), 1), round(float(y), 1))
@@ -97,9 +97,9 @@ def info(*, release: dict[str, Any], config: ExportConfig) -> dict[str, Any]:
         "low_confidence": config.low_confidence,
         "min_detection_confidence": config.min_confidence,
         "temperature": config.temperature,
-        "sources": config.provenance.get("sources"),
-        "synthetic_data": config.provenance.get("synthetic"),
-        "git_commit": config.provenance.get("git_commit"),
+        "sources": list(config.provenance.sources),
+        "synthetic_data": config.provenance.synthetic,
+        "git_commit": config.provenance.git_commit,
         "licence": config.licence,
         "purpose": release["purpose"],
         "notice": uses.DISCLAIMER,

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 
 if TYPE_CHECKING:
-    from ferops.export.config import ExportConfig
-    from ferops.faces.detector import Detection, Detector
+    from ferops.faces.detection import Detection, Detector
+    from ferops.model_config import ExportConfig
 
 FaceStatus = Literal["ok", "low_confidence"]
 Status = Literal["ok", "no_face", "low_confidence"]
@@ -46,7 +46,7 @@ class Face:
     """One face of a picture.
 
     `box` is (x1, y1, x2, y2) and `landmarks` float32 `(5, 2)` in the order of LANDMARKS, both in pixels of the upright
-    picture; a box may reach past its edge. `probabilities` is float32 `(6,)` in CLASSES order and sums to 1; `label`
+    picture; a box may reach past its edge. `probabilities` is float32 `(K,)`, sums to 1; `label`
     is its largest entry and `confidence` that entry, calibrated by temperature scaling (Guo et al., "On Calibration
     of Modern Neural Networks", ICML 2017). `low_confidence` asks for human review. `detection_score` is the
     detector's own score, 0-1.
@@ -96,9 +96,9 @@ class Predictor:
     ) -> None:
         self._classifier = classifier or _exported(folder, threads=threads)
         self.config: ExportConfig = self._classifier.config
-        if self.config.classes != CLASSES:
+        if self.config.classes != DEFAULT_CLASSES:
             raise FeropsError(
-                f"{folder} predicts {self.config.classes}; this version of ferops serves {CLASSES}. Export again"
+                f"{folder} predicts {self.config.classes}; this version of ferops has {DEFAULT_CLASSES}. Export again"
             )
         self._detector = detector or _trained_with(self.config)
 
@@ -110,7 +110,7 @@ class Predictor:
             max_faces: keep at most this many faces of an image, the preferred ones; None keeps all.
         """
         from ferops.faces.crop import faces_from
-        from ferops.faces.look import look
+        from ferops.faces.detect import look
 
         found = [
             faces_from(
@@ -140,7 +140,7 @@ class Predictor:
             box=(x1, y1, x2, y2),
             landmarks=detection.landmarks,
             probabilities=probabilities,
-            label=CLASSES[best],
+            label=DEFAULT_CLASSES[best],
             confidence=confidence,
             status="low_confidence" if confidence < self.config.low_confidence else "ok",
             detection_score=detection.score,
@@ -161,6 +161,6 @@ def _exported(folder: Path, *, threads: int | None) -> Runtime:
 
 
 def _trained_with(config: ExportConfig) -> Detector:
-    from ferops.faces.detector import build
+    from ferops.faces.detectors import build
 
     return build(config.detector, min_confidence=config.min_confidence)

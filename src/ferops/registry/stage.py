@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ferops
-from ferops.config import CLASSES, Params, flatten
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params, flatten
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, read_json, require, write_json
 from ferops.layout import Layout
@@ -116,7 +117,7 @@ def _candidate_run(client: MlflowClient, layout: Layout, params: Params) -> str:
     if found is not None:
         return found
     config = read_json(layout.model("candidate") / "config.json", made_by="ferops train candidate")
-    made_from = config.get("provenance") or provenance(layout, params)
+    made_from = config.get("provenance") or provenance(layout, params).as_json()
     # Not this machine's environment: the training happened somewhere else
     run_id = start_run(client, params, "candidate", made_from=made_from, where={"ferops.restored": "true"})
     log_training(client, layout, "candidate", run_id, logged=set())
@@ -209,7 +210,7 @@ def _signature(layout: Layout) -> ModelSignature:
     return ModelSignature(
         # Unnamed: a named tensor reaches `predict` wrapped in a dict
         inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, size_px, size_px, 3))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(CLASSES)))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(DEFAULT_CLASSES)))]),
     )
 
 
@@ -253,7 +254,7 @@ def _summary(
     look = f"{server}/#/{page}" if uri.startswith("http") else f"make up, then {server}/#/{page}"
     return {
         "stage": "register",
-        "provenance": provenance(layout, params),
+        "provenance": provenance(layout, params).as_json(),
         "version": version,
         "alias": CHALLENGER if version else None,
         "model_uri": f"models:/{name}/{version}" if version else None,

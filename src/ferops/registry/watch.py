@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ferops.config import CLASSES, Params
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.files import write_json
 from ferops.layout import Layout
@@ -50,7 +51,7 @@ class Watch:
         Args:
             epoch: counted from 1.
             row: the epoch's row of history.json.
-            confusion: counts `(6, 6)` in CLASSES order, labels as rows, predictions as columns.
+            confusion: counts `(6, 6)` in DEFAULT_CLASSES order, labels as rows, predictions as columns.
         """
         if epoch in self.logged:
             return
@@ -64,7 +65,7 @@ class Watch:
 
         from ferops.training.report import draw_confusion
 
-        counts = {"epoch": epoch, "split": "val", "classes": list(CLASSES), "counts": confusion.tolist()}
+        counts = {"epoch": epoch, "split": "val", "classes": list(DEFAULT_CLASSES), "counts": confusion.tolist()}
         self.client.log_dict(self.run_id, counts, f"confusion/epoch-{epoch:04d}.json")
         picture = io.BytesIO()
         draw_confusion(picture, confusion, title=f"validation, epoch {epoch}: macro-F1 {row['val_macro_f1']:.3f}")
@@ -94,7 +95,7 @@ def training_run(layout: Layout, params: Params, name: str) -> Iterator[Watch]:
 
 @contextmanager
 def _recorded(client: MlflowClient, layout: Layout, params: Params, name: str) -> Iterator[Watch]:
-    made_from = provenance(layout, params)
+    made_from = provenance(layout, params).as_json()
     memory = layout.state / "runs" / f"{name}.json"
     run_id, logged = _continue_run(client, memory, _fingerprint(made_from, name)) or (None, set())
     if run_id is None:

@@ -1,7 +1,7 @@
 """`ferops score`: any model on any file of labelled pictures. Nothing is trained, nothing is written.
 
 What `score` returns, and `--json` prints. An *interval* is {"value", "low", "high"}, numbers or null, with "reason"
-where one is null (`ferops.evaluation.bootstrap`); shares lie in 0-1; classes stand in the order of config.CLASSES.
+where one is null (`ferops.evaluation.bootstrap`); shares lie in 0-1; classes stand in the model's order.
 
 - `accuracy`, `macro_f1` (mean F1 of the classes that occur): of the `n` pictures that gave a face.
 - `accuracy_end_to_end`: of `n_end_to_end` pictures: one in which no face was found is a wrong answer.

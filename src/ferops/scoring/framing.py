@@ -13,13 +13,13 @@ from pydantic import ValidationError
 from ferops.config import Preprocess
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
-from ferops.faces.detector import Detection, Detector, Image, build
-from ferops.faces.look import SMALL_PX
+from ferops.faces.detect import SMALL_PX
+from ferops.faces.detection import Detection, Detector, Image
+from ferops.faces.detectors import build
+from ferops.faces.process_pool import Work, spread
 from ferops.faces.shard import Encoded, Extracted, Shard, cut, extract
-from ferops.faces.spread import Work, spread
+from ferops.model_config import ExportConfig, ModelConfig
 from ferops.scoring.table import Table
-from ferops.training.config import ModelConfig
 from ferops.validation.measure import pixel_hash
 
 Asked = Literal["auto", "whole", "aligned"]
@@ -40,7 +40,7 @@ def settings_of(config: ModelConfig, *, origin: str) -> Preprocess:
     Raises:
         FeropsError: config.json does not hold them, or not such that this version understands.
     """
-    told = (config.provenance.get("params") or {}).get("preprocess")
+    told = config.provenance.params.get("preprocess")
     if not isinstance(told, dict):
         raise FeropsError(
             f"{origin}: config.json does not say how the faces were made that the model learnt from "
@@ -54,7 +54,7 @@ def settings_of(config: ModelConfig, *, origin: str) -> Preprocess:
         problems = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
         raise FeropsError(
             f"{origin}: config.json has settings of preprocess that this version of ferops does not understand: "
-            f"{problems}. Score it with the version that made it, {config.provenance.get('ferops_version')}"
+            f"{problems}. Score it with the version that made it, {config.provenance.ferops_version}"
         ) from error
 
 
@@ -84,7 +84,7 @@ class Framer:
         settings = settings_of(config, origin=origin)
         if asked == "aligned":
             settings = settings.model_copy(update={"no_face": "quarantine"})
-        return cls(settings, asked, frozenset(config.provenance.get("sources") or ()))
+        return cls(settings, asked, frozenset(config.provenance.sources))
 
     def faces(self, table: Table, detector: Detector | None) -> Generator[Extracted, None, None]:
         """Yield the faces of the rows with a class; `image_id` in the records is the row, as text.

@@ -13,18 +13,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES
+from ferops import model_config
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
 from ferops.layout import Layout
+from ferops.model_config import Config, ExportConfig, ModelConfig
 from ferops.scoring.registered import SCHEME, fetch
-from ferops.training import config as model_config
-from ferops.training.config import Config, ModelConfig
 
 WEIGHTS_FILE = "weights.safetensors"
 
 Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From RGB uint8 faces `(N, S, S, 3)` to float32 `(N, 6)` in CLASSES order."""
+"""From RGB uint8 faces `(N, S, S, 3)` to float32 `(N, 6)` in DEFAULT_CLASSES order."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class Model:
             "sha256": sha256(self.file),
             "architecture": self.config.architecture,
             "size_px": self.config.size_px,
-            **{key: origin.get(key) for key in ("sources", "data_version", "split_hash", "git_commit", "seed")},
+            **origin.model_dump(mode="json", include={"sources", "data_version", "split_hash", "git_commit", "seed"}),
         }
 
 
@@ -114,10 +113,10 @@ def _local(given: str) -> Model:
 
 def _config(folder: Path, *, kind: type[Config]) -> Config:
     config = model_config.read(folder, kind)
-    if config.classes != CLASSES:
+    if config.classes != DEFAULT_CLASSES:
         raise FeropsError(
             f"{folder / 'config.json'} names {len(config.classes)} classes, {', '.join(config.classes)}; this version "
-            f"of ferops judges {len(CLASSES)}: {', '.join(CLASSES)}"
+            f"of ferops judges {len(DEFAULT_CLASSES)}: {', '.join(DEFAULT_CLASSES)}"
         )
     return config
 

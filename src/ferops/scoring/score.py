@@ -12,18 +12,18 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.judge import TestSet, constant_answer, judge
 from ferops.export.calibration import probabilities
-from ferops.faces.detector import Detector
+from ferops.faces.detection import Detector
 from ferops.faces.status import HELD_BACK
 from ferops.layout import Layout
 from ferops.scoring.framing import Asked, Framer
 from ferops.scoring.model import Model, opened, sha256
 from ferops.scoring.table import Table, read
-from ferops.validation.ties import components
+from ferops.validation.connected import components
 
 SAMPLES, LEVEL, SEED = 2000, 0.95, 7
 """Of the bootstrap, the same for every model: two models that are scored on one file are judged on the same draws."""
@@ -84,7 +84,9 @@ def _answers(table: Table, model: Model, framer: Framer, detector: Detector | No
         closing(framer.faces(table, detector)) as shards,
     ):
         for shard in shards:
-            logits = model.logits(shard.pixels) if len(shard.pixels) else np.empty((0, len(CLASSES)), np.float32)
+            logits = (
+                model.logits(shard.pixels) if len(shard.pixels) else np.empty((0, len(DEFAULT_CLASSES)), np.float32)
+            )
             given = iter(probabilities(logits, model.config.temperature))
             for record in shard.records:
                 rows.append(int(record["image_id"]))
@@ -118,7 +120,7 @@ def _test_set(
     known = {"person": rows["subject"].notna().any(), "cluster": rows["cluster"].notna().any()}
     by = " and ".join(name for name, there in known.items() if there) or "picture"
     test = TestSet(
-        labels=np.array([CLASSES.index(name) for name in rows["class"][: len(answered)]], np.intp),
+        labels=np.array([DEFAULT_CLASSES.index(name) for name in rows["class"][: len(answered)]], np.intp),
         rows=np.arange(len(answered)),
         # How a face was made is told in `framing`; whoever asks for a whole picture to be judged has it answered
         tight=np.zeros(len(answered), bool),
@@ -189,8 +191,8 @@ def _counts(column: pd.Series[Any]) -> dict[str, int]:
 
 
 def _notes(table: Table, model: Model, framer: Framer, test: TestSet) -> list[str]:
-    counts = np.bincount(test.labels, minlength=len(CLASSES))
-    absent = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
+    counts = np.bincount(test.labels, minlength=len(DEFAULT_CLASSES))
+    absent = [name for name, count in zip(DEFAULT_CLASSES, counts, strict=True) if not count]
     seen = sorted(framer.trained_on & set(table.rows["source"].dropna()))
     served = getattr(model.config, "served", model.file.name)
     checks = {

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.folder import SYNONYMS
 from ferops.datasets.manifest import LABELS
 from ferops.errors import FeropsError
@@ -31,7 +31,7 @@ class Table:
     Attributes:
         path: the file.
         rows: a row for each of the file's, with the columns FACTS (None where the file says nothing) and `class`: the
-            one of CLASSES that the label means, or None.
+            one of DEFAULT_CLASSES that the label means, or None.
         renamed: label as found -> the label of ferops that it was taken for.
     """
 
@@ -56,7 +56,7 @@ def read(path: Path) -> Table:
 
     Raises:
         FeropsError: the file is missing, empty or not Parquet, a column lacks or has another type, or no row has a
-            label of CLASSES.
+            label of DEFAULT_CLASSES.
     """
     if not path.is_file():
         raise FeropsError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}. --data is {WANTED}")
@@ -70,11 +70,11 @@ def read(path: Path) -> Table:
         raise FeropsError(f"{path} has no row. --data is {WANTED}")
     rows = pd.DataFrame({name: found.get(name, [None] * count) for name in FACTS}, dtype=object)
     meant = {label: _meaning(label) for label in rows["label"].dropna().unique()}
-    classes = [meant.get(label) if meant.get(label) in CLASSES else None for label in rows["label"]]
+    classes = [meant.get(label) if meant.get(label) in DEFAULT_CLASSES else None for label in rows["label"]]
     rows["class"] = pd.Series(classes, dtype=object)
     if rows["class"].isna().all():
         raise FeropsError(
-            f"no row of {path} has one of the labels {', '.join(CLASSES)}; its labels are: "
+            f"no row of {path} has one of the labels {', '.join(DEFAULT_CLASSES)}; its labels are: "
             f"{', '.join(str(label) for label in sorted(meant)[:10]) or 'all null'}"
         )
     return Table(path, rows, {found: label for found, label in meant.items() if label not in (None, found)})

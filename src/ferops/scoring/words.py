@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation.words import percent, with_interval
 
 _REASONS = {
@@ -53,7 +53,7 @@ def _summary(result: dict[str, Any]) -> list[str]:
 def _classes(result: dict[str, Any]) -> list[str]:
     per_class = result["intervals"]["per_class"]
     lines = [f"{'class':<11}{'n':>6}  {'precision':<22}{'recall':<22}F1"]
-    for name in CLASSES:
+    for name in DEFAULT_CLASSES:
         precision, recall, f1 = (_short(per_class[name][figure]) for figure in ("precision", "recall", "f1"))
         lines.append(f"{name:<11}{result['per_class'][name]['n']:>6}  {precision:<22}{recall:<22}{f1}")
     return lines

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ferops.config import Split as Settings
 from ferops.errors import FeropsError
 from ferops.split.deal import deal
-from ferops.validation.ties import components
+from ferops.validation.connected import components
 
 SPLITS = ("train", "val", "test")
 

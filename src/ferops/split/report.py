@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.split.assign import SPLITS
 
 FAR_OFF = 0.02
@@ -28,7 +28,7 @@ def page(summary: dict[str, Any]) -> str:
         provenance=summary["provenance"],
         mode=MODES[summary["mode"]],
         splits=SPLITS,
-        classes=CLASSES,
+        classes=DEFAULT_CLASSES,
         far_off=FAR_OFF,
         sources=_by_source(summary["strata"]),
         largest_fold=max((fold["rows"] for fold in summary["folds"]), default=0),
@@ -37,13 +37,13 @@ def page(summary: dict[str, Any]) -> str:
 
 
 def _by_source(strata: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of each source: the whole, then its classes in the order of CLASSES."""
+    """The rows of each source: the whole, then its classes in the order of DEFAULT_CLASSES."""
     keys = ("rows", *SPLITS, "dropped")
     found = []
     for source in sorted({row["source"] for row in strata}):
         own = {row["label"]: row for row in strata if row["source"] == source}
         total = {key: sum(row[key] for row in own.values()) for key in keys}
-        classes = [own[label] for label in CLASSES if label in own]
+        classes = [own[label] for label in DEFAULT_CLASSES if label in own]
         found.append({"source": source, "lines": [{"label": "all", **total}, *classes]})
     return found
 

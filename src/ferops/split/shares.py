@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Split as Settings
 from ferops.split.assign import SPLITS, wanted_shares
 from ferops.split.groups import leakage, together
@@ -26,7 +26,7 @@ def describe(joined: pd.DataFrame, settings: Settings) -> dict[str, Any]:
     """
     rows = joined.dropna(subset="split")
     sizes = rows["group"].value_counts()
-    counts = pd.crosstab(rows["split"], rows["label"]).reindex(index=SPLITS, columns=CLASSES, fill_value=0)
+    counts = pd.crosstab(rows["split"], rows["label"]).reindex(index=SPLITS, columns=DEFAULT_CLASSES, fill_value=0)
     sources = pd.crosstab(rows["source"], rows["split"]).reindex(columns=SPLITS, fill_value=0)
     shares = {name: float((rows["split"] == name).mean()) for name in SPLITS}
     parts = ["split", "fold"] if settings.folds else ["split"]
@@ -95,7 +95,7 @@ def _largest_groups(rows: pd.DataFrame, sizes: pd.Series) -> list[dict[str, Any]
                 "sources": ", ".join(sorted(set(group["source"]))),
                 "subjects": int(group["subject"].nunique()),
                 "clusters": int(group["cluster"].nunique()),
-                "labels": ", ".join(f"{label} {labels[label]}" for label in CLASSES if label in labels.index),
+                "labels": ", ".join(f"{label} {labels[label]}" for label in DEFAULT_CLASSES if label in labels.index),
             }
         )
     return found
@@ -107,7 +107,7 @@ def _folds(rows: pd.DataFrame) -> list[dict[str, Any]]:
             "fold": int(number),
             "rows": len(fold),
             "groups": int(fold["group"].nunique()),
-            **{label: int((fold["label"] == label).sum()) for label in CLASSES},
+            **{label: int((fold["label"] == label).sum()) for label in DEFAULT_CLASSES},
         }
         for number, fold in rows.groupby(rows["fold"].astype(int))
     ]

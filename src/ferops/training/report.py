@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ferops.config import CLASSES, Train
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Train
 from ferops.training.augment import augment, blend
 from ferops.training.data import Faces
 from ferops.training.model import ExpressionNet
@@ -44,7 +45,7 @@ def draw_confusion(target: Path | BinaryIO, counts: NDArray[np.int64], *, title:
 
     Args:
         target: a file, or something to write bytes to.
-        counts: `(6, 6)` in CLASSES order, labels as rows, predictions as columns.
+        counts: `(6, 6)` in DEFAULT_CLASSES order, labels as rows, predictions as columns.
         title: what was counted.
     """
     confusion_figure(counts, title=title).savefig(target, dpi=120, format="png")
@@ -61,10 +62,10 @@ def confusion_figure(counts: NDArray[np.int64], *, title: str) -> Figure:
     for (label, predicted), count in np.ndenumerate(counts):
         colour = "white" if shares[label, predicted] > 0.5 else "black"
         axes.text(predicted, label, f"{count:,}", ha="center", va="center", color=colour, fontsize=13)
-    axes.set_xticks(range(len(CLASSES)), CLASSES, rotation=30)
+    axes.set_xticks(range(len(DEFAULT_CLASSES)), DEFAULT_CLASSES, rotation=30)
     axes.set_yticks(
-        range(len(CLASSES)),
-        [f"{name}\n{100 * shares[i, i]:.0f} % of {totals[i]:,}" for i, name in enumerate(CLASSES)],
+        range(len(DEFAULT_CLASSES)),
+        [f"{name}\n{100 * shares[i, i]:.0f} % of {totals[i]:,}" for i, name in enumerate(DEFAULT_CLASSES)],
     )
     axes.set(xlabel="predicted (shade: share of the row)", ylabel="label, and the share found")
     axes.set_title(title, fontsize=11)

@@ -17,10 +17,10 @@ from ferops.config import Params, Train
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json
 from ferops.layout import Layout
+from ferops.model_config import ModelConfig
 from ferops.provenance import provenance
 from ferops.training import data, distributed, model, precision, pretrained, report, zoo
 from ferops.training.checkpoint import Checkpoint, fingerprint, weights_hash
-from ferops.training.config import ModelConfig
 from ferops.training.fit import Fit, OnEpoch, confusion, predict, scores
 from ferops.training.memory import peak_memory_mb
 
@@ -181,6 +181,7 @@ def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> 
     made_from = provenance(layout, params)
     config = ModelConfig(
         architecture=wanted.architecture,
+        classes=params.data.classes,
         size_px=faces.size_px,
         mean=mean,
         std=std,
@@ -188,7 +189,7 @@ def _new_model(layout: Layout, params: Params, name: str, faces: data.Faces) -> 
         pretrained=start and {"source": start.source, "sha256": start.sha256, "licence": start.licence},
         parameters=model.count_parameters(net),
         provenance=made_from,
-        licence=_licence(params, synthetic=made_from["synthetic"], start=start),
+        licence=_licence(params, synthetic=made_from.synthetic, start=start),
     )
     return config, net
 

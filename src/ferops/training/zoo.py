@@ -11,7 +11,7 @@ import torch
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 
 ALIASES = {
@@ -68,7 +68,7 @@ def create(architecture: str, *, size_px: int, drop_rate: float = 0.0, drop_path
     if published(name).fixed_input_size:
         options["img_size"] = size_px
     try:
-        return timm.create_model(name, pretrained=False, num_classes=len(CLASSES), **options)
+        return timm.create_model(name, pretrained=False, num_classes=len(DEFAULT_CLASSES), **options)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         asked = ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
         raise FeropsError(

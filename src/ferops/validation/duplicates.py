@@ -9,7 +9,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from ferops.config import Validate
-from ferops.validation.near import Thumbnails, near_pairs, no_pairs
+from ferops.validation.near_duplicates import Thumbnails, near_pairs, no_pairs
 
 USAGE_RANK = {"train": 0, "val": 1, "test": 2}
 NEAR_PAIRS_SCHEMA = pa.schema(

@@ -25,7 +25,8 @@ from great_expectations.expectations.metrics.column_aggregate_metric_provider im
 )
 from great_expectations.expectations.row_conditions import Column
 
-from ferops.config import CLASSES, Validate
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Validate
 
 SHA256_HEX = "^[0-9a-f]{64}$"
 
@@ -110,14 +111,16 @@ def accepted_suite(settings: Validate) -> list[Any]:
             row_condition=Column("label") == name,
             description=f"at least {settings.min_rows_per_class} accepted rows of {name} (min_rows_per_class)",
         )
-        for name in CLASSES
+        for name in DEFAULT_CLASSES
     ]
     return [
         ExpectColumnValuesToBeUnique(column="image_id", description="one accepted row per image_id"),
         ExpectColumnValuesToBeUnique(column="pixel_hash", description="no two accepted images have the same pixels"),
         ExpectColumnValuesToNotBeNull(column="label", description="every accepted row has a label"),
         ExpectColumnValuesToBeInSet(
-            column="label", value_set=list(CLASSES), description=f"accepted labels are {', '.join(CLASSES)}"
+            column="label",
+            value_set=list(DEFAULT_CLASSES),
+            description=f"accepted labels are {', '.join(DEFAULT_CLASSES)}",
         ),
         ExpectColumnValuesToBeBetween(
             column="shorter_px",
@@ -140,7 +143,7 @@ def accepted_suite(settings: Validate) -> list[Any]:
         *per_class,
         ExpectColumnValueSharesToBeBetween(
             column="label",
-            value_set=list(CLASSES),
+            value_set=list(DEFAULT_CLASSES),
             min_value=low,
             max_value=high,
             description=f"each class is {low:.0%} to {high:.0%} of what is accepted (min_class_share, max_class_share)",

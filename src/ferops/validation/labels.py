@@ -23,11 +23,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from ferops.config import CLASSES, Validate
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Validate
 from ferops.datasets.raw import open_raw
 from ferops.layout import Layout
+from ferops.validation.connected import components
 from ferops.validation.descriptors import LENGTH, Descriptors, describe, mirror_order
-from ferops.validation.ties import components
 
 COMPONENTS = 300
 COMPONENT_SAMPLE = 4000
@@ -75,7 +76,7 @@ class Review:
 
 
 def review(layout: Layout, rows: pd.DataFrame, settings: Validate, *, seed: int) -> Review | None:
-    """Judge the labels of `rows`: image_id, source, row, label (of CLASSES), subject, cluster; all can be decoded.
+    """Judge the labels of `rows`: image_id, source, row, label (a class), subject, cluster; all can be decoded.
 
     Returns None where there is too little to learn from: fewer than two classes, or a class in fewer groups (people
     and duplicate clusters) than `label_review_folds`, which is at least 2 here. The order of `rows` plays no part.
@@ -84,16 +85,18 @@ def review(layout: Layout, rows: pd.DataFrame, settings: Validate, *, seed: int)
     groups = pd.factorize(components(ordered))[0]
     if ordered["label"].nunique() < 2 or _fewest_groups(ordered["label"], groups) < settings.label_review_folds:
         return None
-    label = ordered["label"].map({name: index for index, name in enumerate(CLASSES)}).to_numpy().astype(np.int64)
+    label = (
+        ordered["label"].map({name: index for index, name in enumerate(DEFAULT_CLASSES)}).to_numpy().astype(np.int64)
+    )
     with threadpool_limits(1):  # matrices this small gain nothing from threads, and sums then have one order
         features = _features(layout, ordered, seed=seed, max_megapixels=settings.max_side_px**2 / 1e6)
         p = out_of_sample(features, label, groups, folds=settings.label_review_folds, seed=seed)
     quality, suspected = judge_labels(label, p)
     table = ordered[["image_id", "source", "row", "label"]].assign(
-        suggested=np.array(CLASSES, dtype=object)[p.argmax(axis=1)],
+        suggested=np.array(DEFAULT_CLASSES, dtype=object)[p.argmax(axis=1)],
         label_quality=quality,
         suspected=suspected,
-        **{f"p_{name}": p[:, index] for index, name in enumerate(CLASSES)},
+        **{f"p_{name}": p[:, index] for index, name in enumerate(DEFAULT_CLASSES)},
     )
     return Review(
         table=table.sort_values(["label_quality", "image_id"], ignore_index=True),
@@ -125,13 +128,13 @@ def judge_labels(label: NDArray[np.int64], p: NDArray[np.float64]) -> tuple[NDAr
 def out_of_sample(
     features: Features, label: NDArray[np.int64], groups: NDArray[np.int64], *, folds: int, seed: int
 ) -> NDArray[np.float64]:
-    """Return the probabilities, float64 `(N, 6)` by CLASSES, that a model which never saw the row gives it.
+    """Return the probabilities, float64 `(N, 6)` by DEFAULT_CLASSES, that a model which never saw the row gives it.
 
     `features` is `(N, 2, C)`: of the picture and of its mirror image. No group is among those its model learned from.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    p = np.zeros((len(label), len(CLASSES)))
+    p = np.zeros((len(label), len(DEFAULT_CLASSES)))
     random = np.random.default_rng(seed)
     splitter = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=seed)
     for learn, judge in splitter.split(label, label, groups):

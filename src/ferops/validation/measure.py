@@ -19,7 +19,7 @@ from ferops.config import Validate
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
 from ferops.layout import Layout
-from ferops.validation.near import THUMBNAIL_PX, Thumbnails, thumbnail
+from ferops.validation.near_duplicates import THUMBNAIL_PX, Thumbnails, thumbnail
 
 SHARPNESS_SIDE_PX = 48
 """Sharpness is compared between sources, so every image is judged at the size of the smallest published one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,13 +16,14 @@ from ferops.errors import FeropsError
 from ferops.files import atomic_folder, write_json, write_text
 from ferops.layout import Layout
 from ferops.provenance import provenance
-from ferops.validation import near_page, page
+from ferops.validation import near_duplicates_page as near_page
+from ferops.validation import page
+from ferops.validation.connected import components
 from ferops.validation.duplicates import NEAR_PAIRS_SCHEMA, cluster_names, describe, duplicate_counts, find_near
 from ferops.validation.gate import Verdict, judge
 from ferops.validation.labels import Review, review
 from ferops.validation.measure import measure_sources
 from ferops.validation.selection import relabel, takes_part
-from ferops.validation.ties import components
 from ferops.validation.triage import counts, triage
 
 QUARANTINE_SCHEMA = pa.schema(
@@ -49,7 +51,7 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
         FeropsError: a source is missing or malformed (nothing is written); or an expectation failed: the reports, the
             quarantine and the Great Expectations context are written then, the manifest is not.
     """
-    stamp = provenance(layout, params)
+    stamp = provenance(layout, params).as_json()
     raw, measured, thumbnails = measure_sources(layout, params.data.sources, params.validation)
     raw = relabel(raw, params.data)
     # What a renderer knows plays no part in the judgement; it travels on in the manifest.
@@ -61,7 +63,7 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
     # Rows that are left out or held back still tie people together; blank images, alike by nature, tie nobody.
     tying = facts[facts["grey_std"] >= params.validation.blank_std]
     measured["connected"] = pd.Series(components(tying), index=tying.index, dtype=object).reindex(facts.index)
-    result = triage(facts, params.validation)
+    result = triage(facts, params.validation, params.data.classes)
     accepted = (result["outcome"] == "accepted").to_numpy()
     with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
         verdicts = judge(
@@ -74,7 +76,9 @@ def validate(layout: Layout, params: Params) -> dict[str, Any]:
         failed = [verdict for verdict in verdicts if not verdict.success]
         # A manifest that is not written needs no review.
         found = None if failed else _review(layout, facts[accepted], params)
-        summary = {"stage": "validate", "provenance": stamp} | _summary(facts, result, pairs, verdicts, found)
+        summary = {"stage": "validate", "provenance": stamp} | _summary(
+            facts, result, pairs, verdicts, found, params.data.classes
+        )
         _write_quarantine(artifacts / "quarantine.parquet", facts, result)
         described = describe(facts, pairs)
         pq.write_table(
@@ -110,13 +114,18 @@ def _review(layout: Layout, accepted: pd.DataFrame, params: Params) -> Review | 
     return review(layout, accepted, params.validation, seed=params.seed)
 
 
-def _summary(
-    facts: pd.DataFrame, result: pd.DataFrame, pairs: pd.DataFrame, verdicts: list[Verdict], found: Review | None
+def _summary(  # noqa: PLR0917
+    facts: pd.DataFrame,
+    result: pd.DataFrame,
+    pairs: pd.DataFrame,
+    verdicts: list[Verdict],
+    found: Review | None,
+    classes: Sequence[str],
 ) -> dict[str, Any]:
-    total = counts(facts, result)
+    total = counts(facts, result, classes)
     judged = total["accepted"] + sum(total["quarantined"].values())
     per_source = {
-        str(source): counts(facts.loc[index], result.loc[index])
+        str(source): counts(facts.loc[index], result.loc[index], classes)
         | {"usage": {str(k): int(v) for k, v in facts.loc[index, "usage"].value_counts().sort_index().items()}}
         for source, index in facts.groupby("source", sort=False).groups.items()
     }

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from ferops.config import CLASSES, OTHER_LABELS, Validate
+from ferops.classes import KNOWN_LABELS
+from ferops.config import Validate
 from ferops.validation.duplicates import keep_order
 
 REASONS = (
@@ -24,7 +26,7 @@ REASONS = (
 NOT_A_FACE = "votes_not_a_face"
 
 
-def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
+def triage(facts: pd.DataFrame, settings: Validate, classes: Sequence[str]) -> pd.DataFrame:
     """Return `outcome` (accepted, excluded, quarantined), `reason` (of REASONS, or null) and `detail` per row.
 
     `facts` holds source, row, label, usage, takes_part (`selection.takes_part`), width, height, any votes_<name>, the
@@ -38,10 +40,12 @@ def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
     """
     result = pd.DataFrame({"outcome": "accepted", "reason": None, "detail": None}, index=facts.index, dtype="object")
     label = facts["label"]
-    result.loc[~facts["takes_part"] | label.isna() | label.isin(OTHER_LABELS), "outcome"] = "excluded"
+    result.loc[~facts["takes_part"] | label.isna() | (label.isin(KNOWN_LABELS) & ~label.isin(classes)), "outcome"] = (
+        "excluded"
+    )
     shorter, longer = facts[["width", "height"]].min(axis=1), facts[["width", "height"]].max(axis=1)
     size = facts["width"].astype(str) + "x" + facts["height"].astype(str) + " px"
-    _hold(result, ~label.isin(CLASSES), "unknown_label", "label " + label.astype(str) + " is none that ferops knows")
+    _hold(result, ~label.isin(classes), "unknown_label", "label " + label.astype(str) + " is none that ferops knows")
     _hold(result, ~facts["decodes"].astype(bool), "undecodable", facts["problem"])
     _hold(result, longer > settings.max_side_px, "too_large", size + f", at most {settings.max_side_px} wanted")
     _hold(result, shorter < settings.min_side_px, "too_small", size + f", at least {settings.min_side_px} wanted")
@@ -55,11 +59,11 @@ def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
     if settings.not_a_face == "quarantine" and NOT_A_FACE in facts:
         _hold(result, _voted_no_face(facts), "not_a_face", _votes_in_words(facts))
     if settings.label_conflicts == "quarantine":
-        said = _conflicting(facts, by="pixel_hash")
+        said = _conflicting(facts, classes, by="pixel_hash")
         _hold(result, said.notna(), "label_conflict", "pixel-identical copies are labelled " + said.astype(str))
     if settings.near_label_conflicts == "quarantine":
         several = facts.groupby("cluster")["pixel_hash"].transform("nunique") > 1
-        said = _conflicting(facts, by="cluster").where(several)
+        said = _conflicting(facts, classes, by="cluster").where(several)
         _hold(result, said.notna(), "near_label_conflict", "altered copies are labelled " + said.astype(str))
     _hold_copies(facts, result, by="pixel_hash", reason="exact_duplicate", same="the same pixels as ")
     if settings.near_duplicates == "quarantine":
@@ -67,7 +71,7 @@ def triage(facts: pd.DataFrame, settings: Validate) -> pd.DataFrame:
     return result
 
 
-def counts(facts: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
+def counts(facts: pd.DataFrame, result: pd.DataFrame, classes: Sequence[str]) -> dict[str, Any]:
     """Return rows_in, excluded_by_usage (of parts that take no part), excluded (of the others, by label), accepted,
     quarantined (by reason), class_counts_in (of the parts that take part, before any is held back) and class_counts (of
     the accepted rows)."""
@@ -76,15 +80,15 @@ def counts(facts: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
     excluded = labels[part & (result["outcome"] == "excluded")].fillna("unlabelled").value_counts()
     reasons = result["reason"].value_counts()
     came_in = labels[part].value_counts()
-    classes = labels[result["outcome"] == "accepted"].value_counts()
+    accepted = labels[result["outcome"] == "accepted"].value_counts()
     return {
         "rows_in": len(facts),
         "excluded_by_usage": {str(name): int(count) for name, count in other_parts.sort_index().items()},
         "excluded": {str(name): int(count) for name, count in excluded.sort_index().items()},
         "accepted": int((result["outcome"] == "accepted").sum()),
         "quarantined": {reason: int(reasons[reason]) for reason in REASONS if reason in reasons.index},
-        "class_counts_in": {name: int(came_in.get(name, 0)) for name in CLASSES},
-        "class_counts": {name: int(classes.get(name, 0)) for name in CLASSES},
+        "class_counts_in": {name: int(came_in.get(name, 0)) for name in classes},
+        "class_counts": {name: int(accepted.get(name, 0)) for name in classes},
     }
 
 
@@ -107,9 +111,9 @@ def _votes_in_words(facts: pd.DataFrame) -> pd.Series:
     return votes[NOT_A_FACE].astype(str) + " of " + votes.sum(axis=1).astype(str) + " votes: not a face"
 
 
-def _conflicting(facts: pd.DataFrame, *, by: str) -> pd.Series:
+def _conflicting(facts: pd.DataFrame, classes: Sequence[str], *, by: str) -> pd.Series:
     """Return per row the labels of its group, as "fear, sad", where they are several; null elsewhere."""
-    labels = facts[facts["label"].isin([*CLASSES, *OTHER_LABELS])].groupby(by)["label"]
+    labels = facts[facts["label"].isin({*KNOWN_LABELS, *classes})].groupby(by)["label"]
     several = labels.nunique()
     found = labels.unique()[several.index[several > 1]]
     in_words = pd.Series({group: ", ".join(sorted(names)) for group, names in found.items()}, dtype=object)

@@ -53,7 +53,7 @@ EMFACS = {
     "sad": Prototype(core=(1, 4, 15), optional=(17,)),
     "surprised": Prototype(core=(1, 2, 5, 26), optional=(27,)),
 }
-"""Expression -> combination of units, keyed by `ferops.config.CLASSES`."""
+"""Expression -> combination of units, keyed by `ferops.classes.DEFAULT_CLASSES`."""
 
 _OPTIONAL_SHARE = 0.65
 _BALANCE = {

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.images import decode, header_size
 
 TRUTH = ("yaw_degrees", "pitch_degrees", "roll_degrees", "intensity", "light", "landmarks")
@@ -37,7 +37,7 @@ def flawed(train: Sequence[dict[str, Any]], *, seed: int, size_px: int) -> Itera
     for original in distinct[:4]:
         yield _row(_png(decode(original["image"])), original["label"], usage="test", like=original)
     original = distinct[4]
-    other = CLASSES[(CLASSES.index(original["label"]) + 1) % len(CLASSES)]
+    other = DEFAULT_CLASSES[(DEFAULT_CLASSES.index(original["label"]) + 1) % len(DEFAULT_CLASSES)]
     yield _row(_png(decode(original["image"])), other, usage="test", like=original)
     for picture, label in zip(_without_faces(size_px, rng), ("happy", "anger", "surprised", "disgust"), strict=True):
         yield _row(_png(picture), label)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.config import CLASSES
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.images import decode, header_size
 from ferops.datasets.synthetic import identity, portrait, scene
 from ferops.datasets.synthetic.flaws import flawed
@@ -37,10 +37,10 @@ def rows(
     Raises:
         FeropsError: `images_per_identity` is no multiple of 6, `identities` is below 1, or `size_px` is below 96.
     """
-    if images_per_identity < len(CLASSES) or images_per_identity % len(CLASSES):
+    if images_per_identity < len(DEFAULT_CLASSES) or images_per_identity % len(DEFAULT_CLASSES):
         raise FeropsError(
-            f"images_per_identity is {images_per_identity}; every person shows each of the {len(CLASSES)} expressions "
-            f"equally often, so choose a multiple of {len(CLASSES)}"
+            f"images_per_identity is {images_per_identity}; every person shows each of the "
+            f"{len(DEFAULT_CLASSES)} expressions equally often, so choose a multiple of {len(DEFAULT_CLASSES)}"
         )
     if identities < 1 or size_px < 96:
         raise FeropsError(
@@ -58,7 +58,7 @@ def rows(
 
 
 def _good(who: identity.Identity, number: int, *, index: int, seed: int, size_px: int) -> dict[str, Any]:
-    label = CLASSES[number % len(CLASSES)]
+    label = DEFAULT_CLASSES[number % len(DEFAULT_CLASSES)]
     picture = portrait.take(who, label, seed=(seed, index, number), size_px=size_px)
     image = scene.jpeg(picture.pixels, quality=JPEG_QUALITY)
     width, height = header_size(image)

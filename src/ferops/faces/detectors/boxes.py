@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.faces.detector import Image
+from ferops.faces.detection import Image
 
 Floats = NDArray[np.float32]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ferops.errors import FeropsError
-from ferops.faces.detector import Detection, Image
+from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors import nets
 from ferops.faces.detectors.boxes import Floats, distinct
 from ferops.faces.detectors.closeup import landmarks

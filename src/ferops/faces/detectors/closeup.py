@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferops.faces.detector import Image
+from ferops.faces.detection import Image
 from ferops.faces.detectors.boxes import Floats, cut, squares
 from ferops.faces.detectors.nets import Net
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.faces.detector import Detection, Image
+from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors.boxes import Floats, areas
 
 MAX_SIDE_PX = 1280

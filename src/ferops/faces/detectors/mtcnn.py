@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from ferops.faces.detector import Detection, Image
+from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors import nets
 from ferops.faces.detectors.boxes import Floats, cut, distinct, shifted, squares, unnested
 from ferops.faces.detectors.closeup import landmarks

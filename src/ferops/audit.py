@@ -1,0 +1,185 @@
+"""`ferops audit SOURCE`: are faces found equally well in every group of people?
+
+No expression labels are needed, so a data set such as FairFace, which has none, can be asked. What is measured is the
+detector as the stage `preprocess` uses it; a face that it misses is one that no later stage can be fair to.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from ferops.config import Params
+from ferops.datasets.catalogue import SOURCES
+from ferops.datasets.images import UnreadableImageError, decode
+from ferops.datasets.raw import Raw, open_raw
+from ferops.errors import FeropsError
+from ferops.faces.detect import look
+from ferops.faces.detection import Detector, Image
+from ferops.faces.detectors import build
+from ferops.layout import Layout
+from ferops.provenance import data_version
+
+PREFIX = "group_"
+UNKNOWN = "not annotated"
+ALL = ("all", "all")
+
+CAVEATS = (
+    "A face anywhere in the picture counts. The intervals are Wilson's, for one group at a time: among many groups "
+    "some differ by chance alone. Pictures count as independent. A set that was collected with a face detector lacks "
+    "the faces that this one missed, so true rates are lower."
+)
+
+
+class Rate(NamedTuple):
+    """How often a face was found in one group.
+
+    Attributes:
+        attribute, group: `age`, `young`; the group UNKNOWN holds the images without a value, attribute ALL all of them.
+        images, found: images looked at, and those with a face.
+        low, high: the score interval of the rate, 0-1.
+    """
+
+    attribute: str
+    group: str
+    images: int
+    found: int
+    low: float
+    high: float
+
+    @property
+    def rate(self) -> float:
+        """Share of images with a face, 0-1."""
+        return self.found / self.images
+
+
+@dataclass(frozen=True)
+class Audit:
+    """`images` drawn, of which `unreadable` could not be decoded and count nowhere else; `rates` by attribute and group
+    in the order of their names, all images last."""
+
+    images: int
+    unreadable: int
+    rates: tuple[Rate, ...]
+
+
+def audit(layout: Layout, params: Params, source: str, *, limit: int | None, detector: Detector | None = None) -> str:
+    """Return a Markdown page: the share of images in which a face is found, by each annotated attribute of `source`.
+
+    Args:
+        limit: images drawn at random by params.seed; all of them if None.
+        detector: the one that `preprocess` names, unless given.
+
+    Raises:
+        FeropsError: the source is not in data/, or has no attributes.
+    """
+    raw = open_raw(layout, source)
+    settings = params.preprocess
+    detector = detector or build(settings.detector, min_confidence=settings.min_confidence)
+    found = measure(raw, detector, limit=limit, seed=params.seed, level=params.evaluate.confidence_level)
+    how = (
+        f"Detector `{settings.detector}` at a confidence of at least {settings.min_confidence:g}; "
+        f"{found.images} of {raw.num_rows} images, drawn with seed {params.seed}; data version "
+        f"`{data_version(layout)}`."
+    )
+    return page(
+        found,
+        title=SOURCES[source].title if source in SOURCES else source,
+        how=how,
+        level=params.evaluate.confidence_level,
+        min_images=params.evaluate.min_slice_samples,
+    )
+
+
+def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level: float) -> Audit:
+    """Look for a face in `limit` images of a source; `level` is that of the intervals, 0-1.
+
+    Raises:
+        FeropsError: the source has no column `group_<name>`, or no image that can be decoded.
+    """
+    columns = [name for name in raw.schema.names if name.startswith(PREFIX)]
+    if not columns:
+        raise FeropsError(
+            f"{raw.source} says nothing about the people in its pictures (no column {PREFIX}<name>), so there are no "
+            "groups to compare. Use a source that does: synthetic, fairface, rafdb, or your own with an attributes CSV"
+        )
+    chosen = np.arange(raw.num_rows)
+    if limit is not None and limit < raw.num_rows:
+        chosen = np.random.default_rng(seed).choice(raw.num_rows, limit, replace=False)
+    seen: Counter[tuple[str, str]] = Counter()
+    found: Counter[tuple[str, str]] = Counter()
+    unreadable = 0
+    with tqdm(total=len(chosen), unit=" images", desc=f"audit {raw.source}", disable=None) as bar:
+        for image, groups in _people(raw, columns, set(chosen.tolist())):
+            bar.update()
+            if image is None:
+                unreadable += 1
+                continue
+            keys = [*zip(columns, groups, strict=True), ALL]
+            seen.update(keys)
+            found.update(keys if look(detector, [image])[0] else ())
+    if not seen:
+        raise FeropsError(f"none of the {len(chosen)} images of {raw.source} can be decoded. Import it again")
+    rates = [
+        Rate(key[0].removeprefix(PREFIX), key[1], seen[key], found[key], *_wilson(found[key], seen[key], level=level))
+        for key in [*sorted(key for key in seen if key != ALL), ALL]
+    ]
+    return Audit(len(chosen), unreadable, tuple(rates))
+
+
+def _wilson(found: int, images: int, *, level: float) -> tuple[float, float]:
+    """The score interval: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", 1927.
+    It stays within 0-1 and holds its level near 1, where detection rates are."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(found, images).proportion_ci(confidence_level=level, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def page(audit: Audit, *, title: str, how: str, level: float, min_images: int) -> str:
+    """Return the Markdown. `min_images`: smaller groups are shown, and not compared."""
+    lines = [f"# Faces found in {title}", "", how, ""]
+    if audit.unreadable:
+        lines += [f"{audit.unreadable} images cannot be decoded and are left out.", ""]
+    lines += [f"| attribute | group | images | with a face | {100 * level:g} % interval |", "|---|---|---:|---:|---:|"]
+    lines += [
+        f"| {rate.attribute} | {rate.group} | {rate.images} | {rate.rate:.1%} | {rate.low:.1%} to {rate.high:.1%} |"
+        for rate in audit.rates
+    ]
+    return "\n".join([*lines, "", *_gaps(audit.rates, min_images=min_images), "", CAVEATS])
+
+
+def _gaps(rates: Sequence[Rate], *, min_images: int) -> Iterator[str]:
+    """Say for each attribute which two groups differ most."""
+    known = [rate for rate in rates if rate.group not in (UNKNOWN, ALL[1]) and rate.images >= min_images]
+    for attribute, members in groupby(known, key=lambda rate: rate.attribute):
+        ordered = sorted(members, key=lambda rate: rate.rate)
+        least, most = ordered[0], ordered[-1]
+        if len(ordered) > 1:
+            apart = "are apart" if least.high < most.low else "overlap"
+            points = 100 * (most.rate - least.rate)
+            yield (
+                f"- {attribute}: {points:.1f} points between {most.group} ({most.rate:.1%}) and {least.group} "
+                f"({least.rate:.1%}); the intervals {apart}."
+            )
+
+
+def _people(raw: Raw, columns: list[str], chosen: set[int]) -> Iterator[tuple[Image | None, tuple[str, ...]]]:
+    """Yield the chosen images, None where one cannot be decoded, with their groups; one at a time, for they may be
+    photographs of many megapixels."""
+    start = 0
+    for batch in raw.batches(["image", *columns]):
+        for row in range(batch.num_rows):
+            if start + row in chosen:
+                groups = tuple(batch.column(name)[row].as_py() or UNKNOWN for name in columns)
+                try:
+                    yield decode(batch.column("image")[row].as_py()), groups
+                except UnreadableImageError:
+                    yield None, groups
+        start += batch.num_rows

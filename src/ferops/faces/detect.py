@@ -1,0 +1,56 @@
+"""Look for faces as the preprocess stage and the Predictor both do: small pictures get a second, enlarged look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ferops.faces.detection import Detection, Detector, Image
+
+SMALL_PX = 100
+"""Pictures up to this longest side are looked at again when nothing was found: they are crops around a face, as
+FER2013's of 48 px and RAF-DB's of 100 px are."""
+
+ENLARGED_PX = 144
+"""The longest side of a small picture in the second look (the detectors pad it). Of 102 FER2013 pictures in which MTCNN
+found nothing at 48 px, it found a face in 21 so; in 20 at sides from 96 to 192."""
+
+PLAUSIBLE_SHARE = 0.5
+"""A crop around a face is mostly face: smaller finds (geometric mean side of the box to that of the picture) are
+wrinkles and collars. Of the faces found in 1098 FER2013 training pictures, one in 200 was smaller than 0.55."""
+
+
+def look(detector: Detector, images: Sequence[Image]) -> list[list[Detection]]:
+    """Return the faces of each RGB uint8 `(H, W, 3)` image, in the images' order and in pixels of the image.
+
+    Where the detector finds nothing in a picture of up to SMALL_PX, the picture is enlarged, and plausible faces of a
+    second look count.
+    """
+    found = [list(faces) for faces in detector.detect(images)]
+    again = [i for i, faces in enumerate(found) if not faces and max(images[i].shape[:2]) <= SMALL_PX]
+    if again:
+        for i, faces in zip(again, detector.detect([_enlarged(images[i]) for i in again]), strict=True):
+            moved = [_reduced(face, images[i]) for face in faces]
+            found[i] = [face for face in moved if is_plausible(face, images[i])]
+    return found
+
+
+def is_plausible(face: Detection, image: Image) -> bool:
+    """Whether `face` fills enough of a crop around a face, and its centre and nose lie inside."""
+    height, width = image.shape[:2]
+    middle = face.box.reshape(2, 2).mean(axis=0)
+    inside = all((point >= 0).all() and (point <= (width, height)).all() for point in (middle, face.landmarks[2]))
+    return bool(inside and face.area_px >= PLAUSIBLE_SHARE**2 * height * width)
+
+
+def _enlarged(image: Image) -> Image:
+    height, width = (max(1, round(side * ENLARGED_PX / max(image.shape[:2]))) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
+
+
+def _reduced(face: Detection, image: Image) -> Detection:
+    """Return `face` of the enlarged image in pixels of `image`."""
+    scale = np.float32(max(image.shape[:2]) / ENLARGED_PX)
+    return Detection(box=face.box * scale, landmarks=face.landmarks * scale, score=face.score)

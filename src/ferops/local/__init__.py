@@ -1,0 +1,1 @@
+"""The servers on this machine: Prefect, its worker, MLflow."""

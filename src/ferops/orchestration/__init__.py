@@ -1,0 +1,1 @@
+"""The DAG run as a whole, and what is said of it."""

@@ -1,0 +1,290 @@
+"""A registered version, or the starter model, as a Bento, and serving it.
+
+A Bento holds the service, the part of ferops that serving needs, the exported model and `release.json`, which names
+the exact version: nothing is looked up by alias or "latest" when the service starts, so the Bento of v1 serves v1 for
+ever. Bentos lie in <root>/bentoml, never in the home folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.files import read_json, require, write_json, write_text
+from ferops.layout import Layout
+from ferops.packaging.contents import copy_ferops, copy_model, pins
+
+SERVICE = "service.service:Ferops"
+
+
+@dataclass(frozen=True)
+class PackageResult:
+    """`tag` is exact, as in `ferops:v3`; `folder` is the Bento; `created` is false when it was there already."""
+
+    tag: str
+    folder: Path
+    created: bool
+    message: str
+
+
+def package(layout: Layout, params: Params, *, model_folder: Path, version: str) -> PackageResult:
+    """Make sure that the Bento `<bento_name>:v<version>` exists and is the one that `serve` starts.
+
+    Callers take turns, so the schedule and a person may ask at the same time. What a killed build left is removed.
+
+    Args:
+        layout: the project's folders.
+        params: `package` and `serve` go into the Bento.
+        model_folder: the export folder of exactly that version (docs/files.md, artifacts/export).
+        version: of the registered model, such as "3".
+
+    Raises:
+        FeropsError: `model_folder` is no exported model, a Bento of this tag holds another model, or BentoML cannot
+            build one.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
+        raise FeropsError(f"{version!r} cannot be part of a tag; wanted the version's number, such as 3")
+    release = _release(params, model_folder, tag=f"v{version}", version=version)
+    with _turn(layout):
+        result = _ensure(layout, release, model_folder)
+        write_json(_pointer(layout), {"tag": result.tag})
+    return result
+
+
+def package_starter(
+    layout: Layout, params: Params, *, starter_folder: Path, starter_version: str, about: dict[str, Any]
+) -> PackageResult:
+    """Make sure that the Bento `<bento_name>:starter-<8 hex digits>` of the starter model exists.
+
+    `serve` starts it only when asked for it by this tag, so it never stands in a champion's way.
+
+    Args:
+        layout: the project's folders.
+        params: `package` and `serve` go into the Bento.
+        starter_folder: an export folder (docs/files.md, starter/).
+        starter_version: hex digits that name its content; the first 8 go into the tag.
+        about: goes into /info as `starter`; its `summary` and `terms` are shown on the page.
+
+    Raises:
+        FeropsError: as `package`.
+    """
+    release = _release(params, starter_folder, tag=f"starter-{starter_version[:8]}", version="starter")
+    with _turn(layout):
+        return _ensure(layout, release | {"starter": about}, starter_folder)
+
+
+def forget(layout: Layout) -> None:
+    """Leave `serve` nothing to start, because no version is champion; the Bentos stay."""
+    _pointer(layout).unlink(missing_ok=True)
+
+
+def bento_folder(layout: Layout, tag: str) -> Path:
+    """Return where the Bento of exactly this tag (`name:version`) lies or would lie."""
+    name, _, version = tag.partition(":")
+    return _home(layout) / "bentos" / name / version
+
+
+def serve_command(
+    layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None
+) -> tuple[list[str], dict[str, str]]:
+    """Return the command that serves the Bento `tag`, and the environment that it needs.
+
+    Without `tag` it is the one that `package` made last.
+
+    Raises:
+        FeropsError: there is no such Bento yet.
+    """
+    tag = tag or packaged(layout)
+    if tag is None:
+        raise FeropsError(
+            f"there is no Bento of {params.package.bento_name} to serve yet. Promote a version (in the MLflow UI, or: "
+            "ferops promote VERSION), then: ferops package"
+        )
+    command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port), "--host", host]
+    return command, environment(layout)
+
+
+def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None) -> None:
+    """Replace this process with the server (so that signals reach it); arguments and errors as for `serve_command`."""
+    tag = tag or packaged(layout)
+    command, variables = serve_command(layout, params, port=port, host=host, tag=tag)
+    print(f"serving {tag} at http://{host}:{port}", flush=True)
+    os.execve(command[0], command, variables)
+
+
+def packaged(layout: Layout) -> str | None:
+    """Return the exact tag of the Bento that `package` made, or found, last; None before that."""
+    pointer = _pointer(layout)
+    if not pointer.exists():
+        return None
+    tag = str(json.loads(pointer.read_text(encoding="utf-8"))["tag"])
+    return tag if _is_whole(bento_folder(layout, tag)) else None
+
+
+def environment(layout: Layout) -> dict[str, str]:
+    """Return this process's environment with BentoML kept in the project's folder and from calling home."""
+    return {
+        **os.environ,
+        "BENTOML_HOME": str(_home(layout)),
+        "BENTOML_DO_NOT_TRACK": "True",
+        # A checkout in the working folder must not shadow the Bento's own copy
+        "PYTHONSAFEPATH": "1",
+        # Threads that spin while they wait made a detection 27 times as slow on a machine with other work
+        "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
+    }
+
+
+@contextmanager
+def _turn(layout: Layout) -> Iterator[None]:
+    """Wait for the other callers on this machine."""
+    _home(layout).mkdir(parents=True, exist_ok=True)
+    with FileLock(_home(layout) / "package.lock"):
+        yield
+
+
+def _ensure(layout: Layout, release: dict[str, Any], model_folder: Path) -> PackageResult:
+    """Build the Bento that `release` describes, unless it is there. The caller holds the lock."""
+    tag = release["tag"]
+    folder = bento_folder(layout, tag)
+    created = not _is_whole(folder)
+    if created:
+        _build(layout, release, model_folder)
+        message = f"built the Bento {tag} from {_origin(release)}"
+    else:
+        message = _compare(folder, release)
+    return PackageResult(tag=tag, folder=folder, created=created, message=message)
+
+
+def _origin(release: dict[str, Any]) -> str:
+    return "the starter model" if "starter" in release else f"version {release['model_version']}"
+
+
+def _release(params: Params, model_folder: Path, *, tag: str, version: str) -> dict[str, Any]:
+    config = read_json(model_folder / "config.json", made_by="dvc repro export")
+    served = require(model_folder / config["served"], made_by="dvc repro export")
+    return {
+        "tag": f"{params.package.bento_name}:{tag}",
+        "bento_name": params.package.bento_name,
+        "model_version": version,
+        "model_sha256": hashlib.sha256(served.read_bytes()).hexdigest(),
+        "data_version": config.get("provenance", {}).get("data_version", "unknown"),
+        "purpose": params.package.purpose,
+        "limits": params.serve.model_dump(mode="json"),
+    }
+
+
+def _compare(folder: Path, release: dict[str, Any]) -> str:
+    """Say that the Bento is there, and whether it still is what params.yaml asks for."""
+    there = read_json(folder / "src" / "service" / "release.json", made_by="ferops package")
+    remedy = f"To build it anew: rm -r {folder}, then ferops {'serve' if 'starter' in release else 'package'}"
+    if there["model_sha256"] != release["model_sha256"]:
+        raise FeropsError(
+            f"the Bento {release['tag']} exists, but holds another model than {_origin(release)} does now (was the "
+            f"registry emptied?). {remedy}"
+        )
+    changed = sorted(key for key in release if release[key] != there.get(key))
+    if changed:
+        return f"the Bento {release['tag']} exists; it keeps its own {', '.join(changed)}. {remedy}"
+    return f"the Bento {release['tag']} exists; nothing to do"
+
+
+def _is_whole(folder: Path) -> bool:
+    return all((folder / path).exists() for path in ("bento.yaml", "src/service/release.json"))
+
+
+def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
+    """Build the Bento in a store of its own, then move it to its place in one step.
+
+    BentoML makes the folder under its final name and then copies into it, in no certain order: a kill would leave
+    something that looks like a Bento. The caller holds the lock.
+    """
+    for left in _home(layout).glob(f"{_BUILDING}*"):  # by a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    target = bento_folder(layout, release["tag"])
+    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=_home(layout), ignore_cleanup_errors=True) as store:
+        _run_bentoml(layout, release, model_folder, store=Path(store))
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Path(store, target.relative_to(_home(layout))).rename(target)
+    # BentoML's note of the newest version, which it writes anew when it is missing
+    (target.parent / "latest").unlink(missing_ok=True)
+
+
+def _run_bentoml(layout: Layout, release: dict[str, Any], model_folder: Path, *, store: Path) -> None:
+    """Assemble the Bento's sources in a temporary folder and let BentoML build it into `store`.
+
+    BentoML imports the service while it builds; a process of its own keeps that copy of `ferops` and `service` apart
+    from the one that runs here, so that two versions can be built one after the other.
+    """
+    service = require(layout.root / "service", made_by="git checkout (the service's source)")
+    with tempfile.TemporaryDirectory(prefix="ferops-bento-") as temporary:
+        staging = Path(temporary)
+        shutil.copytree(service, staging / "service", ignore=shutil.ignore_patterns("__pycache__", "release.json"))
+        write_json(staging / "service" / "release.json", release)
+        copy_model(model_folder, staging / "model")
+        copy_ferops(staging / "ferops")
+        write_text(staging / "requirements.txt", "\n".join(pins(layout.root / "constraints.txt")) + "\n")
+        write_json(staging / "build.json", _build_arguments(release))
+        done = subprocess.run(
+            [sys.executable, "-c", _BUILD, temporary],
+            cwd=staging,
+            env=environment(layout) | {"BENTOML_HOME": str(store)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    built = store / bento_folder(layout, release["tag"]).relative_to(_home(layout))
+    if done.returncode != 0 or not _is_whole(built):
+        tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
+        raise FeropsError(f"BentoML could not build {release['tag']}:\n{tail}")
+
+
+_BUILDING = "building-"
+
+# -P (PYTHONSAFEPATH) leaves the working folder out of sys.path; BentoML puts the build context there itself
+_BUILD = """
+import json, pathlib, sys
+import bentoml
+staging = pathlib.Path(sys.argv[1])
+arguments = json.loads((staging / "build.json").read_text())
+(staging / "build.json").unlink()
+bentoml.bentos.build(build_ctx=str(staging), **arguments)
+"""
+
+
+def _build_arguments(release: dict[str, Any]) -> dict[str, Any]:
+    name, _, version = release["tag"].partition(":")
+    return {
+        "service": SERVICE,
+        "name": name,
+        "version": version,
+        "labels": {"model_version": release["model_version"], "data_version": release["data_version"]},
+        "include": ["service/**", "ferops/**", "model/**", "requirements.txt"],
+        "exclude": ["**/__pycache__/**"],
+        # Locking asks the package registry; constraints.txt has locked everything already
+        "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
+    }
+
+
+def _home(layout: Layout) -> Path:
+    return (layout.root / "bentoml").resolve()
+
+
+def _pointer(layout: Layout) -> Path:
+    return _home(layout) / "serving.json"

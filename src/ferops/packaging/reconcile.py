@@ -1,0 +1,65 @@
+"""From the alias `champion` to a Bento: safe to repeat, so a schedule, a webhook and a person may all ask for it.
+
+Only `serve` falls back on the starter model: a schedule that finds no champion builds nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from ferops.config import Params
+from ferops.layout import Layout
+
+
+def reconcile(layout: Layout, params: Params) -> str:
+    """Make sure that a Bento exists for the version that `champion` points to; return a sentence on what was done.
+
+    Afterwards `serve` starts exactly this Bento; without a champion it starts none.
+
+    Raises:
+        FeropsError: the registry cannot be reached, or the champion's files cannot be packaged.
+    """
+    from ferops.packaging.bento import forget, package
+    from ferops.registry.promotion import champion
+
+    with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
+        found = champion(layout, params, Path(folder))
+        if found is None:
+            forget(layout)
+            return (
+                f"No version of {params.registry.model_name} has the alias champion yet. "
+                "Set it in the MLflow UI (Model registry), or: ferops promote VERSION"
+            )
+        version, model_folder = found
+        return package(layout, params, model_folder=model_folder, version=version).message
+
+
+def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> str | None:
+    """Make sure that there is a Bento to serve and return its tag: the champion's, else the starter's, else None.
+
+    `say` is told what is done, line by line, and where it is the starter, what that is and how to go on.
+
+    Raises:
+        FeropsError: as `reconcile`; or the starter cannot be fetched or packaged.
+    """
+    from ferops.packaging.bento import package_starter, packaged
+    from ferops.starter.folder import CARD_FILE, NOTICE_FILE, fetch
+
+    say(reconcile(layout, params))
+    tag = packaged(layout)
+    if tag is not None:
+        return tag
+    starter = fetch(layout)
+    if starter is None:
+        return None
+    say("Until then the starter is served.")
+    built = package_starter(
+        layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about
+    )
+    say(f"\n{starter.about['summary']}\n{starter.about['terms']}")
+    say(f"Its card: {starter.folder / CARD_FILE}. Its terms: {starter.folder / NOTICE_FILE}.")
+    say("A model of your own takes its place: make run, make promote VERSION=1, and make serve again.\n")
+    say(built.message)
+    return built.tag

@@ -1,0 +1,222 @@
+"""What the stage `evaluate` measures on the test split: artifacts/evaluate/metrics.json, which the gates read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ferops.records.base import Record
+from ferops.records.provenance import Provenance
+
+
+class Interval(Record):
+    """A figure with the ends of its confidence interval; where one of them is None, `reason` says why."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+
+
+class ClassFigures(Record):
+    """Of one class; `support` counts its test faces."""
+
+    precision: Interval
+    recall: Interval
+    f1: Interval
+    support: int
+
+
+class Review(Record):
+    """What a person would have to look at: faces whose calibrated confidence is below `threshold`."""
+
+    threshold: float
+    share_flagged: float
+    n_kept: int
+    accuracy_kept: float | None
+
+
+class CalibrationBin(Record):
+    """A bin of faces with like confidence: their number, mean confidence and accuracy."""
+
+    n: int
+    confidence: float
+    accuracy: float
+
+
+class Figures(Record):
+    """Of one model on the test split.
+
+    Attributes:
+        classes: what the model was judged on, in the order of `confusion`.
+        brier: 0-2.
+        log_loss: in nats.
+        accuracy_missed_as_wrong: no face found is an error, whether the image was left out or judged whole; without
+            tight crops, None where nothing else is left.
+        calibration_error_by_chance: what perfect calibration would show on so many faces.
+        confusion: counts, rows true, columns predicted.
+    """
+
+    classes: tuple[str, ...]
+    accuracy: Interval
+    macro_f1: Interval
+    balanced_accuracy: Interval
+    calibration_error: Interval
+    calibration_error_by_chance: float
+    brier: Interval
+    log_loss: Interval
+    accuracy_missed_as_wrong: Interval
+    per_class: dict[str, ClassFigures]
+    confusion: tuple[tuple[int, ...], ...]
+    review: Review
+    calibration_bins: tuple[CalibrationBin, ...]
+
+
+class Uncalibrated(Record):
+    """The same model at temperature 1."""
+
+    calibration_error: Interval
+    calibration_bins: tuple[CalibrationBin, ...]
+    log_loss: Interval
+
+
+class CandidateFigures(Figures):
+    """Of the exported candidate, with its fitted temperature."""
+
+    temperature: float
+    uncalibrated: Uncalibrated
+
+
+class ChampionFigures(Figures):
+    """Of the champion, on the classes that it shares with the candidate.
+
+    Attributes:
+        version: of the registered model.
+        split_hash: of the split that it was trained on.
+        same_split: it was trained on the split that it is judged on.
+        notes: sentences on what limits the comparison.
+    """
+
+    version: str
+    split_hash: str | None
+    same_split: bool
+    notes: tuple[str, ...]
+
+
+class Chance(Record):
+    """The most frequent class as the constant `answer`; `uniform_accuracy` is one over the number of classes."""
+
+    answer: str
+    accuracy: float
+    macro_f1: float
+    uniform_accuracy: float
+
+
+class Difference(Record):
+    """One model minus another on the same draws of clusters."""
+
+    accuracy: Interval
+    macro_f1: Interval
+
+
+class SliceColumn(Record):
+    """How a column was cut: `n` faces with a value, `missing` without; `bounds` of the thirds of a condition."""
+
+    column: str
+    kind: Literal["source", "people", "condition"]
+    n: int
+    missing: int
+    bounds: tuple[float, ...] | None
+
+
+class Slice(Record):
+    """The candidate on a part of the test split.
+
+    A source or group of people in which no face was found has `n` 0 and figures without a value.
+
+    Attributes:
+        n_no_face: test images of it without a face; None for conditions.
+        small: too few faces to judge by.
+    """
+
+    column: str
+    kind: Literal["source", "people", "condition"]
+    value: str
+    n: int
+    n_no_face: int | None
+    clusters: int
+    accuracy: Interval
+    macro_f1: Interval
+    accuracy_minus_whole: Interval
+    small: bool
+
+
+class SplitCounts(Record):
+    """Images of one split; `known_subject` counts those whose person the data name."""
+
+    images: int
+    no_face: int
+    small_face: int
+    known_subject: int
+    clusters: int
+    classes: dict[str, int]
+    sources: dict[str, int]
+
+
+class Latency(Record):
+    """Of `repeats` calls with `batch` faces each, in milliseconds."""
+
+    p50: float
+    p95: float
+    batch: int
+    repeats: int
+
+
+class Cost(Record):
+    """What the served file costs on the machine that ran the stage; 1 MB is 10^6 bytes."""
+
+    parameters: int
+    file_mb: float
+    latency_ms: Latency
+    images_per_s: float
+    images_per_s_batch: int
+    cpu: str
+    cpu_cores: int
+
+
+class Metrics(Record):
+    """The whole judgement.
+
+    Attributes:
+        n: test faces.
+        n_tight: those of them that are whole images in which no face was looked for.
+        n_unfound: those that are whole images because no plausible face was found.
+        n_no_face: test images left out without a face.
+        n_small_face: test images left out because the face is too small.
+        clusters: of the faces.
+        worst_slices: the five furthest behind, of those with enough samples.
+        data: by split.
+    """
+
+    provenance: Provenance
+    classes: tuple[str, ...]
+    split: Literal["test"]
+    n: int
+    n_tight: int
+    n_unfound: int
+    n_no_face: int
+    n_small_face: int
+    clusters: int
+    confidence_level: float
+    bootstrap_samples: int
+    candidate: CandidateFigures
+    baseline: Figures
+    champion: ChampionFigures | None
+    chance: Chance
+    candidate_minus_baseline: Difference
+    candidate_minus_champion: Difference | None
+    candidate_minus_chance: Difference
+    slices: tuple[Slice, ...]
+    slice_columns: tuple[SliceColumn, ...]
+    worst_slices: tuple[Slice, ...]
+    data: dict[str, SplitCounts]
+    cost: Cost

@@ -1,0 +1,47 @@
+"""From the alias to the Bento; the registry and BentoML are played, their own tests are theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ferops import config
+from ferops.layout import Layout
+from ferops.packaging import bento as package
+from ferops.packaging.bento import PackageResult
+from ferops.packaging.reconcile import reconcile
+from ferops.registry import promotion
+
+PARAMS = config.load(Path(__file__).parents[2] / "params.yaml")
+
+
+def test_without_a_champion_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(promotion, "champion", lambda *_: None)
+    pointer = tmp_path / "bentoml" / "serving.json"
+    pointer.parent.mkdir()
+    pointer.write_text("{}")
+    said = reconcile(Layout(tmp_path), PARAMS)
+    assert not pointer.exists()  # a former champion is not served
+    assert f"No version of {PARAMS.registry.model_name} has the alias champion" in said
+    assert "ferops promote" in said
+
+
+def test_the_champion_is_packaged_while_its_files_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Path] = []
+
+    def champion(_layout: Layout, _params: object, destination: Path) -> tuple[str, Path]:
+        folder = destination / "export"
+        folder.mkdir()
+        (folder / "model.onnx").write_bytes(b"onnx")
+        return "7", folder
+
+    def build(layout: Layout, _params: object, *, model_folder: Path, version: str) -> PackageResult:
+        assert (model_folder / "model.onnx").read_bytes() == b"onnx"
+        seen.append(model_folder)
+        return PackageResult(tag=f"x:v{version}", folder=layout.root, created=True, message=f"built v{version}")
+
+    monkeypatch.setattr(promotion, "champion", champion)
+    monkeypatch.setattr(package, "package", build)
+    assert reconcile(Layout(tmp_path), PARAMS) == "built v7"
+    assert not seen[0].exists()  # the copy is for building only
