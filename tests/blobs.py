@@ -8,16 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from ruamel.yaml import YAML
 
 from ferops.classes import DEFAULT_CLASSES
 from ferops.layout import Layout
+from pictures import quick_tree
 
 SIZE_PX = 32
 COLOURS = np.array(
     [[220, 40, 40], [40, 220, 40], [40, 40, 220], [220, 220, 40], [220, 40, 220], [40, 220, 220]], dtype=np.float64
 )
-ROOT = Path(__file__).resolve().parents[1]
 
 Split = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
@@ -58,8 +57,8 @@ def make_project(root: Path) -> Layout:
 
 
 def params_tree() -> dict[str, Any]:
-    """Return params.yaml as it is shipped, cut down to seconds."""
-    tree: dict[str, Any] = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    """Return the preset quick, cut down to seconds."""
+    tree = quick_tree()
     tree["train"] |= {"device": "cpu", "amp": "off", "batch_size": 16, "accumulate": 1, "mixup_alpha": 0.0}
     tree["train"] |= {"max_lr": 0.003, "checkpoint_every": 1}
     small = {"architecture": "resnet18", "epochs": 2}

@@ -2,89 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-from ruamel.yaml import YAML
 
-from ferops import config, presets
-from ferops.classes import DEFAULT_CLASSES
+import pictures
+from exports import write_export
 from ferops.config import Params
 from ferops.layout import Layout
-from ferops.records import Provenance
-
-WEIGHTS = np.array([[4, 0, 0, 2, 0, 0], [0, 4, 0, 0, 2, 0], [0, 0, 4, 0, 0, 2]], np.float32) / 255
-"""(3, 6): logits = mean RGB of the face @ WEIGHTS + bias."""
 
 ExportMaker = Callable[..., Path]
-
-PROVENANCE = Provenance(
-    data_version="d" * 32,
-    split_hash="a" * 16,
-    git_commit=None,
-    seed=7,
-    preset="quick",
-    sources=("synthetic",),
-    synthetic=True,
-    ferops_version="0.1.0",
-    params={},
-)
 
 
 @pytest.fixture(scope="session")
 def make_export(tmp_path_factory: pytest.TempPathFactory) -> ExportMaker:
-    """Return a function that writes an export folder (docs/files.md) whose logits are linear in the mean colour."""
+    """Return `exports.write_export` into a new folder; it takes `favours` and values of config.json."""
 
-    def make(*, favours: str = "happy", low_confidence: float = 0.5, temperature: float = 1.0) -> Path:
-        import onnx
-        from onnx import TensorProto, helper, numpy_helper
-
-        bias = np.array([3.0 * (name == favours) for name in DEFAULT_CLASSES], np.float32)
-        size_px = 32
-        nodes = [
-            helper.make_node("Cast", ["faces"], ["pixels"], to=TensorProto.FLOAT),
-            helper.make_node("ReduceMean", ["pixels", "axes"], ["colour"], keepdims=0),
-            helper.make_node("MatMul", ["colour", "weights"], ["scores"]),
-            helper.make_node("Add", ["scores", "bias"], ["logits"]),
-        ]
-        graph = helper.make_graph(
-            nodes,
-            "tiny",
-            [helper.make_tensor_value_info("faces", TensorProto.UINT8, ["N", size_px, size_px, 3])],
-            [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", len(DEFAULT_CLASSES)])],
-            [
-                numpy_helper.from_array(np.array([1, 2], np.int64), "axes"),
-                numpy_helper.from_array(WEIGHTS, "weights"),
-                numpy_helper.from_array(bias, "bias"),
-            ],
-        )
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-        onnx.checker.check_model(model)
-        folder = tmp_path_factory.mktemp("export")
-        for name in ("model.onnx", "model-int8.onnx"):
-            onnx.save(model, folder / name)
-        config = {
-            "architecture": "resnet18",
-            "classes": list(DEFAULT_CLASSES),
-            "size_px": size_px,
-            "mean": [0.0, 0.0, 0.0],
-            "std": [1.0, 1.0, 1.0],
-            "temperature": temperature,
-            "served": "model.onnx",
-            "min_confidence": 0.9,
-            "margin": 0.1,
-            "choose": "largest",
-            "low_confidence": low_confidence,
-            "parameters": 24,
-            "licence": "Apache-2.0",
-            "provenance": PROVENANCE.as_json(),
-        }
-        (folder / "config.json").write_text(json.dumps(config))
-        return folder
+    def make(**how: Any) -> Path:
+        return write_export(tmp_path_factory.mktemp("export"), **how)
 
     return make
 
@@ -95,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def quick_params() -> Params:
     """The preset quick, whatever params.yaml holds."""
-    return config.parse(YAML(typ="safe").load(presets.render("quick")))
+    return pictures.quick_params()
 
 
 @pytest.fixture(scope="session")

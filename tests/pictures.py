@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.config import Params, load
+from ferops.config import Params, load, read
 from ferops.datasets import manifest
 from ferops.layout import Layout
 
@@ -45,3 +45,8 @@ def quick_params(**blocks: dict[str, Any]) -> Params:
     params = load(PARAMS_FILE)
     changed = {name: getattr(params, name).model_copy(update=update) for name, update in blocks.items()}
     return params.model_copy(update=changed)
+
+
+def quick_tree() -> dict[str, Any]:
+    """The preset `quick` as a tree of its own, to change and to parse."""
+    return read(PARAMS_FILE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from pictures import encoded
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 ANSWERS = {"red": "happy", "green": "disgust", "blue": "fear"}
 """What the export of `make_export(favours="happy")` answers to a picture of one colour: logits are the mean RGB
-times conftest.WEIGHTS, plus 3 for happy."""
+times exports.WEIGHTS, plus 3 for happy."""
 
 DARK = 40
 """The stand-in sees no face in pictures darker than this."""
@@ -57,12 +56,6 @@ def write(path: Path, *, row_group_size: int | None = None, **columns: Sequence[
     }
     pq.write_table(pa.table(arrays), path, row_group_size=row_group_size)
     return path
-
-
-def change(folder: Path, **values: Any) -> None:
-    """Change values of config.json; `provenance` replaces all of it."""
-    path = folder / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def contents(folder: Path) -> dict[str, tuple[int, str]]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from test_connection import mlflow_server
 
+from exports import change
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -16,7 +17,7 @@ from ferops.registry.promotion import promote
 from ferops.registry.stage import export_digest, register
 from ferops.scoring.registered import fetch
 from ferops.scoring.score import score
-from scoring_files import change, contents, tinted, write
+from scoring_files import contents, tinted, write
 
 
 def register_one(layout: Layout, params: Params, *, temperature: float) -> str:

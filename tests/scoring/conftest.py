@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from exports import change
 from pictures import quick_params
-from scoring_files import change
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from exports import change, export_config, provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Preprocess
 from ferops.datasets.images import decode
@@ -22,7 +23,7 @@ from ferops.model_config import read as read_config
 from ferops.scoring.framing import Asked, Framer, settings_of
 from ferops.scoring.table import read
 from pictures import quick_params, write_source
-from scoring_files import Stand, change, dark, tinted, write
+from scoring_files import Stand, dark, tinted, write
 
 
 def faces_of(folder: Path, data: Path, asked: Asked = "auto") -> tuple[dict[int, str], dict[int, NDArray[np.uint8]]]:
@@ -142,15 +143,10 @@ def test_many_rows_come_in_bounded_shards(tmp_path: Path, export: Path) -> None:
 
 
 def told(**preprocess_block: Any) -> ModelConfig:
-    return ModelConfig(
-        architecture="resnet18",
-        size_px=48,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        parameters=1,
-        provenance={"params": {"preprocess": preprocess_block}, "ferops_version": "9.9"},
-        licence="Apache-2.0",
-    )
+    """A model of 48 px that says how its faces were made."""
+    made_from = provenance(params={"preprocess": preprocess_block}, ferops_version="9.9")
+    tree = export_config(size_px=48, provenance=made_from).model_dump(include=set(ModelConfig.model_fields))
+    return ModelConfig.model_validate(tree)
 
 
 OLD = {
@@ -199,7 +195,7 @@ def test_an_export_is_framed_as_it_is_served(export: Path) -> None:
 
 
 def test_models_that_do_not_say_how_their_faces_were_made() -> None:
-    silent = told().model_copy(update={"provenance": {"seed": 1}})
+    silent = told().model_copy(update={"provenance": provenance(params={})})
     with pytest.raises(FeropsError, match=r"here: config.json does not say how the faces were made.*Train it again"):
         settings_of(silent, origin="here")
     with pytest.raises(FeropsError, match=r"does not understand: margin: .*; crop: .*version that made it, 9\.9"):

@@ -9,6 +9,7 @@ import pytest
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_recall_fscore_support
 from typer.testing import CliRunner
 
+from exports import change
 from ferops import scoring
 from ferops.classes import DEFAULT_CLASSES
 from ferops.cli import app
@@ -17,7 +18,7 @@ from ferops.layout import Layout
 from ferops.scoring.model import sha256
 from ferops.scoring.score import score
 from ferops.scoring.words import text
-from scoring_files import ANSWERS, Stand, change, contents, dark, tinted, write
+from scoring_files import ANSWERS, Stand, contents, dark, tinted, write
 
 COLOURS = ["red", "green", "blue"]
 

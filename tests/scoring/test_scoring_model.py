@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from exports import change, export_config, provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
@@ -20,7 +21,6 @@ from ferops.layout import Layout
 from ferops.model_config import ModelConfig
 from ferops.scoring.model import opened
 from ferops.training import model
-from scoring_files import change
 
 
 @pytest.fixture
@@ -30,15 +30,8 @@ def weights(tmp_path: Path) -> tuple[Path, model.ExpressionNet]:
     net = model.build("resnet18", size_px=32, mean=half, std=half, seed=3).eval()
     folder = tmp_path / "weights"
     folder.mkdir()
-    config = ModelConfig(
-        architecture="resnet18",
-        size_px=32,
-        mean=half,
-        std=half,
-        parameters=model.count_parameters(net),
-        provenance={"seed": 3, "sources": ["wild"], "data_version": "d" * 32},
-        licence="Apache-2.0",
-    )
+    known = export_config(mean=half, std=half, parameters=model.count_parameters(net), provenance=provenance(seed=3))
+    config = ModelConfig.model_validate(known.model_dump(include=set(ModelConfig.model_fields)))
     model.save(folder, net, config)
     return folder, net
 
@@ -61,7 +54,7 @@ def test_trained_weights(weights: tuple[Path, model.ExpressionNet], file: str) -
     assert (ready.kind, ready.version) == ("weights", None)
     assert about["file"] == str(folder / "weights.safetensors")
     assert (about["architecture"], about["size_px"], about["seed"]) == ("resnet18", 32, 3)
-    assert (about["sources"], about["data_version"], about["git_commit"]) == (["wild"], "d" * 32, None)
+    assert (about["sources"], about["data_version"], about["git_commit"]) == (["synthetic"], "d" * 32, None)
 
 
 def test_an_exported_folder_runs_what_is_served_and_a_file_itself(export: Path) -> None:

@@ -7,13 +7,13 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from embedded import contents, objects, of_folder
 from ruamel.yaml import YAML
 from typer.main import get_command
 
+from exports import provenance
 from ferops import cli, uses
 from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.catalogue import SOURCES
@@ -148,7 +148,7 @@ def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
 
 
 def test_the_notice_holds_the_terms_of_every_source(make_judged: JudgedMaker) -> None:
-    trained: dict[str, Any] = {"data_version": "d" * 32, "synthetic": False, "sources": ["fer2013", "ckplus", "mine"]}
+    trained = provenance(synthetic=False, sources=("fer2013", "ckplus", "mine")).as_json()
     start = {"source": "package", "sha256": "f" * 64, "licence": "Apache-2.0 (Somebody)"}
     changes = {"provenance": trained, "licence": "terms of fer2013, ckplus and mine", "pretrained": start}
     source = Layout(make_judged(config=changes))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from embedded import contents, objects
 
+from exports import export_config, provenance
 from ferops.datasets import versioning
 from ferops.datasets.catalogue import SOURCES
 from ferops.errors import FeropsError
@@ -100,9 +101,9 @@ def test_after_make_run_dvc_checks_out_everything(clone: Layout, sh: Shell) -> N
     sh(clone.root, "dvc checkout")
 
 
-def test_what_is_said_of_it(make_judged: JudgedMaker) -> None:
-    provenance = {"data_version": "7c1865526e" + "0" * 22, "synthetic": False, "sources": ["fer2013"]}
-    config = Classifier(make_judged(config={"provenance": provenance}) / "artifacts" / "export").config
+def test_what_is_said_of_it() -> None:
+    trained = provenance(data_version="7c1865526e" + "0" * 22, synthetic=False, sources=("fer2013",))
+    config = export_config(provenance=trained)
     assert summary(config, METRICS) == (
         "This is the starter model that comes with ferops: resnet18 at 32 px, trained on FER2013 (data version "
         "7c1865526e). On the 2,706 faces of its test split: accuracy 68.1 % (66.2 to 69.9), macro-F1 0.631; in "
