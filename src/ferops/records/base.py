@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,9 +12,16 @@ from ferops.files import require, write_json
 
 
 class Record(BaseModel):
-    """A frozen record. An unknown or missing field is an error, so that no file is half understood."""
+    """A frozen record. An unknown or missing field is an error, so that no file is half understood.
+
+    A record that reaches a file or standard output says where it is stored and which command makes it, and so gets a
+    JSON Schema and a line in docs/records.md (`python -m ferops.records docs`).
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    stored_in: ClassVar[str]
+    made_by: ClassVar[str]
 
     @classmethod
     def read(cls, path: Path, *, made_by: str) -> Self:
