@@ -29,9 +29,9 @@ from images import read
 
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees
-from ferops.faces.detect import look
+from ferops.faces.detect import detect_faces
 from ferops.faces.detection import Detection, Detector, Image
-from ferops.faces.process_pool import cores
+from ferops.machine import cores
 
 MIRRORED = [1, 0, 2, 4, 3]  # left and right change places
 DARK = {"monk_08", "monk_09", "monk_10"}
@@ -160,7 +160,7 @@ def best_framing(candidate: Candidate, sets: list[Set]) -> Framing:
 def largest(detector: Detector, images: Sequence[Image]) -> list[Detection | None]:
     return [
         next(iter(preferred(faces, image_shape=image.shape, how="largest")), None)
-        for image, faces in zip(images, look(detector, images), strict=True)
+        for image, faces in zip(images, detect_faces(detector, images), strict=True)
     ]
 
 
@@ -207,7 +207,7 @@ _mine: dict[tuple[str, Framing], Detector] = {}  # of a worker process
 def work(name: str, framing: Framing, encoded: Sequence[bytes]) -> None:
     if (name, framing) not in _mine:
         _mine[name, framing] = next(c for c in CANDIDATES if c.name == name).detector(framing)
-    look(_mine[name, framing], [decode(data) for data in encoded])
+    detect_faces(_mine[name, framing], [decode(data) for data in encoded])
 
 
 def bulk_ms(workers: ProcessPoolExecutor, name: str, framing: Framing, encoded: Sequence[bytes]) -> float:
@@ -226,7 +226,7 @@ def single_ms(detector: Detector, encoded: Sequence[bytes]) -> float:
     times = []
     for data in [*encoded[:10], *encoded]:
         started = time.perf_counter()
-        look(detector, [decode(data)])
+        detect_faces(detector, [decode(data)])
         times.append(1000 * (time.perf_counter() - started))
     return float(np.median(times[10:]))
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ferops.faces.detection import Detection, Detector, Image
 from ferops.faces.detectors import build
-from ferops.faces.detectors.frame import Frame
+from ferops.faces.detectors.letterbox import Letterbox
 
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Boxes `(N, 4)`, scores `(N,)`, landmarks `(N, 5, 2)`."""
@@ -72,7 +72,7 @@ class _Framed:
         return [self._one(image) for image in images]
 
     def _one(self, image: Image) -> list[Detection]:
-        frame = Frame.around(image, border=self._framing.border, min_side_px=self._framing.min_side_px)
+        frame = Letterbox.around(image, border=self._framing.border, min_side_px=self._framing.min_side_px)
         boxes, scores, landmarks = self._find(frame.pixels)
         good = scores >= self._min_confidence
         return frame.detections(boxes[good], scores[good], landmarks[good])

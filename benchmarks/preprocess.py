@@ -17,7 +17,7 @@ Images a second, the best of --repeats runs, on the same images of each path, dr
 
 The ratios compare like with like: the running stage with the bare loop on as many cores; and the whole stage with the
 peer, which may use all cores too. `again` is the share of small pictures that the stage looks at twice, since nothing
-was found (faces/look.py); the bare loop looks once.
+was found (faces/detect.py); the bare loop looks once.
 """
 
 from __future__ import annotations
@@ -43,9 +43,11 @@ from ferops.datasets import manifest
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.faces.detect import SMALL_PX
 from ferops.faces.detection import Image
-from ferops.faces.process_pool import cores, one_thread
-from ferops.faces.stage import SPLITS, make_detector, preprocess
+from ferops.faces.detectors import from_settings
+from ferops.faces.process_pool import one_thread
+from ferops.faces.stage import SPLITS, preprocess
 from ferops.layout import Layout
+from ferops.machine import cores
 
 FEW = 12
 QUICK = Path(config.__file__).parent / "presets" / "quick.yaml"
@@ -93,7 +95,7 @@ def readable(encoded: Sequence[bytes]) -> dict[bytes, Image]:
 def measure(name: str, images: dict[bytes, Image], params: Params, *, repeats: int) -> None:
     n, decoded = len(images), list(images.values())
     with one_thread():
-        detector = make_detector(params.preprocess)
+        detector = from_settings(params.preprocess, threads=1)
         found = detector.detect(decoded)  # warms up for every size of picture
         bare_one = n / fastest(lambda: detector.detect(decoded), repeats=repeats)
     again = sum(not faces and max(image.shape) <= SMALL_PX for faces, image in zip(found, decoded, strict=True)) / n
@@ -166,7 +168,7 @@ _here: list[Any] = []  # in a process of the bare loop: its detector, the barrie
 def _prepare(settings: Preprocess, barrier: Any) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    _here[:] = [make_detector(settings), barrier, time.monotonic()]
+    _here[:] = [from_settings(settings, threads=1), barrier, time.monotonic()]
 
 
 def _ready() -> float:

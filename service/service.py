@@ -123,6 +123,7 @@ class Ferops:
         end = time.perf_counter()
         result = answers.answer(
             prediction,
+            classes=self.predictor.config.classes,
             release=RELEASE,
             width=pixels.shape[1],
             height=pixels.shape[0],

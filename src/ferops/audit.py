@@ -20,9 +20,9 @@ from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
-from ferops.faces.detect import look
+from ferops.faces.detect import detect_faces
 from ferops.faces.detection import Detector, Image
-from ferops.faces.detectors import build
+from ferops.faces.detectors import from_settings
 from ferops.layout import Layout
 from ferops.provenance import data_version
 
@@ -81,7 +81,7 @@ def audit(layout: Layout, params: Params, source: str, *, limit: int | None, det
     """
     raw = open_raw(layout, source)
     settings = params.preprocess
-    detector = detector or build(settings.detector, min_confidence=settings.min_confidence)
+    detector = detector or from_settings(settings)
     found = measure(raw, detector, limit=limit, seed=params.seed, level=params.evaluate.confidence_level)
     how = (
         f"Detector `{settings.detector}` at a confidence of at least {settings.min_confidence:g}; "
@@ -123,7 +123,7 @@ def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level
                 continue
             keys = [*zip(columns, groups, strict=True), ALL]
             seen.update(keys)
-            found.update(keys if look(detector, [image])[0] else ())
+            found.update(keys if detect_faces(detector, [image])[0] else ())
     if not seen:
         raise FeropsError(f"none of the {len(chosen)} images of {raw.source} can be decoded. Import it again")
     rates = [

@@ -119,13 +119,22 @@ Align = Literal["steady_scale", "five_points", "eyes_nose"]
 """How a face is fitted into its square (`ferops.faces.align`)."""
 
 
-class Preprocess(Block):
-    detector: Literal["mtcnn", "centerface"]
+class FaceSettings(Block):
+    """How faces are found and cut out: the same for training, evaluation and service, so it travels with a model.
+
+    `detector` is a name that `ferops.faces.detectors.build` knows: checked when the stage starts, for packages may add
+    their own.
+    """
+
+    detector: str
     size_px: Annotated[int, Field(ge=32, le=512)]
     min_confidence: Share
     margin: Annotated[float, Field(ge=0.0, lt=0.5)]
     choose: Choose
     align: Align
+
+
+class Preprocess(FaceSettings):
     tight_sources: tuple[str, ...]
     tight: Literal["detect", "whole"]
     min_face_px: NonNegative

@@ -1,9 +1,11 @@
-"""This machine: what figures say of it, and the one way to its CPU for inference."""
+"""This machine: its CPU, its cores, and the one OpenVINO core of the process."""
 
 from __future__ import annotations
 
 import functools
+import os
 import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,11 @@ def cpu_name() -> str:
     lines = CPUINFO.read_text(encoding="utf-8").splitlines() if CPUINFO.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ferops.config import Align, Choose, Share
+from ferops.config import Align, Choose, FaceSettings, Share
 from ferops.errors import FeropsError
 from ferops.records import Provenance
 
@@ -58,6 +58,11 @@ class ExportConfig(ModelConfig):
     choose: Choose
     align: Align = "eyes_nose"
     low_confidence: Share
+
+    @property
+    def faces(self) -> FaceSettings:
+        """How the model's faces are found and cut out."""
+        return FaceSettings.model_validate(self.model_dump(include=set(FaceSettings.model_fields)))
 
 
 Config = TypeVar("Config", bound=ModelConfig)

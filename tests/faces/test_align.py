@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from ferops.config import Align
 from ferops.faces.align import (
     TEMPLATE,
-    Fit,
     align,
     preferred,
     roll_degrees,
@@ -104,7 +104,7 @@ def test_the_mouth_does_not_move_the_crop() -> None:
 
 def test_with_five_points_it_does() -> None:
     wide_open = gaping(posed(scale=80, degrees=5, x=60, y=60))
-    to = {fit: to_template(wide_open, size_px=SIZE_PX, margin=MARGIN, fit=fit) for fit in get_args(Fit)}
+    to = {fit: to_template(wide_open, size_px=SIZE_PX, margin=MARGIN, fit=fit) for fit in get_args(Align)}
     scales = {fit: math.hypot(matrix[0, 0], matrix[1, 0]) for fit, matrix in to.items()}
     assert scales["steady_scale"] == scales["eyes_nose"] == pytest.approx(SIZE_PX * (1 - 2 * MARGIN) / 80)
     assert scales["five_points"] < 0.95 * scales["steady_scale"]
@@ -113,7 +113,7 @@ def test_with_five_points_it_does() -> None:
 
 
 @pytest.mark.parametrize(("fit", "leans_by"), [("steady_scale", 2.0), ("five_points", 2.0), ("eyes_nose", 9.0)])
-def test_a_turned_head_stays_upright(fit: Fit, leans_by: float) -> None:
+def test_a_turned_head_stays_upright(fit: Align, leans_by: float) -> None:
     """Turning moves the nose sideways by 0.3 eye distances here; the eyes stay level, and so should the result."""
     turned = posed(scale=80, degrees=0, x=60, y=60)
     turned[2, 0] += 0.3 * (turned[1, 0] - turned[0, 0])

@@ -137,7 +137,7 @@ def test_a_worker_makes_its_detector_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     shards = [Shard((), tight=True, search=False)]
     for margin in (0.1, 0.1, 0.2):
         settings = quick_params(preprocess={"margin": margin}).preprocess
-        cluster.on_worker(pickle.dumps((shards, Work(settings, functools.partial(note_making, made)))))
+        cluster.extract_on_worker(pickle.dumps((shards, Work(settings, functools.partial(note_making, made)))))
     assert made.read_text() == "once once "
 
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ferops.faces.align import TEMPLATE
-from ferops.faces.detect import ENLARGED_PX, SMALL_PX, is_plausible, look
+from ferops.faces.detect import ENLARGED_PX, SMALL_PX, detect_faces, is_plausible
 from ferops.faces.detection import Detection
 
 
@@ -36,7 +36,7 @@ class FarSighted:
 
 def test_small_pictures_get_a_second_look_and_their_own_pixels_back() -> None:
     detector = FarSighted(share=0.8)
-    found = look(detector, [np.zeros((48, 40, 3), np.uint8), np.zeros((SMALL_PX + 1, 60, 3), np.uint8)])
+    found = detect_faces(detector, [np.zeros((48, 40, 3), np.uint8), np.zeros((SMALL_PX + 1, 60, 3), np.uint8)])
     assert detector.seen == [(48, 40, 3), (SMALL_PX + 1, 60, 3), (ENLARGED_PX, ENLARGED_PX * 40 // 48, 3)]
     assert found[1] == [], "a larger picture has one look"
     wanted = face(4, 4.8, 32, 38.4)
@@ -47,12 +47,12 @@ def test_small_pictures_get_a_second_look_and_their_own_pixels_back() -> None:
 
 
 def test_a_second_look_sees_no_wrinkle_for_a_face() -> None:
-    assert look(FarSighted(share=0.3), [np.zeros((48, 48, 3), np.uint8)]) == [[]]
+    assert detect_faces(FarSighted(share=0.3), [np.zeros((48, 48, 3), np.uint8)]) == [[]]
 
 
 def test_what_the_first_look_finds_counts_whatever_its_size() -> None:
     detector = FarSighted(share=0.1)
-    (found,) = look(detector, [np.zeros((ENLARGED_PX, ENLARGED_PX, 3), np.uint8)])
+    (found,) = detect_faces(detector, [np.zeros((ENLARGED_PX, ENLARGED_PX, 3), np.uint8)])
     assert len(found) == len(detector.seen) == 1
 
 

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterator
+import hashlib
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
-from ferops.config import Preprocess
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
+from ferops.faces import detectors
 from ferops.faces.detection import Detection, Detector
-from ferops.faces.detectors import REGISTRY, build, nets
-from ferops.faces.detectors.frame import MAX_SIDE_PX
+from ferops.faces.detectors import build, mtcnn_networks
+from ferops.faces.detectors.letterbox import MAX_SIDE_PX
 from ferops.faces.detectors.mtcnn import CROP_SIDE_PX
 from rendered import MIRRORED, off_by, portraits
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+needs_package = pytest.mark.skipif(
+    find_spec("facenet_pytorch") is None, reason="facenet-pytorch is not installed: pip install 'ferops[dev]'"
+)
 
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return build("mtcnn", min_confidence=0.9)
+    return build("mtcnn", min_confidence=0.9, threads=1)
 
 
 def test_finds_the_faces_where_they_are(detector: Detector) -> None:
@@ -54,8 +53,23 @@ def test_finds_the_faces_where_they_are(detector: Detector) -> None:
             assert y1 < face.landmarks[2, 1] < y2
 
 
+def test_the_faces_are_those_of_ferops_0_1(detector: Detector) -> None:
+    """Boxes x1, y1, x2, y2 and scores that ferops 0.1.0 gave, with the weights in PyTorch's format."""
+    expected = [
+        (45.730, 27.436, 127.358, 140.256, 0.99915),
+        (44.874, 30.807, 132.330, 152.582, 0.99907),
+        (41.376, 31.444, 123.356, 149.214, 0.99993),
+        (36.706, 34.264, 121.207, 150.261, 0.99999),
+        (39.055, 26.855, 120.903, 155.940, 0.97567),
+        (44.477, 24.235, 131.600, 152.547, 0.99973),
+    ]
+    found = [(*face.box, face.score) for (face,) in detector.detect([image for image, _ in portraits()])]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
+
+
+@needs_package
 def test_finds_the_boxes_that_the_packages_own_cascade_finds(detector: Detector) -> None:
-    """Its code with the same weights, but another pyramid, other rounding, and no last look for landmarks."""
+    """Its code with the same weights, but another pyramid, other rounding, and no refined landmarks."""
     from facenet_pytorch import MTCNN
 
     theirs = MTCNN(keep_all=True)
@@ -79,14 +93,16 @@ def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(sides.prod()) / (sum(areas) - float(sides.prod()))
 
 
-def test_each_net_computes_what_the_packages_own_computes() -> None:
+@needs_package
+def test_each_network_computes_what_the_packages_own_computes() -> None:
+    import torch
     from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 
     rng = np.random.default_rng(2)
     cases = (
-        (nets.p_net(), PNet(), (2, 31, 40), [1, 0]),
-        (nets.r_net(), RNet(), (3, 24, 24), [1, 0]),
-        (nets.o_net(), ONet(), (3, 48, 48), [2, 0, 1]),
+        (mtcnn_networks.p_net(), PNet(), (2, 31, 40), [1, 0]),
+        (mtcnn_networks.r_net(), RNet(), (3, 24, 24), [1, 0]),
+        (mtcnn_networks.o_net(), ONet(), (3, 48, 48), [2, 0, 1]),
     )
     for ours, theirs, shape, order in cases:
         pictures = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
@@ -103,13 +119,14 @@ def same(one: list[Detection], other: list[Detection]) -> bool:
     )
 
 
-def test_the_nets_stay_on_no_core_so_that_processes_do_not_share_one() -> None:
+def test_the_networks_stay_on_no_core_so_that_processes_do_not_share_one() -> None:
     import openvino
     from openvino import opset13 as ops
 
     numbers = ops.parameter([1], np.float32)
-    compiled = nets.compiled(openvino.Model([ops.relu(numbers)], [numbers]))
+    compiled = mtcnn_networks.compile_fp32(openvino.Model([ops.relu(numbers)], [numbers]), threads=1)
     assert compiled.get_property("ENABLE_CPU_PINNING") is False
+    assert compiled.get_property("INFERENCE_NUM_THREADS") == 1
 
 
 def test_an_image_gives_exactly_the_same_in_any_company(detector: Detector) -> None:
@@ -203,34 +220,62 @@ def test_min_confidence_is_kept() -> None:
     assert len(strict) < len(faces)
 
 
-def test_the_weights_are_read_without_running_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls: list[tuple[object, ...]] = []
-    load = torch.load
+@needs_package
+def test_the_weights_are_the_packages_own() -> None:
+    import torch
+    from safetensors.numpy import load_file
 
-    def spy(*arguments: object, **settings: object) -> object:
-        calls.append((len(arguments), settings))
-        return load(*arguments, **settings)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(torch, "load", spy)
-    build("mtcnn", min_confidence=0.9)
-    assert len(calls) == 3
-    assert all(settings["weights_only"] for _, settings in calls)  # type: ignore[index]
-    hostile = tmp_path / "weights.pt"
-    torch.save(Path("x"), hostile)
-    with pytest.raises(pickle.UnpicklingError):
-        load(hostile, weights_only=True)
+    weights = load_file(mtcnn_networks.WEIGHTS)
+    package = find_spec("facenet_pytorch")
+    assert package is not None
+    assert package.origin is not None
+    for network in ("pnet", "rnet", "onet"):
+        state = torch.load(Path(package.origin).parent / "data" / f"{network}.pt", weights_only=True)
+        for name, tensor in state.items():
+            np.testing.assert_array_equal(weights.pop(f"{network}.{name}"), tensor.numpy())
+    assert not weights
 
 
-def test_missing_weights_and_unknown_names_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FeropsError, match="mtcnn, centerface"):
+def test_the_notice_names_the_weights_and_carries_their_licence() -> None:
+    notice = (mtcnn_networks.WEIGHTS.parent / "NOTICE").read_text()
+    assert hashlib.sha256(mtcnn_networks.WEIGHTS.read_bytes()).hexdigest() in notice
+    assert "Permission is hereby granted" in notice
+
+
+def test_an_unknown_name_says_which_there_are() -> None:
+    with pytest.raises(FeropsError, match=r"'retina'.*centerface, mtcnn"):
         build("retina", min_confidence=0.9)
-    monkeypatch.setattr(nets, "find_spec", lambda _: None)
-    with pytest.raises(FeropsError, match=r"pip install facenet-pytorch==2\.5\.3"):
-        build("mtcnn", min_confidence=0.9)
 
 
-def test_the_setting_takes_every_name() -> None:
-    assert Preprocess.model_fields["detector"].annotation.__args__ == REGISTRY  # type: ignore[union-attr]
+class FindsNothing:
+    """A detector of another package."""
+
+    def __init__(self, *, min_confidence: float, threads: int | None) -> None:
+        self.settings = min_confidence, threads
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        return [[] for _ in images]
+
+
+def test_an_installed_package_adds_a_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    def declared(*, group: str) -> list[EntryPoint]:
+        return [EntryPoint("nothing", f"{__name__}:FindsNothing", group)]
+
+    monkeypatch.setattr(detectors, "entry_points", declared)
+    detector = build("nothing", min_confidence=0.3, threads=2)
+    assert isinstance(detector, FindsNothing)
+    assert detector.settings == (0.3, 2)
+    with pytest.raises(FeropsError, match="centerface, mtcnn, nothing"):
+        build("retina", min_confidence=0.9)
+
+
+def test_detection_imports_no_torch() -> None:
+    script = (
+        "import sys, numpy; from ferops.faces.detectors import build\n"
+        "assert build('mtcnn', min_confidence=0.9, threads=1).detect([numpy.zeros((64, 64, 3), numpy.uint8)]) == [[]]\n"
+        "assert not {'torch', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.real

@@ -18,12 +18,11 @@ import cv2
 import numpy as np
 import psutil
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from ferops.errors import FeropsError
 from ferops.faces.detection import Detection
-from ferops.faces.process_pool import Work, _Pays, spread
+from ferops.faces.process_pool import Work, _WorthStarting, extract_shards
 from ferops.faces.shard import Encoded, Extracted, Shard
 from pictures import encoded, quick_params
 
@@ -40,7 +39,7 @@ class Marker:
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         with (self.notes / str(os.getpid())).open("a") as note:
-            note.write(f"{torch.get_num_threads()} {cv2.getNumThreads()}\n")
+            note.write(f"{cv2.getNumThreads()}\n")
         if multiprocessing.parent_process() is not None:
             if self.deed == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -59,7 +58,7 @@ def shards(count: int) -> Iterator[Shard]:
 
 def run(tmp_path: Path, *, workers: Any, count: int = 30, deed: str = "") -> list[Extracted]:
     work = Work(SETTINGS, functools.partial(Marker, tmp_path, deed=deed, alone=workers == 1))
-    with closing(spread(shards(count), work, workers=workers, to_search=count)) as results:
+    with closing(extract_shards(shards(count), work, workers=workers, to_search=count)) as results:
         return list(results)
 
 
@@ -80,9 +79,9 @@ def test_two_processes_give_what_one_gives_in_the_same_order(tmp_path: Path) -> 
 
 
 def test_threads_come_back(tmp_path: Path) -> None:
-    before = torch.get_num_threads(), cv2.getNumThreads()
+    before = cv2.getNumThreads()
     run(tmp_path, workers=1, count=2)
-    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+    assert cv2.getNumThreads() == before
 
 
 def test_a_process_that_dies_is_said_and_nobody_stays(tmp_path: Path) -> None:
@@ -103,10 +102,10 @@ def test_auto_starts_processes_where_they_pay() -> None:
         nothing = np.empty((0, 1, 1, 3), np.uint8)
         return Extracted([], nothing, [], nothing, searched=searched, detector_seconds=seconds)
 
-    assert not _Pays(left=500, cores=4)(extracted(64, 0.5)), "436 images at 8 ms: 3.4 s"
-    assert _Pays(left=5000, cores=4)(extracted(64, 0.5)), "39 s"
-    assert not _Pays(left=5000, cores=1)(extracted(64, 0.5))
-    whole = _Pays(left=5000, cores=4)
+    assert not _WorthStarting(left=500, cores=4)(extracted(64, 0.5)), "436 images at 8 ms: 3.4 s"
+    assert _WorthStarting(left=5000, cores=4)(extracted(64, 0.5)), "39 s"
+    assert not _WorthStarting(left=5000, cores=1)(extracted(64, 0.5))
+    whole = _WorthStarting(left=5000, cores=4)
     assert not whole(extracted(0, 0.0)), "tight crops, kept whole, tell nothing"
     assert whole(extracted(64, 0.5))
 
@@ -114,8 +113,8 @@ def test_auto_starts_processes_where_they_pay() -> None:
 SLOW = """
 import functools, sys, time
 from pathlib import Path
-from test_spread import SETTINGS, Marker, shards
-from ferops.faces.process_pool import Work, sigterm_stops, spread
+from test_process_pool import SETTINGS, Marker, shards
+from ferops.faces.process_pool import Work, extract_shards, sigterm_stops
 from ferops.files import atomic_folder
 
 class Slow(Marker):
@@ -128,7 +127,7 @@ if __name__ == "__main__":
     (root / "notes").mkdir()
     with sigterm_stops(), atomic_folder(root / "out") as folder:
         work = Work(SETTINGS, functools.partial(Slow, root / "notes"))
-        for extracted in spread(shards(10000), work, workers=2, to_search=1):
+        for extracted in extract_shards(shards(10000), work, workers=2, to_search=1):
             (folder / "part").write_text("x")
 """
 

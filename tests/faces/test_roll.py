@@ -11,9 +11,8 @@ import pytest
 from ferops.config import load
 from ferops.datasets.images import decode
 from ferops.faces.align import to_template
-from ferops.faces.detect import look
-from ferops.faces.process_pool import one_thread
-from ferops.faces.stage import make_detector
+from ferops.faces.detect import detect_faces
+from ferops.faces.detectors import from_settings
 
 ROOT = Path(__file__).parents[2]
 WITHIN_DEGREES = 3.0
@@ -23,8 +22,7 @@ def rolls(rows: pd.DataFrame) -> pd.DataFrame:
     """Return `tone`, `before` and `after`, the head's true roll in degrees, of the rows with a face found."""
     settings = load(ROOT / "src" / "ferops" / "presets" / "quick.yaml").preprocess
     images = [decode(data) for data in rows["image"]]
-    with one_thread():
-        found = look(make_detector(settings), images)
+    found = detect_faces(from_settings(settings, threads=1), images)
     measured = []
     for faces, roll, tone in zip(found, rows["truth_roll_degrees"], rows["group_skin_tone"], strict=True):
         if faces:

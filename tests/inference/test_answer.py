@@ -34,6 +34,7 @@ def test_an_answer_names_every_number() -> None:
     said = json.loads(
         answer(
             Prediction(status="low_confidence", faces=(face,)),
+            classes=DEFAULT_CLASSES,
             release=RELEASE,
             width=100,
             height=50,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
+from ferops.classes import DEFAULT_CLASSES, KNOWN_LABELS
 from ferops.errors import FeropsError
 from ferops.faces.align import align
 from ferops.faces.detection import Detection
@@ -131,15 +131,25 @@ def test_central_puts_the_face_nearest_the_centre_first(make_export: Any) -> Non
     assert [face.box[0] for face in prediction.faces] == [120, 0]
 
 
-def test_other_classes_are_refused(make_export: Any) -> None:
-    class SevenClasses:
-        config = read(make_export(), ExportConfig).model_copy(update={"classes": (*DEFAULT_CLASSES, "neutral")})
+def test_the_classes_are_the_models_own(make_export: Any) -> None:
+    class EightClasses:
+        config = read(make_export(), ExportConfig).model_copy(update={"classes": KNOWN_LABELS})
 
         def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-            raise AssertionError(faces.shape)
+            return np.tile(np.eye(8, dtype=np.float32)[KNOWN_LABELS.index("contempt")], (len(faces), 1))
 
-    with pytest.raises(FeropsError, match="neutral"):
-        Predictor(Path("there"), detector=Told(), classifier=SevenClasses())
+    predictor = Predictor(Path("unused"), detector=Told([detection(10, 10, 40)]), classifier=EightClasses())
+    assert predictor.predict([flat((9, 9, 9))])[0].faces[0].label == "contempt"
+
+
+def test_cropping_and_classifying_give_the_prediction(make_export: Any) -> None:
+    faces = [detection(0, 0, 90), detection(100, 50, 60)]
+    predictor = Predictor(make_export(), detector=Told(faces, faces))
+    image = np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype=np.uint8)
+    (crops,) = predictor.crop([image])
+    probabilities = predictor.classify(np.stack([crop.pixels for crop in crops]))
+    (prediction,) = predictor.predict([image])
+    np.testing.assert_array_equal(probabilities, [face.probabilities for face in prediction.faces])
 
 
 def test_an_empty_folder_says_what_makes_it(tmp_path: Path) -> None:

@@ -8,42 +8,36 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ferops.config import Align, Choose
+from ferops.config import FaceSettings
 from ferops.faces.align import align, preferred, whole
 from ferops.faces.detection import Detection, Image
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
-class Face:
+class FaceCrop:
     """A face as the network sees it.
 
     Attributes:
         pixels: uint8 `(size_px, size_px, 3)`, RGB.
-        detection: where it is in the image; None for a picture that is kept whole.
+        detection: where it is in the image; None for an image that is kept whole.
     """
 
     pixels: Image
     detection: Detection | None
 
 
-def faces_from(
-    image: Image,
-    detections: Sequence[Detection],
-    *,
-    size_px: int,
-    margin: float,
-    how: Choose,
-    fit: Align,
-    at_most: int | None = None,
-) -> list[Face]:
+def crop_faces(
+    image: Image, detections: Sequence[Detection], settings: FaceSettings, *, at_most: int | None = None
+) -> list[FaceCrop]:
     """Return the faces of `image`, aligned, the preferred ones first (see `align.preferred`), all or `at_most`."""
-    chosen = preferred(detections, image_shape=image.shape, how=how)[:at_most]
     return [
-        Face(pixels=align(image, found.landmarks, size_px=size_px, margin=margin, fit=fit), detection=found)
-        for found in chosen
+        FaceCrop(
+            align(image, found.landmarks, size_px=settings.size_px, margin=settings.margin, fit=settings.align), found
+        )
+        for found in preferred(detections, image_shape=image.shape, how=settings.choose)[:at_most]
     ]
 
 
-def kept_whole(image: Image, *, size_px: int) -> Face:
-    """Return the complete picture as a face: for crops around a face, and pictures in which none was found."""
-    return Face(pixels=whole(image, size_px=size_px), detection=None)
+def crop_whole(image: Image, *, size_px: int) -> FaceCrop:
+    """Return the complete image as a face: for tight crops, and images in which no face was found."""
+    return FaceCrop(whole(image, size_px=size_px), None)

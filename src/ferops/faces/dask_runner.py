@@ -1,7 +1,7 @@
-"""Spread shards over a Dask cluster, as tasks of a Prefect flow; results come back in the shards' order.
+"""Extract the faces of shards on a Dask cluster, as tasks of a Prefect flow; results come in the shards' order.
 
 Imported only where `preprocess.runner` is `dask`: it needs the extra `ferops[dask]`, here and on every worker. Shards
-carry their images, so the workers need no shared disk. The flow and its tasks are seen in Prefect: in the server that
+carry their images, so the workers need no shared disk. Prefect shows the flow and its tasks: in the server that
 PREFECT_API_URL or prefect.toml names, which the workers must reach, or else in a temporary one on this machine.
 """
 
@@ -50,8 +50,8 @@ _of_thread = threading.local()
 """A worker's detector: made once in each of its threads, for not every detector may be shared."""
 
 
-def on_worker(packed: bytes) -> list[Extracted]:
-    """What runs on a worker: `packed` holds shards and Work, pickled, for Prefect walks through any collection."""
+def extract_on_worker(packed: bytes) -> list[Extracted]:
+    """Run on a worker: `packed` holds shards and Work, pickled, since Prefect walks through any collection."""
     shards, work = pickle.loads(packed)
     with one_thread():
         # By the settings: `make_detector` arrives as a new object each time, equal to no other
@@ -69,35 +69,35 @@ class _Job:
 
 
 _job: ContextVar[_Job] = ContextVar("job")
-"""What the flow is to do: Prefect sends the flow and its parameters along with every task, and this must stay here."""
+"""The flow's input. Prefect sends the flow and its parameters along with every task, and this must stay here."""
 
 
-def hand_out() -> None:
+def submit_shards() -> None:
     """The body of the flow: a bounded number of tasks ahead, results in the order of the shards."""
     job = _job.get()
     waiting: deque[Any] = deque()
     while group := list(islice(job.shards, _SHARDS_PER_TASK)):
         if len(waiting) >= job.at_most:
-            _pass_on(waiting.popleft(), job.take)
+            _collect(waiting.popleft(), job.take)
         waiting.append(_task.submit(pickle.dumps((group, job.work))))
     while waiting:
-        _pass_on(waiting.popleft(), job.take)
+        _collect(waiting.popleft(), job.take)
 
 
 # Under names of their own, so that the functions travel to the workers by name and not by value
-_task = task(name="faces", persist_result=False, cache_policy=NO_CACHE)(on_worker)
-_flow = flow(name="preprocess-faces", persist_result=False)(hand_out)
+_task = task(name="faces", persist_result=False, cache_policy=NO_CACHE)(extract_on_worker)
+_flow = flow(name="preprocess-faces", persist_result=False)(submit_shards)
 
 
-def on_cluster(
+def extract_on_dask(
     shards: Iterator[Shard], work: Work, *, address: str | None, workers: int, take: Callable[[Extracted], None]
 ) -> None:
-    """Hand what each shard gives to `take`, in order.
+    """Pass the faces of each shard to `take`, in order.
 
     Args:
         address: of the Dask scheduler, such as `tcp://host:8786`; None starts a cluster on this machine that ends
             with the work.
-        workers: processes of that cluster, of one thread each; without meaning where `address` is given.
+        workers: processes of that cluster, of one thread each; not used where `address` is given.
 
     Raises:
         FeropsError: no scheduler answers at `address`, it has no worker, one has another version of ferops, it is on
@@ -159,7 +159,7 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _pass_on(future: Any, take: Callable[[Extracted], None]) -> None:
+def _collect(future: Any, take: Callable[[Extracted], None]) -> None:
     for extracted in future.result():
         take(extracted)
 

@@ -1,4 +1,4 @@
-"""Look for faces as the preprocess stage and the Predictor both do: small pictures get a second, enlarged look."""
+"""Face detection as the preprocess stage and the Predictor both do it: small images get a second, enlarged attempt."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 from ferops.faces.detection import Detection, Detector, Image
 
 SMALL_PX = 100
-"""Pictures up to this longest side are looked at again when nothing was found: they are crops around a face, as
+"""Images up to this longest side get a second attempt when nothing was found: they are crops around a face, as
 FER2013's of 48 px and RAF-DB's of 100 px are."""
 
 ENLARGED_PX = 144
-"""The longest side of a small picture in the second look (the detectors pad it). Of 102 FER2013 pictures in which MTCNN
-found nothing at 48 px, it found a face in 21 so; in 20 at sides from 96 to 192."""
+"""The longest side of a small image in the second attempt (the detectors pad it). Of 102 FER2013 images in which MTCNN
+found nothing at 48 px, it found a face in 21 this way; in 20 at sides from 96 to 192."""
 
 PLAUSIBLE_SHARE = 0.5
-"""A crop around a face is mostly face: smaller finds (geometric mean side of the box to that of the picture) are
-wrinkles and collars. Of the faces found in 1098 FER2013 training pictures, one in 200 was smaller than 0.55."""
+"""A crop around a face is mostly face: smaller detections (geometric mean side of the box to that of the image) are
+wrinkles and collars. Of the faces found in 1098 FER2013 training images, one in 200 was smaller than 0.55."""
 
 
-def look(detector: Detector, images: Sequence[Image]) -> list[list[Detection]]:
+def detect_faces(detector: Detector, images: Sequence[Image]) -> list[list[Detection]]:
     """Return the faces of each RGB uint8 `(H, W, 3)` image, in the images' order and in pixels of the image.
 
-    Where the detector finds nothing in a picture of up to SMALL_PX, the picture is enlarged, and plausible faces of a
-    second look count.
+    Where the detector finds nothing in an image of up to SMALL_PX, the image is enlarged, and plausible faces of a
+    second attempt count.
     """
     found = [list(faces) for faces in detector.detect(images)]
     again = [i for i, faces in enumerate(found) if not faces and max(images[i].shape[:2]) <= SMALL_PX]

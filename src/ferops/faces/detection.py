@@ -19,7 +19,7 @@ class Detection:
     Attributes:
         box: float32 `(4,)`: x1, y1, x2, y2; may reach past the image's edge.
         landmarks: float32 `(5, 2)` of x, y: left eye, right eye, nose, left and right mouth corner, left and right as
-            seen in the picture.
+            seen in the image.
         score: the detector's confidence, 0-1.
     """
 

@@ -1,8 +1,8 @@
-"""Spread shards over the cores of this machine; results come back in the shards' order.
+"""Extract the faces of shards on the cores of this machine; results come back in the shards' order.
 
-This process works on shards too: it has the libraries loaded already, while each further process must start Python and
-load them, a few seconds of a core. Every process computes with one thread, so that the arithmetic is the same however
-many there are.
+This process works too: it has the libraries loaded already, while each further process must start Python and load
+them, a few seconds of a core. Every process computes with one thread, so that the arithmetic is the same however many
+there are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -22,13 +21,16 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Literal
 
+import cv2
+
 from ferops.config import Preprocess
 from ferops.errors import FeropsError, StoppedError
 from ferops.faces.detection import Detector
 from ferops.faces.shard import Extracted, Shard, extract
+from ferops.machine import cores
 
 WORTH_STARTING_S = 6.0
-"""Processes are started when this process alone would need longer than that for what is left: starting one costs
+"""Further processes are started when this one alone would need longer than that for what is left: starting one costs
 2 to 3 s of a core, more where several people share it."""
 
 _AHEAD = 3  # shards handed out for each process: memory is bounded, and none waits for work while this process is busy
@@ -38,20 +40,21 @@ _DONE_AHEAD = 24
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each shard; it travels to other processes, so `make_detector` must be picklable."""
+    """What is done to each shard. It travels to other processes: `make_detector` must be picklable, and should make a
+    detector that computes with one thread."""
 
     settings: Preprocess
     make_detector: Callable[[], Detector]
 
 
-def spread(
+def extract_shards(
     shards: Iterator[Shard], work: Work, *, workers: int | Literal["auto"], to_search: int
 ) -> Generator[Extracted, None, None]:
-    """Yield what each shard gives, in order.
+    """Yield the faces of each shard, in order.
 
     Args:
         workers: processes that work, this one included; `auto`: one for each core once that pays.
-        to_search: images of all shards in which a face is looked for, to tell when it pays.
+        to_search: images of all shards in which a face is looked for, to decide when it pays.
 
     Raises:
         FeropsError: a process died.
@@ -59,12 +62,14 @@ def spread(
     with one_thread():
         detector = work.make_detector()
         if workers == "auto":
-            yield from _alone(shards, work, detector, until=_Pays(to_search, cores()))
+            yield from _in_this_process(shards, work, detector, until=_WorthStarting(to_search, cores()))
             workers = cores()
-        yield from _together(shards, work, detector, workers) if workers > 1 else _alone(shards, work, detector)
+        yield from (
+            _in_pool(shards, work, detector, workers) if workers > 1 else _in_this_process(shards, work, detector)
+        )
 
 
-def _alone(
+def _in_this_process(
     shards: Iterator[Shard], work: Work, detector: Detector, *, until: Callable[[Extracted], bool] = lambda _: False
 ) -> Iterator[Extracted]:
     for shard in shards:
@@ -75,8 +80,8 @@ def _alone(
 
 
 @dataclass
-class _Pays:
-    """Tells, by the time that the detector has taken so far, whether further processes are worth their start."""
+class _WorthStarting:
+    """Decides, by the time that the detector has taken so far, whether further processes are worth their start."""
 
     left: int
     cores: int
@@ -90,13 +95,13 @@ class _Pays:
         return self.cores > 1 and bool(self.searched) and self.left * self.seconds / self.searched > WORTH_STARTING_S
 
 
-def _together(shards: Iterator[Shard], work: Work, detector: Detector, workers: int) -> Iterator[Extracted]:
+def _in_pool(shards: Iterator[Shard], work: Work, detector: Detector, workers: int) -> Iterator[Extracted]:
     first = next(shards, None)
     if first is None:
-        return  # nothing is left: start nobody
+        return  # nothing is left: start no process
     others = multiprocessing.active_children()
     pool = ProcessPoolExecutor(
-        workers - 1, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker, initargs=(work,)
+        workers - 1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_worker, initargs=(work,)
     )
     try:
         yield from _in_order(pool, first, shards, work, detector, at_most=_AHEAD * (workers - 1))
@@ -104,9 +109,9 @@ def _together(shards: Iterator[Shard], work: Work, detector: Detector, workers: 
     except BrokenProcessPool as error:
         raise FeropsError(
             f"a process that looks for faces died ({error}). Most often the machine ran out of memory: set "
-            "preprocess.workers or preprocess.batch_size lower. What it said itself stands above"
+            "preprocess.workers or preprocess.batch_size lower. Its own messages are above"
         ) from error
-    finally:  # an error, a stop or a caller that wants no more: nobody works on
+    finally:  # an error, a stop or a caller that wants no more: end the processes
         for child in multiprocessing.active_children():
             if child not in others:
                 child.terminate()
@@ -136,15 +141,15 @@ def _in_order(
 _in_worker: list[tuple[Work, Detector]] = []  # one entry, in a worker process
 
 
-def _start_worker(work: Work) -> None:
+def _prepare_worker(work: Work) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _compute_with(1)
+    cv2.setNumThreads(1)
     _in_worker.append((work, work.make_detector()))
 
 
 def _end_with_parent() -> None:
-    """A parent that is killed outright cannot end its children: they see to it."""
+    """End this process when its parent does: a parent that is killed cannot end its children itself."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -156,33 +161,15 @@ def _extract_in_worker(shard: Shard) -> Extracted:
     return extract(shard, work.settings, detector)
 
 
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch and OpenCV compute with one thread: with more, sums come in another order and results differ in their
-    last digits."""
-    import cv2
-    import torch
-
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    _compute_with(1)
+    """Let OpenCV compute with one thread, as every process does here."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
-
-
-def _compute_with(threads: int) -> None:
-    import cv2
-    import torch
-
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
+        cv2.setNumThreads(before)
 
 
 @contextmanager

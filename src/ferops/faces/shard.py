@@ -1,7 +1,7 @@
 """One shard of encoded images to faces and records: a pure function, wherever it runs.
 
-A shard carries the encoded bytes, so it needs no disk, and is cut by its content alone (`cut`): who works on it, and
-how many there are, cannot change a result.
+A shard carries the encoded bytes, so it needs no disk, and it depends on its content alone (`make_shards`): which
+processes work, and how many, cannot change a result.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from ferops.config import Preprocess
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees, whole, yaw_degrees
-from ferops.faces.crop import Face, faces_from, kept_whole
-from ferops.faces.detect import is_plausible, look
+from ferops.faces.crop import FaceCrop, crop_faces, crop_whole
+from ferops.faces.detect import detect_faces, is_plausible
 from ferops.faces.detection import Detection, Detector, Image
 from ferops.faces.status import HELD_BACK
 
@@ -50,7 +50,7 @@ class Shard:
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
 class Extracted:
-    """What a shard gave.
+    """The faces of a shard.
 
     Attributes:
         records: one for each image, in order: `image_id` and the columns that `faces.parquet` adds, save `row`.
@@ -69,8 +69,8 @@ class Extracted:
     detector_seconds: float
 
 
-def cut(images: Iterable[Encoded], *, tight: bool, search: bool, at_most: int) -> Iterator[Shard]:
-    """Cut a source's images into shards of at most `at_most` images and of bounded size, encoded and decoded."""
+def make_shards(images: Iterable[Encoded], *, tight: bool, search: bool, at_most: int) -> Iterator[Shard]:
+    """Group a source's images into shards of at most `at_most` images and of bounded size, encoded and decoded."""
     held: list[Encoded] = []
     pixels = size = 0
     for image in images:
@@ -85,20 +85,20 @@ def cut(images: Iterable[Encoded], *, tight: bool, search: bool, at_most: int) -
 
 
 def extract(shard: Shard, settings: Preprocess, detector: Detector) -> Extracted:
-    """Decode each image once, find its faces, align the one that counts and write down the others.
+    """Decode each image once, find its faces, align the one that counts and record the others.
 
     Raises:
         UnreadableImageError: an image cannot be decoded (the stage `validate` lets none through).
     """
     images = [decode(image.data) for image in shard.images]
     started = time.perf_counter()
-    found = look(detector, images) if shard.search else [[] for _ in images]
+    found = detect_faces(detector, images) if shard.search else [[] for _ in images]
     seconds = time.perf_counter() - started
     records, others, thumbnails = [], [], []
     pixels = np.empty((len(images), settings.size_px, settings.size_px, 3), np.uint8)
     kept = 0
     for encoded, image, detections in zip(shard.images, images, found, strict=True):
-        status, face, rest = _judged(image, detections, settings, tight=shard.tight)
+        status, face, rest = _select(image, detections, settings, tight=shard.tight)
         records.append(_record(encoded.image_id, image, status, face, faces_found=len(detections), shard=shard))
         others += [_other(encoded.image_id, rank, detection) for rank, detection in enumerate(rest, start=1)]
         if status in HELD_BACK:
@@ -116,31 +116,24 @@ def extract(shard: Shard, settings: Preprocess, detector: Detector) -> Extracted
     )
 
 
-def _judged(
+def _select(
     image: Image, detections: list[Detection], settings: Preprocess, *, tight: bool
-) -> tuple[str, Face | None, list[Detection]]:
+) -> tuple[str, FaceCrop | None, list[Detection]]:
     """Return the status, the face that counts, and the detections that do not, the preferred ones first."""
     ordered = preferred(detections, image_shape=image.shape, how=settings.choose)
     candidates = [face for face in ordered if is_plausible(face, image)] if tight else ordered
     if not candidates:
         status = "tight" if tight else "whole" if settings.no_face == "keep" else "no_face"
-        face = None if status == "no_face" else kept_whole(image, size_px=settings.size_px)
+        face = None if status == "no_face" else crop_whole(image, size_px=settings.size_px)
         return status, face, ordered
     chosen = candidates[0]
-    (face,) = faces_from(
-        image,
-        [chosen],
-        size_px=settings.size_px,
-        margin=settings.margin,
-        how=settings.choose,
-        fit=settings.align,
-    )
+    (face,) = crop_faces(image, [chosen], settings)
     status = "small_face" if math.sqrt(chosen.area_px) < settings.min_face_px else "ok"
     return status, face, [face for face in ordered if face is not chosen]
 
 
 def _record(
-    image_id: str, image: Image, status: str, face: Face | None, *, faces_found: int, shard: Shard
+    image_id: str, image: Image, status: str, face: FaceCrop | None, *, faces_found: int, shard: Shard
 ) -> dict[str, Any]:
     detection = face.detection if face else None
     height, width = image.shape[:2]
@@ -148,7 +141,7 @@ def _record(
         "image_id": image_id,
         "status": status,
         "searched": shard.search,
-        **_measured(detection),
+        **_columns(detection),
         "faces_found": faces_found,
         "face_px": math.sqrt(detection.area_px if detection else width * height if face else math.nan),
         "yaw_degrees": yaw_degrees(detection.landmarks) if detection else math.nan,
@@ -157,10 +150,10 @@ def _record(
 
 
 def _other(image_id: str, rank: int, detection: Detection) -> dict[str, Any]:
-    return {"image_id": image_id, "rank": rank, **_measured(detection), "face_px": math.sqrt(detection.area_px)}
+    return {"image_id": image_id, "rank": rank, **_columns(detection), "face_px": math.sqrt(detection.area_px)}
 
 
-def _measured(detection: Detection | None) -> dict[str, Any]:
+def _columns(detection: Detection | None) -> dict[str, Any]:
     box = detection.box if detection else np.full(4, np.nan, np.float32)
     x1, y1, x2, y2 = (float(side) for side in box)
     return {

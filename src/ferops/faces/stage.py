@@ -18,15 +18,16 @@ from ferops.config import Params, Preprocess
 from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
 from ferops.faces.detection import Detector, Image
-from ferops.faces.detectors import build
+from ferops.faces.detectors import from_settings, require_known
 from ferops.faces.index import held_back, read_index, require_every_class, write_faces, write_others
 from ferops.faces.pack import FaceFile
-from ferops.faces.process_pool import Work, cores, sigterm_stops, spread
+from ferops.faces.process_pool import Work, extract_shards, sigterm_stops
 from ferops.faces.report import write_report
-from ferops.faces.shard import Encoded, Extracted, Shard, cut
+from ferops.faces.shard import Encoded, Extracted, Shard, make_shards
 from ferops.faces.status import HELD_BACK
 from ferops.files import atomic_folder
 from ferops.layout import Layout
+from ferops.machine import cores
 from ferops.provenance import provenance
 
 SPLITS = ("train", "val", "test")
@@ -46,6 +47,8 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
         StoppedError: SIGTERM.
     """
     settings = params.preprocess
+    if detector is None:
+        require_known(settings.detector)
     index = read_index(layout)
     origin = provenance(layout, params).as_json()
     started = time.perf_counter()
@@ -79,11 +82,6 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
             thumbnails=sink.thumbnails,
             speed=speed,
         )
-
-
-def make_detector(settings: Preprocess) -> Detector:
-    """Return the detector of `settings`."""
-    return build(settings.detector, min_confidence=settings.min_confidence)
 
 
 @dataclass
@@ -134,18 +132,18 @@ def _run(
     shards: Iterator[Shard], index: pd.DataFrame, settings: Preprocess, detector: Detector | None, sink: _Sink
 ) -> None:
     """Have the shards worked on where the settings say."""
-    work = Work(settings, functools.partial(make_detector, settings))
+    work = Work(settings, functools.partial(from_settings, settings, threads=1))
     workers = settings.workers
     if detector is not None:
         work, workers = Work(settings, lambda: detector), 1  # a lambda cannot leave this process, nor should it
     elif settings.runner == "dask":
-        from ferops.faces.dask_runner import on_cluster
+        from ferops.faces.dask_runner import extract_on_dask
 
         processes = cores() if workers == "auto" else workers
-        on_cluster(shards, work, address=settings.dask_address, workers=processes, take=sink.take)
+        extract_on_dask(shards, work, address=settings.dask_address, workers=processes, take=sink.take)
         return
     to_search = int((~index["source"].isin(settings.tight_sources) | (settings.tight == "detect")).sum())
-    with closing(spread(shards, work, workers=workers, to_search=to_search)) as results:
+    with closing(extract_shards(shards, work, workers=workers, to_search=to_search)) as results:
         for extracted in results:
             sink.take(extracted)
 
@@ -154,7 +152,9 @@ def _shards(layout: Layout, index: pd.DataFrame, settings: Preprocess) -> Iterat
     for source, rows in index.groupby("source", sort=True):
         tight = source in settings.tight_sources
         images = _encoded(open_raw(layout, str(source)), set(rows["image_id"]))
-        yield from cut(images, tight=tight, search=not tight or settings.tight == "detect", at_most=settings.batch_size)
+        yield from make_shards(
+            images, tight=tight, search=not tight or settings.tight == "detect", at_most=settings.batch_size
+        )
 
 
 def _encoded(raw: Raw, wanted: set[str]) -> Iterator[Encoded]:

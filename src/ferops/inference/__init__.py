@@ -1,1 +1,1 @@
-"""From a picture to faces and probabilities; shared by evaluation and the service."""
+"""From an image to faces and probabilities; shared by service, scoring and evaluation."""

@@ -7,7 +7,6 @@ from typing import Any
 from pydantic import BaseModel
 
 from ferops import uses
-from ferops.classes import DEFAULT_CLASSES
 from ferops.inference.predictor import LANDMARKS, Face, FaceStatus, Prediction, Status
 from ferops.model_config import ExportConfig
 
@@ -50,13 +49,25 @@ class Answer(BaseModel):
 
 
 def answer(
-    prediction: Prediction, *, release: dict[str, Any], width: int, height: int, timing_ms: dict[str, float]
+    prediction: Prediction,
+    *,
+    classes: tuple[str, ...],
+    release: dict[str, Any],
+    width: int,
+    height: int,
+    timing_ms: dict[str, float],
 ) -> Answer:
-    """Return the JSON of POST /predict; `release` is what `ferops.packaging.bento` wrote beside the service."""
+    """Return the JSON of POST /predict.
+
+    Args:
+        classes: the model's.
+        release: what `ferops.packaging.bento` wrote beside the service.
+        width, height: of the upright image, in pixels.
+    """
     return Answer(
         status=prediction.status,
-        faces=[_face(face) for face in prediction.faces],
-        classes=list(DEFAULT_CLASSES),
+        faces=[_face(face, classes) for face in prediction.faces],
+        classes=list(classes),
         width=width,
         height=height,
         model_version=release["model_version"],
@@ -66,13 +77,13 @@ def answer(
     )
 
 
-def _face(face: Face) -> FaceAnswer:
+def _face(face: Face, classes: tuple[str, ...]) -> FaceAnswer:
     x1, y1, x2, y2 = (round(side, 1) for side in face.box)
     return FaceAnswer(
         label=face.label,
         confidence=round(face.confidence, 6),
         status=face.status,
-        probabilities={name: round(float(p), 6) for name, p in zip(DEFAULT_CLASSES, face.probabilities, strict=True)},
+        probabilities={name: round(float(p), 6) for name, p in zip(classes, face.probabilities, strict=True)},
         box=Box(x1=x1, y1=y1, x2=x2, y2=y2),
         landmarks={
             name: (round(float(x), 1), round(float(y), 1))

@@ -32,10 +32,12 @@ MODULES = (
     "faces/detectors/__init__.py",
     "faces/detectors/boxes.py",
     "faces/detectors/centerface.py",
-    "faces/detectors/closeup.py",
-    "faces/detectors/frame.py",
+    "faces/detectors/landmarks.py",
+    "faces/detectors/letterbox.py",
     "faces/detectors/mtcnn.py",
-    "faces/detectors/nets.py",
+    "faces/detectors/mtcnn_networks.py",
+    "faces/detectors/weights/mtcnn.safetensors",
+    "faces/detectors/weights/NOTICE",
     "faces/detect.py",
     "export/__init__.py",
     "export/calibration.py",
@@ -51,7 +53,6 @@ TEXTS = ("MODEL_CARD.md", "NOTICE")
 # What these modules import; constraints.txt pins them and all that they need
 REQUIREMENTS = (
     "bentoml",
-    "facenet-pytorch",
     "numpy",
     "opencv-python-headless",
     "openvino",
@@ -60,10 +61,9 @@ REQUIREMENTS = (
     "pydantic",
     "python-multipart",
     "ruamel-yaml",
+    "safetensors",
     "scipy",
     "starlette",
-    "torch",
-    "torchvision",
 )
 
 

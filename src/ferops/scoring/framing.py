@@ -15,9 +15,9 @@ from ferops.datasets.images import UnreadableImageError, decode
 from ferops.errors import FeropsError
 from ferops.faces.detect import SMALL_PX
 from ferops.faces.detection import Detection, Detector, Image
-from ferops.faces.detectors import build
-from ferops.faces.process_pool import Work, spread
-from ferops.faces.shard import Encoded, Extracted, Shard, cut, extract
+from ferops.faces.detectors import from_settings
+from ferops.faces.process_pool import Work, extract_shards
+from ferops.faces.shard import Encoded, Extracted, Shard, extract, make_shards
 from ferops.model_config import ExportConfig, ModelConfig
 from ferops.scoring.table import Table
 from ferops.validation.measure import pixel_hash
@@ -95,11 +95,14 @@ class Framer:
         if self.asked == "whole":
             yield from (extract(shard, self.settings, _Blind()) for shard in self._shards(table))
             return
-        work, workers = Work(self.settings, _maker(self.settings)), self.settings.workers
+        work, workers = (
+            Work(self.settings, functools.partial(from_settings, self.settings, threads=1)),
+            self.settings.workers,
+        )
         if detector is not None:
             work, workers = Work(self.settings, lambda: detector), 1
         to_search = int(table.rows["class"].notna().sum())
-        with closing(spread(self._shards(table), work, workers=workers, to_search=to_search)) as results:
+        with closing(extract_shards(self._shards(table), work, workers=workers, to_search=to_search)) as results:
             yield from results
 
     def _shards(self, table: Table) -> Iterator[Shard]:
@@ -124,7 +127,7 @@ class Framer:
     def _cut(self, held: dict[bool, list[Encoded]]) -> Iterator[Shard]:
         for tight, images in held.items():
             search = not tight or (self.settings.tight == "detect" and self.asked != "whole")
-            yield from cut(images, tight=tight, search=search, at_most=self.settings.batch_size)
+            yield from make_shards(images, tight=tight, search=search, at_most=self.settings.batch_size)
 
     def _is_tight(self, source: str | None, image: Image) -> bool:
         if self.asked != "auto":
@@ -139,7 +142,3 @@ class _Blind:
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         return [[] for _ in images]
-
-
-def _maker(settings: Preprocess) -> functools.partial[Detector]:
-    return functools.partial(build, settings.detector, min_confidence=settings.min_confidence)

@@ -1,33 +1,60 @@
-"""The face detectors there are, by name (`preprocess.detector`); docs/detectors.md compares them."""
+"""The face detectors by name (`preprocess.detector`); docs/detectors.md compares them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import resolve_name
 
+from ferops.config import FaceSettings
 from ferops.errors import FeropsError
 from ferops.faces.detection import Detector
 
+GROUP = "ferops.detectors"
+"""Entry points of this group are detectors, too: an installed package adds its own by declaring one."""
+
 REGISTRY = {"mtcnn": "ferops.faces.detectors.mtcnn:Mtcnn", "centerface": "ferops.faces.detectors.centerface:CenterFace"}
-"""Name -> module and class. A class takes `min_confidence` by keyword; its module is imported when it is asked for."""
+"""Name -> `module:class`. A class takes `min_confidence` and `threads` by keyword; its module is imported on use."""
 
 
-def build(name: str, *, min_confidence: float) -> Detector:
-    """Return the detector of that name (`preprocess.detector`).
+def names() -> dict[str, str]:
+    """Return all detectors: REGISTRY, and what installed packages declare."""
+    return {point.name: point.value for point in entry_points(group=GROUP)} | REGISTRY
 
-    Detectors run on the CPU, so that a machine with a GPU finds the very same faces, and with as many threads as
-    PyTorch has when they are built. On many cores, build one per process after torch.set_num_threads(1): that is
-    faster than many threads for one.
+
+def require_known(name: str) -> str:
+    """Return the `module:class` of the detector `name`.
+
+    Raises:
+        FeropsError: there is no such detector; the message lists those there are.
+    """
+    known = names()
+    if name not in known:
+        raise FeropsError(
+            f"preprocess.detector is {name!r}. Supported detectors: {', '.join(sorted(known))}. A package adds one "
+            f"with an entry point of the group {GROUP} (docs/detectors.md)"
+        )
+    return known[name]
+
+
+def from_settings(settings: FaceSettings, *, threads: int | None = None) -> Detector:
+    """Return the detector that `settings` name; see `build`."""
+    return build(settings.detector, min_confidence=settings.min_confidence, threads=threads)
+
+
+def build(name: str, *, min_confidence: float, threads: int | None = None) -> Detector:
+    """Return the detector `name` (`preprocess.detector`).
+
+    Detectors run on the CPU, so that a machine with a GPU finds the very same faces. On many cores, one detector with
+    one thread per process is faster than many threads for one.
 
     Args:
         min_confidence: faces with a lower score are dropped, 0-1. Scores of different detectors are different scales:
             0.9 suits `mtcnn`, 0.5 `centerface`.
+        threads: CPU threads; None for as many as the runtime chooses.
 
     Raises:
-        FeropsError: no detector has that name, or its weights are not installed; the message has the command.
+        FeropsError: there is no such detector, or its weights are not installed; the message has the command.
     """
-    if name not in REGISTRY:
-        raise FeropsError(f"preprocess.detector is {name!r}. Supported detectors: {', '.join(REGISTRY)}")
-    module, _, factory = REGISTRY[name].partition(":")
-    make: Callable[..., Detector] = getattr(import_module(module), factory)
-    return make(min_confidence=min_confidence)
+    make: Callable[..., Detector] = resolve_name(require_known(name))
+    return make(min_confidence=min_confidence, threads=threads)

@@ -1,4 +1,4 @@
-"""Boxes that detectors juggle: float `(N, 4)` of x1, y1, x2, y2 in pixels, (0, 0) the outer corner of the first."""
+"""Operations on boxes: float `(N, 4)` of x1, y1, x2, y2 in pixels, (0, 0) the outer corner of the first pixel."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ def areas(boxes: Floats) -> Floats:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
-def shifted(boxes: Floats, shifts: Floats) -> Floats:
-    """Move each corner by its shift `(N, 4)`, in shares of the box's sides."""
+def apply_regression(boxes: Floats, regression: Floats) -> Floats:
+    """Move each corner by its regression `(N, 4)`, in shares of the box's sides."""
     sides = boxes[:, 2:] - boxes[:, :2]
-    return (boxes + np.concatenate([sides, sides], axis=1) * shifts).astype(np.float32, copy=False)
+    return (boxes + np.concatenate([sides, sides], axis=1) * regression).astype(np.float32, copy=False)
 
 
-def squares(boxes: Floats, *, zoom: float = 1.0) -> Floats:
+def square(boxes: Floats, *, zoom: float = 1.0) -> Floats:
     """Return squares of whole pixels around the boxes' centres, `zoom` times as wide as the longer side."""
     side = np.maximum(np.rint((boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * zoom), 1)
     corner = np.rint((boxes[:, :2] + boxes[:, 2:] - side) / 2)
     return np.concatenate([corner, corner + side], axis=1).astype(np.float32)
 
 
-def cut(pixels: Image, boxes: Floats, *, size_px: int) -> NDArray[np.uint8]:
-    """Return what each of `squares` shows, uint8 `(N, size_px, size_px, 3)`; black beyond the picture, so that a face
-    at the edge keeps its proportions."""
-    crops = np.empty((len(boxes), size_px, size_px, 3), np.uint8)
-    for i, (x1, y1, x2, y2) in enumerate(boxes.astype(int).tolist()):
-        part = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
-        if part.shape[:2] != (y2 - y1, x2 - x1):
-            square = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
+def crop_resize(pixels: Image, squares: Floats, *, size_px: int) -> NDArray[np.uint8]:
+    """Return what each square shows, uint8 `(N, size_px, size_px, 3)`; black beyond the image, so that a face at the
+    edge keeps its proportions."""
+    crops = np.empty((len(squares), size_px, size_px, 3), np.uint8)
+    for i, (x1, y1, x2, y2) in enumerate(squares.astype(int).tolist()):
+        crop = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
+        if crop.shape[:2] != (y2 - y1, x2 - x1):
+            padded = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
             top, left = max(-y1, 0), max(-x1, 0)
-            square[top : top + part.shape[0], left : left + part.shape[1]] = part
-            part = square
-        cv2.resize(part, (size_px, size_px), dst=crops[i], interpolation=cv2.INTER_AREA)
+            padded[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
+            crop = padded
+        cv2.resize(crop, (size_px, size_px), dst=crops[i], interpolation=cv2.INTER_AREA)
     return crops
 
 
-def distinct(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:
-    """Return which boxes stay, best score first, when the lower score of two goes that share more than `overlap` of
-    their union."""
+def nms(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:
+    """Non-maximum suppression: return the indices of the boxes to keep, best score first. Of two boxes that share more
+    than `overlap` of their union, the one with the lower score goes."""
     if not len(boxes):
         return np.empty(0, np.intp)
     corners_and_sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
     # OpenCV's stubs ask for lists; arrays are taken, and faster
-    stay = cv2.dnn.NMSBoxes(corners_and_sides, scores, 0.0, overlap)  # type: ignore[arg-type]
-    return np.asarray(stay, np.intp).reshape(-1)
+    kept = cv2.dnn.NMSBoxes(corners_and_sides, scores, 0.0, overlap)  # type: ignore[arg-type]
+    return np.asarray(kept, np.intp).reshape(-1)
 
 
-def unnested(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:
-    """As `distinct`, when they share more than `overlap` of the smaller one."""
+def nms_over_smaller(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:
+    """As `nms`, but `overlap` is a share of the smaller box: one box inside another goes, too."""
     left = np.argsort(-scores, kind="stable")
     size = areas(boxes)
-    stay = []
+    kept = []
     while len(left):
         best, left = left[0], left[1:]
-        stay.append(best)
+        kept.append(best)
         low = np.maximum(boxes[best, :2], boxes[left, :2])
         high = np.minimum(boxes[best, 2:], boxes[left, 2:])
         shared = np.clip(high - low, 0, None).prod(axis=1)
         left = left[shared <= overlap * np.minimum(size[best], size[left])]
-    return np.array(stay, np.intp)
+    return np.array(kept, np.intp)

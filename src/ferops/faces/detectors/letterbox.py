@@ -16,13 +16,13 @@ MAX_SIDE_PX = 1280
 
 
 @dataclass(frozen=True)
-class Frame:
+class Letterbox:
     """An image reduced or enlarged, in a black border: black, since a reflected one would show parts of faces.
 
     Attributes:
         pixels: RGB uint8 `(H, W, 3)`.
-        offset: float64 `(2,)`: x, y of the image's corner in the frame.
-        scale: float64 `(2,)`: frame pixels per image pixel along x, y.
+        offset: float64 `(2,)`: x, y of the image's corner in the letterbox.
+        scale: float64 `(2,)`: letterbox pixels per image pixel along x, y.
     """
 
     pixels: Image
@@ -30,13 +30,13 @@ class Frame:
     scale: NDArray[np.float64]
 
     @classmethod
-    def around(cls, image: Image, *, border: float = 0.0, min_side_px: int = 1, multiple: int = 1) -> Frame:
-        """Frame an image.
+    def around(cls, image: Image, *, border: float = 0.0, min_side_px: int = 1, multiple: int = 1) -> Letterbox:
+        """Resize an image and put a border around it.
 
         Args:
             border: width of the border as a share of each side.
             min_side_px: an image whose longest side is shorter is enlarged to it.
-            multiple: the border is widened on the right and below until both sides of the frame are multiples of it.
+            multiple: the border is widened on the right and below until both sides are multiples of it.
         """
         height, width = image.shape[:2]
         longest = max(height, width)
@@ -55,10 +55,10 @@ class Frame:
         )
 
     def detections(self, boxes: Floats, scores: Floats, landmarks: Floats) -> list[Detection]:
-        """Return what was found in the frame, in the image's coordinates, largest box first.
+        """Return detections in the image's coordinates, largest box first.
 
         Args:
-            boxes, scores, landmarks: `(N, 4)`, `(N,)` and `(N, 5, 2)`, in pixels of the frame.
+            boxes, scores, landmarks: `(N, 4)`, `(N,)` and `(N, 5, 2)`, in pixels of the letterbox.
         """
         return [
             Detection(
