@@ -195,7 +195,7 @@ def evaluate() -> None:
     with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
         found = champion(layout, params, Path(folder))
         reference = Champion(version=found[0], folder=found[1]) if found else None
-        _stage("evaluate", stage(layout, params, champion=reference))
+        _stage("evaluate", stage(layout, params, champion=reference).as_json())
 
 
 @app.command()

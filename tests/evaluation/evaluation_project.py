@@ -1,10 +1,13 @@
-"""A small project on disk as the earlier stages leave it: random logits with a signal, people as clusters."""
+"""A small project on disk as the earlier stages leave it: random logits with a signal, people as clusters.
+
+Every test image has a number, which its colour tells. The exported classifier answers by that number, so the packed
+face and the whole image get the answers that were written down for them.
+"""
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +19,39 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params, load
+from ferops.config import Params
+from ferops.datasets.manifest import make_row
+from ferops.evaluation.stage import Champion, evaluate
+from ferops.faces.align import TEMPLATE
+from ferops.faces.detection import Detection
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig
+from ferops.model_config import ExportConfig, ModelConfig
+from ferops.provenance import provenance
+from ferops.records import Provenance
+from ferops.records.metrics import Metrics
+from pictures import encoded, quick_params, write_source
 
-SIZE_PX = 32
-PARAMS_FILE = Path(__file__).parents[2] / "params.yaml"
+SIZE_PX = 32  # of a packed face
+IMAGE_PX = 64
+LANDMARKS = (16 + 32 * TEMPLATE).astype(np.float32)  # a face in the middle of an image
+
+
+class Detector:
+    """Finds a face in the middle of every image, but in `missing` none, and in `elsewhere` one in a corner."""
+
+    def __init__(self, *, missing: Iterable[int] = (), elsewhere: Iterable[int] = ()) -> None:
+        self.missing, self.elsewhere = set(missing), set(elsewhere)
+
+    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        return [self._faces(number_of(image), image.shape[0] / IMAGE_PX) for image in images]
+
+    def _faces(self, number: int, scale: float) -> list[Detection]:
+        if number in self.missing:
+            return []
+        box, landmarks = np.array([12, 12, 52, 52], np.float32), LANDMARKS
+        if number in self.elsewhere:
+            box, landmarks = np.array([0, 0, 12, 12], np.float32), (LANDMARKS - 16) * 12 / 32
+        return [Detection(box * scale, landmarks.astype(np.float32) * scale, 0.99)]
 
 
 @dataclass(frozen=True)
@@ -30,44 +60,73 @@ class Project:
     params: Params
     labels: NDArray[np.intp]  # of the test faces
     index: pd.DataFrame  # faces.parquet, all splits
+    no_face: tuple[int, ...]  # numbers of the test images in which no face was found
+
+    @property
+    def metrics(self) -> Metrics:
+        return Metrics.read(self.layout.artifacts("evaluate") / "metrics.json", made_by="evaluate")
+
+    def evaluate(self, *, champion: Path | None = None, elsewhere: Iterable[int] = ()) -> None:
+        detector = Detector(missing=self.no_face, elsewhere=elsewhere)
+        reference = Champion(version="7", folder=champion) if champion else None
+        evaluate(self.layout, self.params, champion=reference, detector=detector)
 
 
-class FixedAnswers:
-    """A classifier that knows each face by the number written into its first two pixels."""
-
-    def __init__(self, folder: Path) -> None:
-        self.answers = np.load(folder / "answers.npy")
-
-    def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        numbers = faces[:, 0, 0, 0].astype(int) * 256 + faces[:, 0, 0, 1]
-        return np.asarray(self.answers[numbers % len(self.answers)])
+def colour(number: int) -> list[int]:
+    """The colour that says `number`, 0-255, far enough from the others to survive interpolation."""
+    return [16 * (number // 16) + 8, 16 * (number % 16) + 8, 128]
 
 
-def build(root: Path, *, n_test: int = 240, no_face: int = 12, seed: int = 3, synthetic: bool = True) -> Project:
-    """Write data.dvc, artifacts/{split,preprocess,train,export} below `root`; people are known by name."""
+def number_of(image: NDArray[np.uint8]) -> int:
+    red, green, _ = image[image.shape[0] // 2, image.shape[1] // 2].tolist()
+    return 16 * (red // 16) + green // 16
+
+
+def answers(folder: Path) -> NDArray[np.float32]:
+    """The logits `(N, K)` that the export in `folder` gives to the test faces."""
+    return np.load(folder / "answers.npy")
+
+
+def build(
+    root: Path,
+    *,
+    n_test: int = 240,
+    no_face: int = 12,
+    seed: int = 3,
+    synthetic: bool = True,
+    classes: tuple[str, ...] = DEFAULT_CLASSES,
+    **blocks: dict[str, Any],
+) -> Project:
+    """Write data/, data.dvc and artifacts/{split,preprocess,train,export} below `root`; people are known by name."""
     rng = np.random.default_rng(seed)
-    tree = json.loads(load(PARAMS_FILE).model_dump_json(by_alias=True))
-    tree["data"]["sources"] = ["synthetic"] if synthetic else ["fer2013", "ckplus"]
-    tree["evaluate"]["bootstrap_samples"] = 400
-    params = Params.model_validate(tree)
+    sources = ("synthetic",) if synthetic else ("fer2013", "ckplus")
+    more = {name: {**settings, **blocks.pop(name, {})} for name, settings in _SETTINGS.items()}
+    params = quick_params(data={"sources": sources, "classes": classes}, **more, **blocks)
     layout = Layout(root)
     root.mkdir(parents=True, exist_ok=True)
-    layout.data_dvc.write_text("outs:\n- md5: 0123456789abcdef0123456789abcdef.dir\n  path: data\n")
 
-    index = _index(rng, tree["data"]["sources"], {"train": 2 * n_test, "val": n_test // 2, "test": n_test}, no_face)
+    sizes = {"train": 2 * n_test, "val": n_test // 2, "test": n_test}
+    index = _index(rng, sources, sizes, no_face=no_face, classes=classes)
+    _write_images(layout, index)
     layout.artifacts("preprocess").mkdir(parents=True)
-    index.to_parquet(layout.face_index)
+    index.drop(columns="number").to_parquet(layout.face_index)
     layout.artifacts("split").mkdir(parents=True)
     index[["image_id", "split", "group"]].to_parquet(layout.assignment)
     test = index[(index["split"] == "test") & (index["row"] >= 0)].sort_values("row")
-    labels = test["label_index"].to_numpy()
+    labels = test["label"].map(classes.index).to_numpy()
     np.save(layout.faces("test"), _faces(rng, labels))
 
     hard = (test["group_skin_tone"] == "dark").to_numpy() | (test["brightness"] < 70).to_numpy()
-    _train(layout, "baseline", _logits(rng, labels, 1.3, hard=hard), "resnet18", epochs=8)
-    _train(layout, "candidate", _logits(rng, labels, 2.0, hard=hard), "resnet50", epochs=12)
-    export(layout.exported, 3.0 * _logits(rng, labels, 2.0, hard=hard), temperature=2.6)
-    return Project(layout=layout, params=params, labels=labels, index=index)
+    origin = provenance(layout, params)
+    weak, strong = (_logits(rng, labels, signal, hard=hard, k=len(classes)) for signal in (1.3, 2.0))
+    _train(layout, "baseline", weak, epochs=8, architecture="resnet18", classes=classes, origin=origin)
+    _train(layout, "candidate", strong, epochs=12, architecture="resnet50", classes=classes, origin=origin)
+    export(layout.exported, 3.0 * strong, temperature=2.6, classes=classes, origin=origin)
+    unseen = index[(index["split"] == "test") & (index["row"] < 0)]["number"]
+    return Project(layout=layout, params=params, labels=labels, index=index, no_face=tuple(unseen))
+
+
+_SETTINGS = {"evaluate": {"bootstrap_samples": 400}, "preprocess": {"tight_sources": ()}}
 
 
 def change_index(project: Project, change: Callable[[pd.DataFrame], pd.DataFrame]) -> None:
@@ -75,103 +134,96 @@ def change_index(project: Project, change: Callable[[pd.DataFrame], pd.DataFrame
     change(pd.read_parquet(project.layout.face_index)).to_parquet(project.layout.face_index)
 
 
-def export(folder: Path, logits: NDArray[np.float64], *, temperature: float = 1.0, **changes: Any) -> Path:
-    """Write a folder with the layout of artifacts/export whose classifier answers `logits`."""
+def export(
+    folder: Path,
+    logits: NDArray[np.float64],
+    *,
+    origin: Provenance,
+    temperature: float = 1.0,
+    classes: tuple[str, ...] = DEFAULT_CLASSES,
+    size_px: int = SIZE_PX,
+) -> Path:
+    """Write a folder as the stage `export` does, whose classifier answers `logits[n]` to the face of the number n."""
     folder.mkdir(parents=True)
-    write_onnx(folder / "model-int8.onnx")
-    np.save(folder / "answers.npy", logits.astype(np.float32))
-    config = {
-        "architecture": "resnet50",
-        "classes": list(DEFAULT_CLASSES),
-        "size_px": SIZE_PX,
-        "temperature": temperature,
-        "served": "model-int8.onnx",
-        "licence": "Apache-2.0",
-        "provenance": {"split_hash": None},
+    table = np.zeros((256, len(classes)), np.float32)
+    table[: len(logits)] = logits
+    np.save(folder / "answers.npy", table[: len(logits)])
+    middle = size_px // 2
+    constants = {
+        "starts": np.array([middle, middle, 0]),
+        "ends": np.array([middle + 1, middle + 1, 2]),
+        "axes": np.array([1, 2, 3]),
+        "sixteen": np.float32(16),
+        "pairs": np.array([-1, 2]),
+        "flat": np.array([-1]),
+        "places": np.array([[16], [1]], np.float32),
+        "table": table,
+        "weights": np.eye(len(classes), dtype=np.float32),
     }
-    (folder / "config.json").write_text(json.dumps(config | changes))
-    return folder
-
-
-def linear_export(folder: Path) -> NDArray[np.float32]:
-    """Replace `folder` by an export that the real runtime opens: logits = pixels @ weights; return the weights."""
-    shutil.rmtree(folder)
-    folder.mkdir()
-    weights = np.random.default_rng(1).normal(scale=1e-4, size=(SIZE_PX**2 * 3, 6)).astype(np.float32)
     nodes = [
-        helper.make_node("Cast", ["faces"], ["pixels"], to=TensorProto.FLOAT),
-        helper.make_node("Flatten", ["pixels"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        helper.make_node("Slice", ["faces", "starts", "ends", "axes"], ["middle"]),
+        helper.make_node("Cast", ["middle"], ["colour"], to=TensorProto.FLOAT),
+        helper.make_node("Div", ["colour", "sixteen"], ["shares"]),
+        helper.make_node("Floor", ["shares"], ["whole"]),
+        helper.make_node("Reshape", ["whole", "pairs"], ["digits"]),
+        helper.make_node("MatMul", ["digits", "places"], ["number"]),
+        helper.make_node("Reshape", ["number", "flat"], ["numbers"]),
+        helper.make_node("Cast", ["numbers"], ["rows"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "rows"], ["found"]),
+        helper.make_node("MatMul", ["found", "weights"], ["logits"]),
     ]
     graph = helper.make_graph(
         nodes,
-        "linear",
-        [helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", SIZE_PX, SIZE_PX, 3])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 6])],
-        [numpy_helper.from_array(weights, "weights")],
+        "numbers",
+        [helper.make_tensor_value_info("faces", TensorProto.UINT8, ["n", size_px, size_px, 3])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", len(classes)])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
-    opset = [helper.make_opsetid("", 17)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "model.onnx")
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, folder / "model-int8.onnx")
     config = ExportConfig(
-        architecture="resnet50",
-        classes=DEFAULT_CLASSES,
-        size_px=SIZE_PX,
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        temperature=1.7,
-        parameters=weights.size,
-        provenance={"split_hash": None},
-        licence="Apache-2.0",
-        served="model.onnx",
+        **_config("resnet50", classes=classes, origin=origin, size_px=size_px, temperature=temperature),
+        served="model-int8.onnx",
         min_confidence=0.9,
         margin=0.1,
         choose="largest",
         low_confidence=0.5,
     )
     (folder / "config.json").write_text(config.model_dump_json())
-    return weights
+    return folder
 
 
-def write_onnx(path: Path) -> int:
-    """Write a graph with one float and one quantised layer, and return how many weights and biases it holds."""
-    rng = np.random.default_rng(0)
-    layers = {
-        "conv_w": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
-        "conv_b": np.zeros(4, np.float32),
-        "fc_q": rng.integers(-9, 9, size=(4, 6)).astype(np.int8),
+def _config(
+    architecture: str, *, classes: tuple[str, ...], origin: Provenance, size_px: int = SIZE_PX, temperature: float = 1.0
+) -> dict[str, Any]:
+    return {
+        "architecture": architecture,
+        "classes": classes,
+        "size_px": size_px,
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+        "temperature": temperature,
+        "parameters": 1,
+        "provenance": origin,
+        "licence": "Apache-2.0",
     }
-    extra = {"scale": np.float32(0.1), "zero": np.int8(0)}
-    nodes = [
-        helper.make_node("Identity", ["conv_b"], ["same"]),  # how exporters share one tensor between layers
-        helper.make_node("Conv", ["x", "conv_w", "same"], ["c"]),
-        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
-        helper.make_node("Flatten", ["p"], ["f"]),
-        helper.make_node("DequantizeLinear", ["fc_q", "scale", "zero"], ["fc"]),
-        helper.make_node("MatMul", ["f", "fc"], ["logits"]),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 8, 8])],
-        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["n", 6])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in (layers | extra).items()],
-    )
-    onnx.save(helper.make_model(graph), path)
-    return sum(value.size for value in layers.values())
 
 
-def _index(rng: np.random.Generator, sources: list[str], sizes: dict[str, int], no_face: int) -> pd.DataFrame:
-    parts = []
+def _index(
+    rng: np.random.Generator, sources: tuple[str, ...], sizes: dict[str, int], *, no_face: int, classes: tuple[str, ...]
+) -> pd.DataFrame:
+    frames = []
+    weights = np.array([0.2, 0.05, 0.15, 0.3, 0.18, 0.12, 0.1, 0.1])[: len(classes)]
     for split, n in sizes.items():
         person = rng.integers(n // 5, size=n)
         tone = rng.choice(["light", "medium", "dark"], p=[0.45, 0.35, 0.2], size=n // 5)
         age = rng.choice(["18-39", "40-64", "65+"], p=[0.6, 0.37, 0.03], size=n // 5)
         status = np.where(rng.permutation(n) < (no_face if split == "test" else 0), "no_face", "ok")
-        parts.append(
+        frames.append(
             pd.DataFrame(
                 {
                     "image_id": [f"{split}-{number:06d}" for number in range(n)],
-                    "label_index": rng.choice(6, p=[0.2, 0.05, 0.15, 0.3, 0.18, 0.12], size=n),
+                    "label": rng.choice(classes, p=weights / weights.sum(), size=n),
                     "subject": [f"{split}-person-{number}" for number in person],
                     "source": rng.choice(sources, size=n),
                     "split": split,
@@ -187,12 +239,28 @@ def _index(rng: np.random.Generator, sources: list[str], sizes: dict[str, int], 
                 }
             )
         )
-    index = pd.concat(parts, ignore_index=True)
-    index["row"] = -1
+    index = pd.concat(frames, ignore_index=True)
+    index[["row", "number"]] = -1
     for split in sizes:
         seen = index.index[(index["split"] == split) & (index["status"] != "no_face")]
         index.loc[seen, "row"] = rng.permutation(len(seen))  # the order of faces.parquet is not that of the arrays
+    test, missed = index["split"] == "test", index["row"] < 0
+    index.loc[test, "number"] = index.loc[test, "row"]
+    index.loc[test & missed, "number"] = np.arange((test & ~missed).sum(), test.sum())
     return index
+
+
+def _write_images(layout: Layout, index: pd.DataFrame) -> None:
+    """Write the test images as raw data, and name them in `index` by the digest of their bytes."""
+    rows: dict[str, list[dict[str, Any]]] = {source: [] for source in index["source"].unique()}
+    for place, row in index[index["split"] == "test"].iterrows():
+        image = encoded(np.full((IMAGE_PX, IMAGE_PX, 3), colour(row["number"]), np.uint8))
+        truth = {"truth_landmarks": LANDMARKS.ravel().tolist()} if row["source"] == "synthetic" else {}
+        raw = make_row(image, source=row["source"], label=row["label"], subject=row["subject"], **truth)
+        rows[row["source"]].append(raw)
+        index.loc[place, "image_id"] = raw["image_id"]
+    for source, images in rows.items():
+        write_source(layout, source, images)
 
 
 def _faces(rng: np.random.Generator, labels: NDArray[np.intp]) -> NDArray[np.uint8]:
@@ -205,21 +273,33 @@ def _faces(rng: np.random.Generator, labels: NDArray[np.intp]) -> NDArray[np.uin
         eyes = ((np.abs(xx) - 0.35) ** 2 + (yy + 0.2) ** 2) < 0.012
         head[(mouth & (np.abs(xx) < 0.5)) | eyes] = 30
         faces[number] = head
-        faces[number, 0, 0, :2] = divmod(number, 256)
+        faces[number, 14:19, 14:19] = colour(number)
     return faces
 
 
-def _logits(rng: np.random.Generator, labels: NDArray[np.intp], signal: float, *, hard: Any) -> NDArray[np.float64]:
-    logits = rng.normal(size=(len(labels), 6))
+def _logits(
+    rng: np.random.Generator, labels: NDArray[np.intp], signal: float, *, hard: Any, k: int
+) -> NDArray[np.float64]:
+    logits = rng.normal(size=(len(labels), k))
     logits[np.arange(len(labels)), labels] += np.where(hard, 0.5 * signal, signal)
     return logits
 
 
-def _train(layout: Layout, name: str, logits: NDArray[np.float64], architecture: str, *, epochs: int) -> None:
+def _train(
+    layout: Layout,
+    name: str,
+    logits: NDArray[np.float64],
+    *,
+    epochs: int,
+    architecture: str,
+    classes: tuple[str, ...],
+    origin: Provenance,
+) -> None:
     folder = layout.model(name)
     folder.mkdir(parents=True)
     np.save(folder / "test_logits.npy", logits.astype(np.float32))
-    (folder / "config.json").write_text(json.dumps({"architecture": architecture, "temperature": 1.0}))
+    config = ModelConfig(**_config(architecture, classes=classes, origin=origin))
+    (folder / "config.json").write_text(config.model_dump_json())
     history = [
         {
             "epoch": epoch,

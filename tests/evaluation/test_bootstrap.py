@@ -6,6 +6,7 @@ from scipy import stats
 
 from ferops.evaluation import metrics
 from ferops.evaluation.bootstrap import Resampler
+from ferops.records.metrics import Interval
 
 
 def _mean_interval(values, clusters, **settings):
@@ -48,9 +49,9 @@ def test_interval_of_a_mean_agrees_with_students_t() -> None:
     values = np.random.default_rng(0).normal(3, 2, size=60)
     found = _mean_interval(values, range(60), samples=8000)
     low, high = stats.t.interval(0.95, df=59, loc=values.mean(), scale=values.std(ddof=1) / np.sqrt(60))
-    assert found["value"] == pytest.approx(values.mean())
-    assert found["low"] == pytest.approx(low, abs=0.05)
-    assert found["high"] == pytest.approx(high, abs=0.05)
+    assert found.value == pytest.approx(values.mean())
+    assert found.low == pytest.approx(low, abs=0.05)
+    assert found.high == pytest.approx(high, abs=0.05)
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
@@ -63,7 +64,7 @@ def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
         correct = (rng.random(200) < np.repeat(skill, 10)).astype(float)
         for name, drawn in (("clusters", clusters), ("rows", np.arange(200))):
             found = _mean_interval(correct, drawn, samples=200, seed=repetition)
-            hits[name] += found["low"] <= 0.7 <= found["high"]
+            hits[name] += found.low <= 0.7 <= found.high
     # 3 standard errors of a share of 0.95 in 200 are 0.046
     assert hits["clusters"] / 200 > 0.95 - 0.046
     assert hits["rows"] / 200 < 0.90, "rows pretend to know more than they do"
@@ -75,7 +76,7 @@ def test_clusters_widen_intervals_of_correlated_rows() -> None:
     by_cluster = _mean_interval(values, np.repeat(np.arange(30), 10))
     by_row = _mean_interval(values, np.arange(300))
     # ten copies of each value: the standard error is sqrt(10) times as large
-    ratio = (by_cluster["high"] - by_cluster["low"]) / (by_row["high"] - by_row["low"])
+    ratio = (by_cluster.high - by_cluster.low) / (by_row.high - by_row.low)
     assert ratio == pytest.approx(np.sqrt(10), rel=0.15)
 
 
@@ -84,23 +85,23 @@ def test_a_perfect_or_hopeless_share_is_not_certain(value: float) -> None:
     resampler = Resampler(range(25), samples=100, seed=0, level=0.95)
     found = resampler.interval(np.full(101, value), clusters=25)
     exact = stats.binomtest(int(25 * value), 25).proportion_ci(0.95, method="exact")
-    assert (found["low"], found["high"]) == pytest.approx((exact.low, exact.high))
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high))
 
 
 def test_two_equal_models_differ_by_exactly_nothing() -> None:
     resampler = Resampler(range(25), samples=100, seed=0, level=0.95)
-    assert resampler.interval(np.zeros(101), clusters=25, share=False) == {"value": 0.0, "low": 0.0, "high": 0.0}
+    assert resampler.interval(np.zeros(101), clusters=25, share=False) == Interval(value=0.0, low=0.0, high=0.0)
 
 
 def test_undefined_values_are_null_with_a_reason() -> None:
     resampler = Resampler(range(9), samples=100, seed=0, level=0.95)
     never = resampler.interval(np.full(101, np.nan), clusters=9, reason="the class never occurs")
-    assert never == {"value": None, "low": None, "high": None, "reason": "the class never occurs"}
+    assert never == Interval(value=None, low=None, high=None, reason="the class never occurs")
     lonely = resampler.interval(np.full(101, 0.5), clusters=1)
-    assert (lonely["value"], lonely["low"], lonely["high"]) == (0.5, None, None)
+    assert (lonely.value, lonely.low, lonely.high) == (0.5, None, None)
     rare = np.full(101, np.nan)
     rare[:20] = 0.5
-    assert resampler.interval(rare, clusters=2)["low"] is None
+    assert resampler.interval(rare, clusters=2).low is None
 
 
 def test_the_basic_interval_is_reflected_about_the_value_and_stays_above_zero() -> None:
@@ -108,6 +109,6 @@ def test_the_basic_interval_is_reflected_about_the_value_and_stays_above_zero() 
     values = np.concatenate([[0.2], np.linspace(0.2, 0.5, 1001)])  # resampling only ever adds
     percentile = resampler.interval(values, clusters=1000, share=False)
     basic = resampler.interval(values, clusters=1000, share=False, correct_bias=True)
-    assert percentile["low"] > 0.2
-    assert basic["high"] == pytest.approx(0.4 - percentile["low"])
-    assert basic["low"] == 0.0
+    assert percentile.low > 0.2
+    assert basic.high == pytest.approx(0.4 - percentile.low)
+    assert basic.low == 0.0

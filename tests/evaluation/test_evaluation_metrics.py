@@ -6,7 +6,8 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 
 from ferops.evaluation import metrics
-from ferops.evaluation.metrics import K
+
+K = 6
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def answers():
 
 
 def _counts(labels, predicted):
-    return metrics.confusion_features(labels, predicted).sum(axis=0).reshape(K, K)
+    return metrics.confusion_features(labels, predicted, K).sum(axis=0).reshape(K, K)
 
 
 def test_counts_are_true_by_predicted(answers) -> None:

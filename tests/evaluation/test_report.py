@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import re
 from html.parser import HTMLParser
 
@@ -9,7 +8,7 @@ from PIL import Image
 
 from ferops import uses
 from ferops.evaluation.verdict import verdict
-from ferops.evaluation.words import figure, percent, points, with_interval
+from ferops.records.metrics import Difference, Interval
 
 BANNER = "these numbers say nothing about real people"
 VOID = {"meta", "link", "img", "br", "line", "circle", "polyline", "hr"}
@@ -90,18 +89,17 @@ def test_the_banner_is_there_for_rendered_faces_only(project, challenged) -> Non
 
 
 def test_the_report_shows_the_measured_figures(evaluated) -> None:
-    metrics = json.loads((evaluated.layout.artifacts("evaluate") / "metrics.json").read_text())
-    html = _html(evaluated)
-    for judged in (metrics["candidate"], metrics["baseline"]):
-        low, value, high = (100 * judged["accuracy"][end] for end in ("low", "value", "high"))
+    metrics, html = evaluated.metrics, _html(evaluated)
+    for interval in (metrics.candidate.accuracy, metrics.baseline.accuracy, metrics.end_to_end.accuracy):
+        low, value, high = (100 * end for end in (interval.low, interval.value, interval.high))
         assert f"{value:.1f} ({low:.1f} to {high:.1f})" in html
         assert f"{value:.1f} ({low:.1f} to {high:.1f})" in _card(evaluated)
-    for row in metrics["candidate"]["confusion"]:
+    for row in metrics.candidate.confusion:
         for count in row:
             assert f"<b>{count}</b>" in html
-    shown = len(metrics["slices"])
+    shown = len(metrics.slices)
     assert f"With {shown} slices some look bad by chance" in html
-    assert html.count('<tr class="head">') == len(metrics["slice_columns"])
+    assert html.count('<tr class="head">') == len(metrics.slice_columns)
 
 
 def test_champion_and_its_absence(project, challenged) -> None:
@@ -156,41 +154,29 @@ def test_figures_are_pictures(project) -> None:
             assert min(image.size) > 300
 
 
-def _minus(low, high):
-    return {"accuracy": {"value": (low + high) / 2, "low": low, "high": high}}
+def _difference(low, high):
+    found = Interval(value=(low + high) / 2, low=low, high=high)
+    return Difference(accuracy=found, macro_f1=found)
 
 
 @pytest.mark.parametrize(
-    ("baseline", "champion", "chance", "headline", "standing"),
+    ("baseline", "champion", "chance", "expected"),
     [
-        ((0.01, 0.1), None, (0.2, 0.4), "more accurate than the baseline", "better"),
-        ((-0.1, 0.1), None, (0.2, 0.4), "not distinguishable from the baseline", "same"),
-        ((0.0, 0.1), None, (0.2, 0.4), "not distinguishable from the baseline", "same"),
-        (
-            (0.01, 0.1),
-            (-0.2, -0.1),
-            (0.2, 0.4),
-            "less accurate than champion version 4 and more accurate than the baseline",
-            "worse",
-        ),
-        ((0.01, 0.1), (0.01, 0.1), (-0.1, 0.1), "no better than chance", "worse"),
+        ((0.01, 0.1), (-0.2, 0.1), (0.2, 0.4), "not distinguishable from champion version 7 and more accurate than"),
+        ((-0.1, 0.1), (0.01, 0.1), (0.2, 0.4), "more accurate than champion version 7 and not distinguishable from"),
+        ((0.0, 0.1), (-0.2, -0.1), (0.2, 0.4), "less accurate than champion version 7 and not distinguishable from"),
+        ((0.01, 0.1), None, (0.2, 0.4), "more accurate than the baseline and cannot be compared with champion version"),
+        ((0.01, 0.1), (0.01, 0.1), (-0.1, 0.1), "no better than chance."),
     ],
 )
-def test_the_verdict_follows_the_intervals(baseline, champion, chance, headline, standing) -> None:
-    metrics = {
-        "candidate_minus_baseline": _minus(*baseline),
-        "candidate_minus_champion": champion and _minus(*champion),
-        "candidate_minus_chance": _minus(*chance),
-        "champion": champion and {"version": "4"},
+def test_the_verdict_follows_the_intervals(challenged, baseline, champion, chance, expected) -> None:
+    differences = {
+        "candidate_minus_baseline": _difference(*baseline),
+        "candidate_minus_champion": champion and _difference(*champion),
+        "candidate_minus_chance": _difference(*chance),
     }
-    assert verdict(metrics) == {"headline": f"The candidate is {headline}.", "standing": standing}
+    assert f"The candidate is {expected}" in verdict(challenged.metrics.model_copy(update=differences))
 
 
-def test_figures_as_words() -> None:
-    interval = {"value": 0.613, "low": 0.58, "high": 0.6412}
-    assert with_interval(interval) == "61.3 (58.0 to 64.1)"
-    assert with_interval({"value": -0.05, "low": -0.1, "high": 0.0}, signed=True) == "−5.0 (−10.0 to +0.0)"
-    assert figure(interval) == "0.613 (0.580 to 0.641)"
-    assert with_interval({"value": None, "low": None, "high": None, "reason": "no faces"}) == "n/a: no faces"
-    assert percent(None) == "n/a"
-    assert points(0.014) == "+1.4"
+def test_without_a_champion_the_verdict_is_about_the_baseline(project) -> None:
+    assert verdict(project.metrics) == "The candidate is more accurate than the baseline."

@@ -5,10 +5,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
+from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation.bootstrap import Resampler
-from ferops.evaluation.judge import TestSet, judge
-from ferops.evaluation.metrics import K, one_hot
-from ferops.evaluation.slices import slices
+from ferops.evaluation.metrics import one_hot
+from ferops.evaluation.performance import TestSet, performance
+from ferops.evaluation.slices import measure_slices, worst_slices
+
+K = len(DEFAULT_CLASSES)
 
 
 @pytest.fixture
@@ -36,6 +39,7 @@ def case():
     predicted = np.where(failing, (labels + 1) % K, labels)
     resampler = Resampler(rng.integers(60, size=n), samples=300, seed=0, level=0.95)
     test = TestSet(
+        classes=DEFAULT_CLASSES,
         labels=labels,
         rows=np.arange(n),
         tight=np.zeros(n, dtype=bool),
@@ -43,65 +47,67 @@ def case():
         missed=np.arange(0),
         resampler=resampler,
     )
-    found = slices(test, judge(test, one_hot(predicted, K), review_below=0.5), faces, missed, min_samples=95)
-    return faces, labels, predicted, found
+    whole = performance(test, one_hot(predicted, K), review_below=0.5)
+    columns, found = measure_slices(test, whole, faces, missed, min_samples=95)
+    return faces, labels, predicted, columns, found
 
 
 def _entry(found, column, value):
-    (entry,) = [one for one in found["slices"] if (one["column"], one["value"]) == (column, value)]
+    (entry,) = [one for one in found if (one.column, one.value) == (column, value)]
     return entry
 
 
 def test_figures_of_a_slice(case) -> None:
-    faces, labels, predicted, found = case
+    faces, labels, predicted, _, found = case
     inside = (faces["group_glasses"] == "yes").to_numpy()
     entry = _entry(found, "group_glasses", "yes")
     hits = (labels == predicted)[inside]
-    assert entry["n"] == inside.sum()
-    assert entry["accuracy"]["value"] == pytest.approx(hits.mean())
-    assert entry["macro_f1"]["value"] == pytest.approx(f1_score(labels[inside], predicted[inside], average="macro"))
-    gap = entry["accuracy_minus_whole"]
-    assert gap["value"] == pytest.approx(hits.mean() - (labels == predicted).mean())
-    assert gap["low"] < gap["value"] < gap["high"] < 0
+    assert entry.n == inside.sum()
+    assert entry.accuracy.value == pytest.approx(hits.mean())
+    assert entry.macro_f1.value == pytest.approx(f1_score(labels[inside], predicted[inside], average="macro"))
+    gap = entry.accuracy_minus_whole
+    assert gap.value == pytest.approx(hits.mean() - (labels == predicted).mean())
+    assert gap.low < gap.value < gap.high < 0
 
 
 def test_the_worst_slice_is_named(case) -> None:
-    faces, found = case[0], case[3]
-    assert (found["worst"][0]["column"], found["worst"][0]["value"]) == ("group_glasses", "yes")
-    small = {(one["column"], one["value"]) for one in found["slices"] if one["small"]}
+    faces, found = case[0], case[4]
+    worst = worst_slices(found)
+    assert (worst[0].column, worst[0].value) == ("group_glasses", "yes")
+    small = {(one.column, one.value) for one in found if one.small}
     assert small == {("group_glasses", "never seen")} | {
-        ("yaw_degrees", one["value"]) for one in found["slices"] if one["column"] == "yaw_degrees"
+        ("yaw_degrees", one.value) for one in found if one.column == "yaw_degrees"
     } | {("group_glasses", value) for value in ("yes", "no") if (faces["group_glasses"] == value).sum() < 95}
-    assert not small & {(one["column"], one["value"]) for one in found["worst"]}
+    assert not small & {(one.column, one.value) for one in worst}
 
 
 def test_every_known_row_is_in_one_slice_of_each_column(case) -> None:
-    faces, found = case[0], case[3]
-    columns = {one["column"]: one for one in found["columns"]}
+    faces, found = case[0], case[4]
+    columns = {one.column: one for one in case[3]}
     assert list(columns) == ["source", "group_glasses", "brightness", "yaw_degrees"], "group_type has one value"
     for name, column in columns.items():
-        members = [one["n"] for one in found["slices"] if one["column"] == name]
-        assert sum(members) == column["n"] == faces[name].notna().sum()
-        assert column["missing"] == faces[name].isna().sum()
+        members = [one.n for one in found if one.column == name]
+        assert sum(members) == column.n == faces[name].notna().sum()
+        assert column.missing == faces[name].isna().sum()
 
 
 def test_conditions_are_cut_in_thirds_in_order(case) -> None:
-    faces, found = case[0], case[3]
-    yaw = [one for one in found["slices"] if one["column"] == "yaw_degrees"]
-    assert [one["n"] for one in yaw] == [90, 90, 90]
-    low, high = next(one["bounds"] for one in found["columns"] if one["column"] == "yaw_degrees")
+    faces, found = case[0], case[4]
+    yaw = [one for one in found if one.column == "yaw_degrees"]
+    assert [one.n for one in yaw] == [90, 90, 90]
+    low, high = next(one.bounds for one in case[3] if one.column == "yaw_degrees")
     assert [low, high] == pytest.approx(np.nanquantile(faces["yaw_degrees"].abs(), [1 / 3, 2 / 3]))
-    assert [one["value"] for one in yaw] == [f"below {low:.3g}", f"{low:.3g} to {high:.3g}", f"{high:.3g} and up"]
+    assert [one.value for one in yaw] == [f"below {low:.3g}", f"{low:.3g} to {high:.3g}", f"{high:.3g} and up"]
 
 
 def test_perfect_slices_still_have_an_interval(case) -> None:
-    entry = _entry(case[3], "group_glasses", "no")
-    assert entry["accuracy"]["value"] == entry["accuracy"]["high"] == 1.0
-    assert 0.8 < entry["accuracy"]["low"] < 1.0
+    entry = _entry(case[4], "group_glasses", "no")
+    assert entry.accuracy.value == entry.accuracy.high == 1.0
+    assert 0.8 < entry.accuracy.low < 1.0
 
 
 def test_images_without_a_face_are_counted_by_people_and_source(case) -> None:
-    lost = {(one["column"], one["value"]): one["n_no_face"] for one in case[3]["slices"]}
+    lost = {(one.column, one.value): one.n_no_face for one in case[4]}
     assert lost["group_glasses", "yes"] == 2
     assert lost["group_glasses", "no"] == 1
     assert (lost["source", "one"], lost["source", "two"]) == (5, 0)
@@ -109,11 +115,11 @@ def test_images_without_a_face_are_counted_by_people_and_source(case) -> None:
 
 
 def test_a_group_in_which_every_face_was_missed_has_a_slice(case) -> None:
-    entry = _entry(case[3], "group_glasses", "never seen")
-    assert (entry["n"], entry["n_no_face"], entry["clusters"], entry["small"]) == (0, 1, 0, True)
+    entry = _entry(case[4], "group_glasses", "never seen")
+    assert (entry.n, entry.n_no_face, entry.clusters, entry.small) == (0, 1, 0, True)
     for figure in ("accuracy", "macro_f1", "accuracy_minus_whole"):
-        assert entry[figure]["value"] is None
-        assert "no face was found" in entry[figure]["reason"]
+        assert getattr(entry, figure).value is None
+        assert "no face was found" in getattr(entry, figure).reason
 
 
 def test_a_missed_value_makes_a_cut_of_a_column_with_one_value_or_none() -> None:
@@ -121,6 +127,7 @@ def test_a_missed_value_makes_a_cut_of_a_column_with_one_value_or_none() -> None
     faces = pd.DataFrame({"source": "one", "group_tone": "light", "group_age": [None] * K, "group_type": "a"})
     missed = pd.DataFrame({"source": ["two"], "group_tone": ["dark"], "group_age": ["old"], "group_type": ["a"]})
     test = TestSet(
+        classes=DEFAULT_CLASSES,
         labels=labels,
         rows=labels,
         tight=np.zeros(K, dtype=bool),
@@ -128,8 +135,9 @@ def test_a_missed_value_makes_a_cut_of_a_column_with_one_value_or_none() -> None
         missed=np.array([K]),
         resampler=Resampler(range(K + 1), samples=50, seed=0, level=0.95),
     )
-    found = slices(test, judge(test, one_hot(labels, K), review_below=0.5), faces, missed, min_samples=1)
-    sizes = {(one["column"], one["value"]): (one["n"], one["n_no_face"]) for one in found["slices"]}
+    whole = performance(test, one_hot(labels, K), review_below=0.5)
+    _, found = measure_slices(test, whole, faces, missed, min_samples=1)
+    sizes = {(one.column, one.value): (one.n, one.n_no_face) for one in found}
     assert sizes == {
         ("source", "one"): (K, 0),
         ("source", "two"): (0, 1),

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops.records.metrics import Interval
+
 Floats = NDArray[np.float64]
-Interval = dict[str, Any]
-"""{"value", "low", "high"}: floats or None, plus "reason" where one of them is None."""
 
 
 class Resampler:
@@ -68,7 +68,13 @@ class Resampler:
         return len(np.unique(self.codes[rows]))
 
     def interval(
-        self, values: Floats, *, clusters: int, share: bool = True, correct_bias: bool = False, reason: str = ""
+        self,
+        values: Floats,
+        *,
+        clusters: int,
+        share: bool = True,
+        correct_bias: bool = False,
+        reason: str = "nothing to measure",
     ) -> Interval:
         """Return the interval of a metric from its values `(1 + B,)`, the sample's first; NaN is undefined.
 
@@ -82,18 +88,18 @@ class Resampler:
         """
         value, resampled = float(values[0]), values[1:][np.isfinite(values[1:])]
         if not math.isfinite(value):
-            return {"value": None, "low": None, "high": None, "reason": reason or "nothing to measure"}
+            return Interval(value=None, low=None, high=None, reason=reason)
         if clusters < 2:
-            return {"value": value, "low": None, "high": None, "reason": "one cluster has no spread"}
+            return Interval(value=value, low=None, high=None, reason="one cluster has no spread")
         if len(resampled) < len(values[1:]) // 2:
-            return {"value": value, "low": None, "high": None, "reason": "undefined in most resamples"}
+            return Interval(value=value, low=None, high=None, reason="undefined in most resamples")
         if share and value in (0.0, 1.0) and np.ptp(resampled) == 0:
             open_end = ((1 - self.level) / 2) ** (1 / clusters)
-            return {"value": value, "low": value * open_end, "high": 1 - (1 - value) * open_end}
+            return Interval(value=value, low=value * open_end, high=1 - (1 - value) * open_end)
         low, high = np.quantile(resampled, self._quantiles(clusters))
         if correct_bias:
             low, high = max(0.0, 2 * value - high), max(0.0, 2 * value - low)
-        return {"value": value, "low": float(low), "high": float(high)}
+        return Interval(value=value, low=float(low), high=float(high))
 
     def _quantiles(self, clusters: int) -> tuple[float, float]:
         from scipy import stats

@@ -5,27 +5,21 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops.export.runtime import Classifier
 from ferops.machine import cpu_name
+from ferops.records.metrics import Cost, Latency
 
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul", "BatchNormalization", "QLinearConv", "QLinearMatMul")
 WARM_UP, REPEATS = 3, 50
 BATCH, BATCH_REPEATS = 32, 3
 
 
-class Classifies(Protocol):
-    """What this package needs of `ferops.export.runtime.Classifier`."""
-
-    def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return `(N, K)` for faces `(N, S, S, 3)`, RGB."""
-
-
-def cost(model: Path, classifier: Classifies, faces: NDArray[np.uint8]) -> dict[str, Any]:
-    """Return parameters, file_mb (1 MB = 10^6 bytes), latency_ms of single faces, images_per_s of batches, and the CPU.
+def cost(model: Path, classifier: Classifier, faces: NDArray[np.uint8]) -> Cost:
+    """Return parameters, size, latency of single faces, throughput in batches, and the CPU.
 
     Args:
         model: the served ONNX file.
@@ -39,20 +33,20 @@ def cost(model: Path, classifier: Classifies, faces: NDArray[np.uint8]) -> dict[
     batch = np.ascontiguousarray(faces[np.arange(BATCH) % len(faces)])
     classifier.logits(batch)
     fastest = min(_seconds(classifier, batch) for _ in range(BATCH_REPEATS))
-    return {
-        "parameters": parameters(model),
-        "file_mb": round(_bytes(model) / 1e6, 3),
-        "latency_ms": {
-            "p50": round(float(np.quantile(milliseconds, 0.5)), 3),
-            "p95": round(float(np.quantile(milliseconds, 0.95)), 3),
-            "batch": 1,
-            "repeats": REPEATS,
-        },
-        "images_per_s": round(BATCH / fastest, 1),
-        "images_per_s_batch": BATCH,
-        "cpu": cpu_name(),
-        "cpu_cores": len(os.sched_getaffinity(0)),
-    }
+    return Cost(
+        parameters=parameters(model),
+        file_mb=round(_bytes(model) / 1e6, 3),
+        latency_ms=Latency(
+            p50=round(float(np.quantile(milliseconds, 0.5)), 3),
+            p95=round(float(np.quantile(milliseconds, 0.95)), 3),
+            batch=1,
+            repeats=REPEATS,
+        ),
+        images_per_s=round(BATCH / fastest, 1),
+        images_per_s_batch=BATCH,
+        cpu=cpu_name(),
+        cpu_cores=len(os.sched_getaffinity(0)),
+    )
 
 
 def parameters(model: Path) -> int:
@@ -75,7 +69,7 @@ def parameters(model: Path) -> int:
     return sum(size(name) for node in graph.node if node.op_type in WEIGHTED for name in node.input[1:])
 
 
-def _seconds(classifier: Classifies, faces: NDArray[np.uint8]) -> float:
+def _seconds(classifier: Classifier, faces: NDArray[np.uint8]) -> float:
     start = time.perf_counter()
     classifier.logits(faces)
     return time.perf_counter() - start

@@ -1,38 +1,37 @@
-"""What the stage reads, checked once: the test split, the models' answers, the training histories."""
+"""What the stage reads, checked once: the test split, the exported model, the baseline's logits, the histories."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
+from ferops import model_config
+from ferops.config import Evaluate
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
-from ferops.evaluation.cost import Classifies
-from ferops.evaluation.judge import TestSet
-from ferops.evaluation.metrics import K
+from ferops.evaluation.performance import TestSet
+from ferops.export.runtime import Classifier
 from ferops.faces.status import KEPT_WHOLE
 from ferops.files import read_json, require
 from ferops.layout import Layout
+from ferops.model_config import ModelConfig
 
-BATCH = 64
-Loader = Callable[[Path], Classifies]
-"""From a folder with the layout of artifacts/export to a classifier."""
+_BATCH = 64  # faces that are resized at a time
 
 
 @dataclass(frozen=True)
 class Data:
     """The test split with its faces.
 
-    `index` holds the N rows of faces.parquet in the order of `faces` `(N, S, S, 3)`, `missed` the test images that were
-    left out since no face was found, `everything` all splits.
+    Attributes:
+        faces: `(N, S, S, 3)`.
+        index: the N rows of faces.parquet in the order of `faces`.
+        missed: the rows of the test images that were left out since no face was found.
+        everything: the rows of all splits.
     """
 
     test: TestSet
@@ -41,9 +40,32 @@ class Data:
     missed: pd.DataFrame
     everything: pd.DataFrame
 
+    @property
+    def images(self) -> pd.DataFrame:
+        """The rows of all test images, with or without a face."""
+        return self.everything[self.everything["split"] == "test"]
 
-def read_data(layout: Layout, params: Params) -> Data:
-    """Read artifacts/preprocess. Raises FeropsError: missing, no test face, or array and index disagree."""
+    def labelled_as(self, classes: tuple[str, ...]) -> tuple[TestSet, NDArray[np.bool_]]:
+        """Return the test set of the images whose label is one of `classes`, and which of the N faces are in it."""
+        inside = self.index["label"].isin(classes).to_numpy()
+        test = replace(
+            self.test,
+            classes=classes,
+            labels=_label_indices(self.index["label"][inside], classes),
+            rows=self.test.rows[inside],
+            tight=self.test.tight[inside],
+            unfound=self.test.unfound[inside],
+            missed=self.test.missed[self.missed["label"].isin(classes).to_numpy()],
+        )
+        return test, inside
+
+
+def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, seed: int) -> Data:
+    """Read artifacts/preprocess, labelled with the model's `classes`.
+
+    Raises:
+        FeropsError: a file is missing, there is no test face, array and index disagree, or a label is not in `classes`.
+    """
     faces = np.load(require(layout.faces("test"), made_by="ferops preprocess"), mmap_mode="r")
     everything = pd.read_parquet(require(layout.face_index, made_by="ferops preprocess"))
     images = everything[everything["split"] == "test"]
@@ -56,67 +78,64 @@ def read_data(layout: Layout, params: Params) -> Data:
         )
     if not len(faces):
         raise FeropsError(
-            f"the test split has {len(images)} images and no face, so there is nothing to judge. "
-            "Raise split.test_share, or look at reports/preprocess for faces that were not found"
+            f"the test split has {len(images)} images and no face, so there is nothing to evaluate. "
+            "Raise split.test_share, or look in reports/preprocess for faces that were not found"
         )
-    resampler = Resampler(
-        pd.concat([index["group"], missed["group"]]).tolist(),
-        samples=params.evaluate.bootstrap_samples,
-        seed=params.seed,
-        level=params.evaluate.confidence_level,
-    )
+    other = sorted(set(everything["label"]) - set(classes))
+    if other:
+        raise FeropsError(
+            f"{layout.face_index} has images labelled {', '.join(other)}; the model answers {', '.join(classes)}: it "
+            "was trained with other data.classes. Run the pipeline again: dvc repro"
+        )
     whole = index["status"].isin(KEPT_WHOLE)
     test = TestSet(
-        labels=index["label_index"].to_numpy(dtype=np.intp),
+        classes=classes,
+        labels=_label_indices(index["label"], classes),
         rows=np.arange(len(index)),
         tight=(whole & ~index["searched"]).to_numpy(),
         unfound=(whole & index["searched"]).to_numpy(),
         missed=np.arange(len(index), len(index) + len(missed)),
-        resampler=resampler,
+        resampler=resampler(pd.concat([index, missed]), settings, seed=seed),
     )
     return Data(test=test, faces=faces, index=index, missed=missed, everything=everything)
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A folder with the layout of artifacts/export, its configuration and its classifier."""
-
-    folder: Path
-    config: dict[str, Any]
-    classifier: Classifies
-
-    @property
-    def served(self) -> Path:
-        return self.folder / str(self.config["served"])
-
-    @property
-    def size_px(self) -> int:
-        return int(self.config["size_px"])
-
-    @property
-    def temperature(self) -> float:
-        return float(self.config["temperature"])
-
-    def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return `(N, K)` for `faces` `(N, S, S, 3)`, which are resized where the model wants another size."""
-        starts = range(0, len(faces), BATCH)
-        batches = [self.classifier.logits(_resize(faces[start : start + BATCH], self.size_px)) for start in starts]
-        return _checked(np.concatenate(batches), len(faces), origin=str(self.folder))
+def resampler(rows: pd.DataFrame, settings: Evaluate, *, seed: int) -> Resampler:
+    """Return the draws of clusters for `rows` of faces.parquet."""
+    return Resampler(
+        rows["group"].tolist(), samples=settings.bootstrap_samples, seed=seed, level=settings.confidence_level
+    )
 
 
-def open_export(folder: Path, *, load: Loader, made_by: str = "ferops export") -> Exported:
-    """Open an exported model. Raises FeropsError: it is missing, or answers other classes."""
-    config = read_json(folder / "config.json", made_by=made_by)
-    if tuple(config["classes"]) != DEFAULT_CLASSES:
+def logits_of(classifier: Classifier, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return `(N, K)` for `faces` `(N, S, S, 3)`, which are resized where the model wants another size.
+
+    Raises:
+        FeropsError: a logit is not finite.
+    """
+    starts = range(0, len(faces), _BATCH)
+    size_px = classifier.config.size_px
+    batches = [classifier.logits(_resize(faces[start : start + _BATCH], size_px)) for start in starts]
+    return _require_finite(np.concatenate(batches), origin="the exported model")
+
+
+def baseline(layout: Layout, data: Data) -> tuple[NDArray[np.float32], ModelConfig]:
+    """Return the logits `(N, K)` that the baseline's training saved for the test split, and its config.
+
+    Raises:
+        FeropsError: a file is missing, the logits belong to other faces or classes, or one is not finite.
+    """
+    config = model_config.read(layout.model("baseline"), ModelConfig)
+    path = layout.model("baseline") / "test_logits.npy"
+    logits: NDArray[np.float32] = np.load(require(path, made_by="ferops train baseline"))
+    needed = (len(data.faces), len(data.test.classes))
+    if logits.shape != needed or config.classes != data.test.classes:
         raise FeropsError(
-            f"{folder} answers the classes {config['classes']}; this project's are {list(DEFAULT_CLASSES)}"
+            f"{path} holds logits of shape {logits.shape} for the classes {', '.join(config.classes)}; the test split "
+            f"needs {needed} for {', '.join(data.test.classes)}: it was made from other data. "
+            "Run the pipeline again: dvc repro"
         )
-    return Exported(folder=folder, config=config, classifier=load(folder))
-
-
-def saved_logits(path: Path, n: int) -> NDArray[np.float32]:
-    """Return the logits `(n, K)` that a training run saved for the test split."""
-    return _checked(np.load(require(path, made_by="ferops train baseline")), n, origin=str(path))
+    return _require_finite(logits, origin=str(path)), config
 
 
 def histories(layout: Layout) -> dict[str, list[dict[str, Any]]]:
@@ -125,12 +144,12 @@ def histories(layout: Layout) -> dict[str, list[dict[str, Any]]]:
     return {path.parent.name: read_json(path, made_by="ferops train") for path in found}
 
 
-def _checked(logits: NDArray[np.float32], n: int, *, origin: str) -> NDArray[np.float32]:
-    if logits.shape != (n, K):
-        raise FeropsError(
-            f"{origin} gives logits of shape {logits.shape}, the test split needs {(n, K)}: it was made from other "
-            "faces. Run the pipeline again: dvc repro"
-        )
+def _label_indices(labels: pd.Series[str], classes: tuple[str, ...]) -> NDArray[np.intp]:
+    index = {name: number for number, name in enumerate(classes)}
+    return np.array([index[label] for label in labels], dtype=np.intp)
+
+
+def _require_finite(logits: NDArray[np.float32], *, origin: str) -> NDArray[np.float32]:
     if not np.isfinite(logits).all():
         raise FeropsError(f"{origin} gives logits that are not finite: the training or the export went wrong")
     return logits

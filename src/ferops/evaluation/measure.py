@@ -1,107 +1,155 @@
-"""Put the figures of all models together: the body of metrics.json."""
+"""Put the figures of all models together: what stands in metrics.json but for provenance, end to end and cost."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Evaluate
-from ferops.evaluation.inputs import Data, Loader, open_export, saved_logits
-from ferops.evaluation.judge import constant_answer, difference, judge
-from ferops.evaluation.slices import slices
+from ferops.evaluation.inputs import Data
+from ferops.evaluation.performance import Performance, constant_answer, difference, performance
+from ferops.evaluation.slices import measure_slices, worst_slices
 from ferops.export.calibration import probabilities
-from ferops.files import read_json
-from ferops.layout import Layout
+from ferops.records.metrics import (
+    CandidateFigures,
+    ChampionFigures,
+    Difference,
+    Scores,
+    SplitCounts,
+    Uncalibrated,
+    UncomparedChampion,
+)
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A model on the test faces: logits `(N, K)`, its temperature, and what else metrics.json says of it."""
+    """A model on the test faces: logits `(N, K)` for its `classes`, and its temperature."""
 
+    classes: tuple[str, ...]
     logits: NDArray[np.float32]
     temperature: float
-    about: dict[str, Any] = field(default_factory=dict)
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
         """`(N, K)`, calibrated, rounded to float32 as they are served."""
         return probabilities(self.logits, self.temperature).astype(np.float64)
 
+    def on(self, classes: tuple[str, ...], inside: NDArray[np.bool_]) -> Answers:
+        """Return the answers to the faces `inside`, renormalised over `classes`, which are some of its own."""
+        columns = [self.classes.index(name) for name in classes]
+        # A softmax over some of the logits is the softmax over all of them, renormalised
+        return Answers(classes, self.logits[inside][:, columns], self.temperature)
 
-def baseline_answers(layout: Layout, data: Data) -> Answers:
-    """Return what the baseline's training run left in artifacts/train/baseline."""
-    folder = layout.model("baseline")
-    config = read_json(folder / "config.json", made_by="ferops train baseline")
-    return Answers(saved_logits(folder / "test_logits.npy", len(data.faces)), float(config["temperature"]))
 
+@dataclass(frozen=True)
+class Rival:
+    """The champion's answers, and what else metrics.json says of it."""
 
-def champion_answers(version: str, folder: Path, data: Data, *, load: Loader) -> Answers:
-    """Run the champion on the test faces, resized where it was trained at another size."""
-    exported = open_export(folder, load=load, made_by="the registry")
-    size_px = data.faces.shape[1]
-    resized = f"judged on faces resized from {size_px} to {exported.size_px} px"
-    about = {
-        "version": version,
-        "split_hash": exported.config["provenance"].get("split_hash"),
-        "notes": [] if exported.size_px == size_px else [resized],
-    }
-    return Answers(exported.logits(data.faces), exported.temperature, about)
+    answers: Answers
+    version: str
+    split_hash: str | None
+    same_split: bool
+    notes: tuple[str, ...]
 
 
 def measure(
-    data: Data, settings: Evaluate, *, candidate: Answers, baseline: Answers, champion: Answers | None
+    data: Data, settings: Evaluate, *, candidate: Answers, baseline: Answers, champion: Rival | None
 ) -> dict[str, Any]:
-    """Return metrics.json without `provenance` and `cost`."""
+    """Return the fields of `Metrics` but for `provenance`, `end_to_end` and `cost`."""
     test, threshold = data.test, settings.low_confidence
-    judged = judge(test, candidate.probabilities, review_below=threshold)
-    raw = judge(test, replace(candidate, temperature=1.0).probabilities, review_below=threshold).figures
-    base = judge(test, baseline.probabilities, review_below=threshold)
-    rival = None if champion is None else judge(test, champion.probabilities, review_below=threshold)
-    chance = constant_answer(test)
-    uncalibrated = {key: raw[key] for key in ("calibration_error", "calibration_bins", "log_loss")}
-    found = slices(test, judged, data.index, data.missed, min_samples=settings.min_slice_samples)
+    measured = performance(test, candidate.probabilities, review_below=threshold)
+    untempered = Answers(candidate.classes, candidate.logits, temperature=1.0)
+    raw = performance(test, untempered.probabilities, review_below=threshold).figures
+    reference = performance(test, baseline.probabilities, review_below=threshold)
+    chance, chance_counts = constant_answer(test)
+    compared = _compare(data, candidate, champion, review_below=threshold) if champion else (None, None)
+    columns, slices = measure_slices(test, measured, data.index, data.missed, min_samples=settings.min_slice_samples)
     return {
+        "classes": test.classes,
         "split": "test",
         "n": len(data.faces),
         "n_tight": int(test.tight.sum()),
         "n_unfound": int(test.unfound.sum()),
         "n_no_face": len(test.missed),
-        "n_small_face": int((data.everything[data.everything["split"] == "test"]["status"] == "small_face").sum()),
+        "n_small_face": int((data.images["status"] == "small_face").sum()),
         "clusters": test.clusters,
         "confidence_level": settings.confidence_level,
         "bootstrap_samples": settings.bootstrap_samples,
-        "candidate": judged.figures | {"temperature": candidate.temperature, "uncalibrated": uncalibrated},
-        "baseline": base.figures,
-        "champion": rival and champion and {**rival.figures, **champion.about},
-        "chance": chance.figures,
-        "candidate_minus_baseline": difference(test, judged, base),
-        "candidate_minus_champion": rival and difference(test, judged, rival),
-        "candidate_minus_chance": difference(test, judged, chance),
-        "slices": found["slices"],
-        "slice_columns": found["columns"],
-        "worst_slices": found["worst"],
-        "data": _counts(data.everything),
+        "candidate": CandidateFigures(
+            **dict(measured.figures),
+            temperature=candidate.temperature,
+            uncalibrated=Uncalibrated(
+                calibration_error=raw.calibration_error, calibration_bins=raw.calibration_bins, log_loss=raw.log_loss
+            ),
+        ),
+        "baseline": reference.figures,
+        "champion": compared[0],
+        "chance": chance,
+        "candidate_minus_baseline": difference(test, measured.counts, reference.counts),
+        "candidate_minus_champion": compared[1],
+        "candidate_minus_chance": difference(test, measured.counts, chance_counts),
+        "slices": slices,
+        "slice_columns": columns,
+        "worst_slices": worst_slices(slices),
+        "data": {
+            split: _count(data.everything[data.everything["split"] == split], test.classes)
+            for split in ("train", "val", "test")
+        },
     }
 
 
-def _counts(faces: pd.DataFrame) -> dict[str, Any]:
-    """How many images each split holds, by class and by source, had no face, and name the person."""
-    return {split: _count(faces[faces["split"] == split]) for split in ("train", "val", "test")}
-
-
-def _count(rows: pd.DataFrame) -> dict[str, Any]:
-    return {
-        "images": len(rows),
-        "no_face": int((rows["status"] == "no_face").sum()),
-        "small_face": int((rows["status"] == "small_face").sum()),
-        "known_subject": int(rows["subject"].notna().sum()),
-        "clusters": int(rows["group"].nunique()),
-        "classes": {name: int((rows["label_index"] == index).sum()) for index, name in enumerate(DEFAULT_CLASSES)},
-        "sources": {str(name): int(count) for name, count in rows["source"].value_counts().sort_index().items()},
+def _compare(
+    data: Data, candidate: Answers, champion: Rival, *, review_below: float
+) -> tuple[ChampionFigures | UncomparedChampion, Difference | None]:
+    """Judge both models on the classes that they share, and on the test faces with such a label."""
+    theirs = champion.answers
+    shared = tuple(name for name in candidate.classes if name in theirs.classes)
+    test, inside = data.labelled_as(shared)
+    about = {
+        "version": champion.version,
+        "own_classes": theirs.classes,
+        "split_hash": champion.split_hash,
+        "same_split": champion.same_split,
     }
+    if len(shared) < 2 or not inside.any():
+        why = (
+            f"the champion answers {', '.join(theirs.classes)} and the candidate {', '.join(candidate.classes)}: "
+            f"{len(shared)} shared classes, {inside.sum()} test faces. A comparison needs two classes and a face"
+        )
+        return UncomparedChampion(**about, notes=(*champion.notes, why)), None
+
+    def on_shared(answers: Answers) -> Performance:
+        return performance(test, answers.on(shared, inside).probabilities, review_below=review_below)
+
+    ours, rival = on_shared(candidate), on_shared(theirs)
+    notes = list(champion.notes)
+    if set(theirs.classes) != set(candidate.classes):
+        notes.append(
+            f"compared on the {len(shared)} classes that both models answer ({', '.join(shared)}) and the "
+            f"{inside.sum()} of {len(inside)} test faces with such a label, the probabilities of each model "
+            "renormalised over these classes"
+        )
+    figures = ChampionFigures(
+        **dict(rival.figures),
+        **about,
+        n=int(inside.sum()),
+        candidate=Scores(accuracy=ours.figures.accuracy, macro_f1=ours.figures.macro_f1),
+        notes=tuple(notes),
+    )
+    return figures, difference(test, ours.counts, rival.counts)
+
+
+def _count(rows: pd.DataFrame, classes: tuple[str, ...]) -> SplitCounts:
+    return SplitCounts(
+        images=len(rows),
+        no_face=int((rows["status"] == "no_face").sum()),
+        small_face=int((rows["status"] == "small_face").sum()),
+        known_subject=int(rows["subject"].notna().sum()),
+        clusters=int(rows["group"].nunique()),
+        classes={name: int((rows["label"] == name).sum()) for name in classes},
+        sources={str(name): int(count) for name, count in rows["source"].value_counts().sort_index().items()},
+    )

@@ -1,7 +1,7 @@
 """Metrics as functions of sums, so that one call gives the value on the sample and on every resample.
 
-`counts` are confusion counts `(..., K, K)`, rows the true class, columns the predicted one, K = 6 in the order of
-`ferops.classes.DEFAULT_CLASSES`; results drop the last axes. Undefined is NaN (0/0), never a silent 0.
+`counts` are confusion counts `(..., K, K)`, rows the true class, columns the predicted one; results drop the last
+axes. Undefined is NaN (0/0), never a silent 0.
 """
 
 from __future__ import annotations
@@ -9,11 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
-
 Floats = NDArray[np.float64]
 Indices = NDArray[np.intp]
-K = len(DEFAULT_CLASSES)
 MAX_BINS = 15
 """Most bins of the calibration error, the number of Guo et al. 2017."""
 MIN_PER_BIN = 20
@@ -27,9 +24,9 @@ def one_hot(codes: Indices, width: int) -> Floats:
     return hot
 
 
-def confusion_features(labels: Indices, predicted: Indices) -> Floats:
-    """Return `(N, K * K)`, whose sum over rows is the flattened confusion matrix."""
-    return one_hot(labels * K + predicted, K * K)
+def confusion_features(labels: Indices, predicted: Indices, classes: int) -> Floats:
+    """Return `(N, K * K)` for K `classes`, whose sum over rows is the flattened confusion matrix."""
+    return one_hot(labels * classes + predicted, classes * classes)
 
 
 def accuracy(counts: Floats) -> Floats:
@@ -103,7 +100,7 @@ def calibration_error_by_chance(confidence: Floats, bins: Indices, *, seed: int,
 
 def brier_rows(probabilities: Floats, labels: Indices) -> Floats:
     """Return `(N,)`: the squared distance from the truth over all K classes, 0-2 (Brier 1950)."""
-    return np.asarray(((probabilities - one_hot(labels, K)) ** 2).sum(axis=1))
+    return np.asarray(((probabilities - one_hot(labels, probabilities.shape[1])) ** 2).sum(axis=1))
 
 
 def log_loss_rows(probabilities: Floats, labels: Indices) -> Floats:

@@ -10,44 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops import uses
-from ferops.classes import DEFAULT_CLASSES
-from ferops.evaluation import limits
 from ferops.evaluation.inputs import Data
-from ferops.evaluation.words import COLUMN_WORDS, figure, percent, points, split_words, with_interval
+from ferops.evaluation.pages import render
+from ferops.model_config import ExportConfig
+from ferops.records.metrics import Metrics
 
 MOST_MISTAKES = 18
 
 
-def report(view: dict[str, Any], data: Data, probabilities: NDArray[np.float64]) -> str:
+def report(
+    metrics: Metrics,
+    config: ExportConfig,
+    histories: dict[str, list[dict[str, Any]]],
+    data: Data,
+    probabilities: NDArray[np.float64],
+) -> str:
     """Return the report as HTML.
 
     Args:
-        view: "metrics" (metrics.json), "config" (of the export), "histories" and "verdict".
+        config: of the export.
+        histories: the epochs of every model trained, by name.
         data: the test split, for the faces of the mistakes shown.
         probabilities: `(N, K)` of the candidate, calibrated.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("ferops.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "points": points, "interval": with_interval, "figure": figure}
-    environment.globals |= {"polyline": polyline, "split_words": split_words}
-    return environment.get_template("report.html.j2").render(
-        **view,
-        **view["metrics"],
-        **limits.sentences(view["metrics"]),
-        classes=DEFAULT_CLASSES,
-        uses=uses,
-        column_words=COLUMN_WORDS,
+    return render(
+        "report.html.j2",
+        metrics,
+        config,
+        polyline=polyline,
         mistakes=_mistakes(data, probabilities),
-        curves=_curves(view["histories"]),
-        reach=_reach(view["metrics"]),
+        curves=_curves(histories),
+        reach=_reach(metrics),
     )
 
 
@@ -60,15 +53,15 @@ def polyline(values: Sequence[float], *, low: float, high: float, width: float, 
 
 def _mistakes(data: Data, probabilities: NDArray[np.float64]) -> list[dict[str, Any]]:
     """The wrong answers the model was most sure of, the surest first."""
-    labels = data.test.labels
+    labels, classes = data.test.labels, data.test.classes
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]
     return [
         {
             "face": _inline_png(np.asarray(data.faces[row])),
-            "label": DEFAULT_CLASSES[labels[row]],
-            "predicted": DEFAULT_CLASSES[predicted[row]],
+            "label": classes[labels[row]],
+            "predicted": classes[predicted[row]],
             "confidence": float(confidence[row]),
             "label_probability": float(probabilities[row, labels[row]]),
             "image_id": str(data.index["image_id"].iloc[row])[:10],
@@ -105,13 +98,9 @@ def _curves(histories: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
     return found
 
 
-def _reach(metrics: dict[str, Any]) -> float:
+def _reach(metrics: Metrics) -> float:
     """Half the axis of the differences: the furthest end of an interval, at least 5 points, in steps of 5 points."""
-    ends = [
-        abs(end)
-        for pair in ("candidate_minus_baseline", "candidate_minus_champion")
-        for minus in (metrics[pair] or {}).values()
-        for end in (minus["low"], minus["high"], minus["value"])
-        if end is not None
-    ]
+    pairs = [minus for minus in (metrics.candidate_minus_baseline, metrics.candidate_minus_champion) if minus]
+    intervals = [each for minus in pairs for each in (minus.accuracy, minus.macro_f1)]
+    ends = [abs(end) for each in intervals for end in (each.low, each.high, each.value) if end is not None]
     return float(np.ceil(max([*ends, 0.05]) * 20) / 20)

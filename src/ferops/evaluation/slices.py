@@ -1,8 +1,7 @@
-"""The candidate's figures on parts of the test split: sources, groups of people, conditions of the image.
+"""The candidate's figures on slices of the test split: sources, groups of people, conditions of the image.
 
-Point values come from fairlearn's MetricFrame. Its bootstrap is not used: it draws rows, where whole clusters must be
-drawn, and calls every metric once per resample and slice; the draws of `Resampler` are the ones that the figures of
-the whole test split use, so that a slice minus the whole is a paired difference.
+The resamples are those of the whole test split, so that a slice minus the whole is a paired difference. (fairlearn's
+MetricFrame gives the same values; its bootstrap draws rows, where whole clusters must be drawn.)
 """
 
 from __future__ import annotations
@@ -17,61 +16,73 @@ import numpy as np
 import pandas as pd
 
 from ferops.evaluation import metrics
-from ferops.evaluation.bootstrap import Floats
-from ferops.evaluation.judge import Judged, TestSet
-from ferops.evaluation.metrics import K
+from ferops.evaluation.performance import Performance, TestSet
+from ferops.records.metrics import Interval, Slice, SliceColumn
 
-CONDITIONS = {
-    "brightness": ("Brightness", "mean grey level, 0-255"),
-    "sharpness": ("Sharpness", "variance of the Laplacian at 48 px"),
-    "face_px": ("Face size", "pixels"),
-    "yaw_degrees": ("Head turn", "absolute yaw, degrees"),
-}
-"""Columns of faces.parquet that are cut in thirds: name for people, and unit."""
+CONDITIONS = ("brightness", "sharpness", "face_px", "yaw_degrees")
+"""Columns of faces.parquet that are cut in thirds."""
+
+WORST = 5
+
+_UNSEEN = Interval(value=None, low=None, high=None, reason="no face was found in any of the images")
 
 
-def slices(
-    test: TestSet, judged: Judged, faces: pd.DataFrame, missed: pd.DataFrame, *, min_samples: int
-) -> dict[str, Any]:
-    """Return {"columns": how each column was cut, "slices": figures of each part, "worst": the largest gaps}.
+def measure_slices(
+    test: TestSet, whole: Performance, faces: pd.DataFrame, missed: pd.DataFrame, *, min_samples: int
+) -> tuple[tuple[SliceColumn, ...], tuple[Slice, ...]]:
+    """Return how each column was cut, and the figures of each slice.
 
     Args:
+        whole: the candidate on all faces.
         faces: the N rows of faces.parquet that `test.labels` belong to, in that order.
         missed: the rows of the test images in which no face was found, counted per source and group of people: a
-            detector that misses some people more often than others is unfair before any classifier answers. One of
-            which it found no face at all has a slice with `n` 0.
+            detector that misses some people more often than others is unfair before any classifier answers. A value
+            with no face at all has a slice with `n` 0.
         min_samples: a slice with fewer is marked `small`.
     """
-    columns: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for name, kind, values, bounds in _cuts(faces, missed):
-        known = values.notna().to_numpy()
-        columns.append(
-            {"column": name, "kind": kind, "n": int(known.sum()), "missing": int((~known).sum()), "bounds": bounds}
-        )
-        lost = Counter() if kind == "condition" else Counter(_named(missed[name]).dropna())
-        figures = _column(test, judged, values, min_samples=min_samples)
-        figures |= {value: _unseen() for value in lost if value not in figures}
-        for value in sorted(figures, key=_condition_order if kind == "condition" else _natural_order):
-            n_no_face = None if kind == "condition" else lost[value]
-            found.append({"column": name, "kind": kind, "value": value, **figures[value], "n_no_face": n_no_face})
-    return {"columns": columns, "slices": found, "worst": _worst(found)}
+    columns: list[SliceColumn] = []
+    slices: list[Slice] = []
+    for column, values in _cuts(faces, missed):
+        columns.append(column)
+        of_people = column.kind != "condition"
+        lost = Counter(_named(missed[column.column]).dropna()) if of_people else Counter()
+        for value in sorted({*values.dropna(), *lost}, key=_natural_order if of_people else _condition_order):
+            no_face = lost[value] if of_people else None
+            inside = (values == value).to_numpy()
+            slices.append(_slice(test, whole, column, str(value), inside, no_face=no_face, min_samples=min_samples))
+    return tuple(columns), tuple(slices)
 
 
-def _cuts(faces: pd.DataFrame, missed: pd.DataFrame) -> Iterator[tuple[str, str, pd.Series[Any], list[float] | None]]:
-    """Yield (column, kind, value per face or NaN, inner bounds); a column with one value is no cut."""
+def worst_slices(slices: tuple[Slice, ...]) -> tuple[Slice, ...]:
+    """Return the WORST slices with enough samples whose accuracy lies furthest below the whole."""
+    gaps = {i: each.accuracy_minus_whole.value or 0.0 for i, each in enumerate(slices) if not each.small}
+    behind = sorted((i for i, gap in gaps.items() if gap < 0), key=gaps.__getitem__)
+    return tuple(slices[i] for i in behind[:WORST])
+
+
+def _cuts(faces: pd.DataFrame, missed: pd.DataFrame) -> Iterator[tuple[SliceColumn, pd.Series[Any]]]:
+    """Yield each column with the value per face, or NaN; a column with one value is no cut."""
     for name in ["source", *sorted(column for column in faces.columns if column.startswith("group_"))]:
         values = _named(faces[name])
         if values.nunique() > 1 or set(_named(missed[name]).dropna()) - set(values):
-            yield name, "source" if name == "source" else "people", values, None
+            yield _column(name, values), values
     for name in CONDITIONS:
         if name not in faces.columns:
             continue
-        values = faces[name].astype("float64")
-        values = values.abs() if name == "yaw_degrees" else values
-        bounds = sorted(set(values.quantile([1 / 3, 2 / 3]).dropna().tolist()))
-        if values.nunique() > 1 and bounds:
-            yield name, "condition", _thirds(values, bounds), bounds
+        numbers = faces[name].astype("float64").abs()  # only yaw_degrees has a sign
+        bounds = sorted(set(numbers.quantile([1 / 3, 2 / 3]).dropna().tolist()))
+        if numbers.nunique() > 1 and bounds:
+            yield _column(name, numbers, bounds), _thirds(numbers, bounds)
+
+
+def _column(name: str, values: pd.Series[Any], bounds: list[float] | None = None) -> SliceColumn:
+    return SliceColumn(
+        column=name,
+        kind="condition" if bounds else "source" if name == "source" else "people",
+        n=int(values.notna().sum()),
+        missing=int(values.isna().sum()),
+        bounds=tuple(bounds) if bounds else None,
+    )
 
 
 def _named(values: pd.Series[Any]) -> pd.Series[Any]:
@@ -90,60 +101,37 @@ def _thirds(values: pd.Series[float], bounds: list[float]) -> pd.Series[Any]:
     return named.where(values.notna())
 
 
-def _column(test: TestSet, judged: Judged, values: pd.Series[Any], *, min_samples: int) -> dict[str, dict[str, Any]]:
-    """Return the figures of each of the column's values."""
-    if values.isna().all():
-        return {}
-    frame = _metric_frame(test, judged, values)
-    whole = metrics.accuracy(judged.counts)
-    one_hot = metrics.confusion_features(test.labels, judged.predicted)
-    found = {}
-    for value in frame.index:
-        inside = (values == value).to_numpy()
-        rows = test.rows[inside]
-        counts = test.resampler.totals(one_hot[inside], rows).reshape(-1, K, K)
-        clusters = test.resampler.clusters_in(rows)
+def _slice(
+    test: TestSet,
+    whole: Performance,
+    column: SliceColumn,
+    value: str,
+    inside: np.typing.NDArray[np.bool_],
+    *,
+    no_face: int | None,
+    min_samples: int,
+) -> Slice:
+    n = int(inside.sum())
+    clusters = test.resampler.clusters_in(test.rows[inside])
+    accuracy = macro_f1 = gap = _UNSEEN
+    if n:
+        counts = test.confusion(whole.predicted, inside=inside)
+        minus = metrics.accuracy(counts) - metrics.accuracy(whole.counts)
         accuracy = test.resampler.interval(metrics.accuracy(counts), clusters=clusters)
         macro_f1 = test.resampler.interval(metrics.macro_f1(counts), clusters=clusters)
-        gap = metrics.accuracy(counts) - whole
-        found[value] = {
-            "n": int(frame.loc[value, "n"]),
-            "clusters": clusters,
-            "accuracy": accuracy | {"value": float(frame.loc[value, "accuracy"])},
-            "macro_f1": macro_f1 | {"value": float(frame.loc[value, "macro_f1"])},
-            "accuracy_minus_whole": test.resampler.interval(gap, clusters=clusters, share=False),
-            "small": bool(frame.loc[value, "n"] < min_samples),
-        }
-    return found
-
-
-def _unseen() -> dict[str, Any]:
-    nothing = {"value": None, "low": None, "high": None, "reason": "no face was found in any of the images"}
-    figures = {name: dict(nothing) for name in ("accuracy", "macro_f1", "accuracy_minus_whole")}
-    return {"n": 0, "clusters": 0, **figures, "small": True}
-
-
-def _metric_frame(test: TestSet, judged: Judged, values: pd.Series[Any]) -> pd.DataFrame:
-    from fairlearn.metrics import MetricFrame, count
-
-    known = values.notna().to_numpy()
-    frame = MetricFrame(
-        metrics={"n": count, "accuracy": _accuracy, "macro_f1": _macro_f1},
-        y_true=test.labels[known],
-        y_pred=judged.predicted[known],
-        sensitive_features=values[known].to_numpy(dtype=object),
+        gap = test.resampler.interval(minus, clusters=clusters, share=False)
+    return Slice(
+        column=column.column,
+        kind=column.kind,
+        value=value,
+        n=n,
+        n_no_face=no_face,
+        clusters=clusters,
+        accuracy=accuracy,
+        macro_f1=macro_f1,
+        accuracy_minus_whole=gap,
+        small=n < min_samples,
     )
-    return pd.DataFrame(frame.by_group)
-
-
-def _accuracy(y_true: Floats, y_pred: Floats) -> float:
-    return float(np.mean(np.asarray(y_true) == np.asarray(y_pred)))
-
-
-def _macro_f1(y_true: Floats, y_pred: Floats) -> float:
-    from sklearn.metrics import f1_score
-
-    return float(f1_score(y_true, y_pred, labels=np.unique(y_true), average="macro", zero_division=0.0))
 
 
 def _condition_order(name: str) -> float:
@@ -153,12 +141,4 @@ def _condition_order(name: str) -> float:
 
 def _natural_order(name: str) -> list[str | int]:
     """Sort "type 2" before "type 10"."""
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
-
-
-def _worst(found: list[dict[str, Any]], *, most: int = 5) -> list[dict[str, Any]]:
-    """Return the slices with enough samples whose accuracy lies furthest below the whole."""
-    behind = [one for one in found if not one["small"] and (one["accuracy_minus_whole"]["value"] or 0.0) < 0]
-    behind.sort(key=lambda one: one["accuracy_minus_whole"]["value"])
-    keep = ("column", "kind", "value", "n", "clusters", "accuracy_minus_whole")
-    return [{key: one[key] for key in keep} for one in behind[:most]]
+    return [int(chunk) if chunk.isdigit() else chunk for chunk in re.split(r"(\d+)", name)]

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params
 from ferops.evaluation.cost import cost
-from ferops.evaluation.inputs import Data, Loader, histories, open_export, read_data
-from ferops.evaluation.measure import Answers, baseline_answers, champion_answers, measure
+from ferops.evaluation.end_to_end import answer_images, end_to_end
+from ferops.evaluation.inputs import Data, baseline, histories, logits_of, read_data, resampler
+from ferops.evaluation.measure import Answers, Rival, measure
 from ferops.evaluation.verdict import verdict
-from ferops.files import atomic_folder, write_json, write_text
+from ferops.export.runtime import Classifier
+from ferops.faces.detection import Detector
+from ferops.files import atomic_folder, write_text
+from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
 from ferops.provenance import provenance
+from ferops.records.evaluate import EvaluateSummary, Headline
+from ferops.records.metrics import ChampionFigures, Metrics
 
 
 @dataclass(frozen=True)
@@ -30,111 +33,122 @@ class Champion:
 
 
 def evaluate(
-    layout: Layout, params: Params, *, champion: Champion | None = None, load: Loader | None = None
-) -> dict[str, Any]:
+    layout: Layout, params: Params, *, champion: Champion | None = None, detector: Detector | None = None
+) -> EvaluateSummary:
     """Judge artifacts/export against baseline, champion and chance; write artifacts/evaluate and reports/evaluate.
 
-    What is judged is the served file with its fitted temperature, on every face of the test split. See docs/files.md
-    for what is written; `metrics.json` is what the gates read.
+    The served file with its fitted temperature is judged twice: on every packed face of the test split, and end to end
+    on the test images as published. See docs/files.md for what is written; `metrics.json` is what the gates read.
 
     Args:
         champion: the version to compare with, None where there is none yet.
-        load: how to open an export folder; by default `ferops.export.runtime.Classifier`.
-
-    Returns:
-        The contents of reports/evaluate/summary.json.
+        detector: finds the faces end to end; by default the one that the model's config names.
 
     Raises:
-        FeropsError: an input is missing, empty, not finite, or was made from other faces.
+        FeropsError: an input is missing, empty, not finite, or was made from other faces or classes.
     """
-    from ferops.evaluation.card import model_card
-    from ferops.evaluation.figures import draw_figures
+    from ferops.evaluation.drawings import save_drawings
+    from ferops.evaluation.pages import model_card
     from ferops.evaluation.report import report
 
-    load = load or _served_classifier
-    data = read_data(layout, params)
-    exported = open_export(layout.exported, load=load)
-    answers = Answers(logits=exported.logits(data.faces), temperature=exported.temperature)
-    rival = champion_answers(champion.version, champion.folder, data, load=load) if champion else None
-    metrics = {
-        "provenance": provenance(layout, params).as_json(),
-        **measure(data, params.evaluate, candidate=answers, baseline=baseline_answers(layout, data), champion=rival),
-        "cost": cost(exported.served, exported.classifier, data.faces),
-    }
-    if metrics["champion"]:
-        _warn_of_another_split(metrics)
-
-    view = {
-        "metrics": metrics,
-        "config": exported.config,
-        "histories": histories(layout),
-        "verdict": verdict(metrics),
-    }
-    summary = _summary(metrics, view["verdict"])
+    classifier = Classifier(layout.exported)
+    config = classifier.config
+    data = read_data(layout, params.evaluate, config.classes, seed=params.seed)
+    candidate = Answers(config.classes, logits_of(classifier, data.faces), config.temperature)
+    base_logits, base_config = baseline(layout, data)
+    reference = Answers(base_config.classes, base_logits, base_config.temperature)
+    origin = provenance(layout, params)
+    rival = _champion_answers(champion, data, split_hash=origin.split_hash) if champion else None
+    predictor = Predictor(layout.exported, detector=detector, classifier=classifier)
+    answers = answer_images(layout, data.images, predictor, tight=set(params.preprocess.tight_sources))
+    predictions = _predictions(data, candidate)
+    packed = pd.Series(
+        np.array(config.classes)[candidate.probabilities.argmax(axis=1)], index=data.index["image_id"].to_numpy()
+    )
+    metrics = Metrics(
+        provenance=origin,
+        **measure(data, params.evaluate, candidate=candidate, baseline=reference, champion=rival),
+        end_to_end=end_to_end(data.images, answers, packed, resampler(data.images, params.evaluate, seed=params.seed)),
+        cost=cost(layout.exported / config.served, classifier, data.faces),
+    )
+    summary = _summary(metrics)
     with atomic_folder(layout.artifacts("evaluate")) as folder:
-        write_json(folder / "metrics.json", metrics)
-        _predictions(data, answers.probabilities).to_parquet(folder / "predictions.parquet", index=False)
+        metrics.write(folder / "metrics.json")
+        predictions.to_parquet(folder / "predictions.parquet", index=False)
+        answers.to_parquet(folder / "end_to_end.parquet", index=False)
     with atomic_folder(layout.reports("evaluate")) as folder:
-        draw_figures(folder, metrics, view["histories"])
-        write_text(folder / "report.html", report(view, data, answers.probabilities))
-        write_text(folder / "model_card.md", model_card(view))
-        write_json(folder / "metrics.json", headline(metrics))
-        write_json(folder / "summary.json", summary)
+        epochs = histories(layout)
+        save_drawings(folder, metrics, epochs)
+        write_text(folder / "report.html", report(metrics, config, epochs, data, candidate.probabilities))
+        write_text(folder / "model_card.md", model_card(metrics, config))
+        headline(metrics).write(folder / "metrics.json")
+        summary.write(folder / "summary.json")
     return summary
 
 
-def headline(metrics: dict[str, Any]) -> dict[str, float | int | None]:
-    """Return the few flat numbers that `dvc metrics` and `dvc exp show` print, one column each."""
-    candidate = metrics["candidate"]
-    return {
-        "accuracy": candidate["accuracy"]["value"],
-        "accuracy_low": candidate["accuracy"]["low"],
-        "accuracy_high": candidate["accuracy"]["high"],
-        "macro_f1": candidate["macro_f1"]["value"],
-        "calibration_error": candidate["calibration_error"]["value"],
-        "baseline_accuracy": metrics["baseline"]["accuracy"]["value"],
-        "chance_accuracy": metrics["chance"]["accuracy"],
-        "test_images": metrics["n"],
+def headline(metrics: Metrics) -> Headline:
+    """Return the few flat numbers that `dvc metrics` prints."""
+    accuracy = metrics.candidate.accuracy
+    return Headline(
+        accuracy=accuracy.value,
+        accuracy_low=accuracy.low,
+        accuracy_high=accuracy.high,
+        macro_f1=metrics.candidate.macro_f1.value,
+        calibration_error=metrics.candidate.calibration_error.value,
+        end_to_end_accuracy=metrics.end_to_end.accuracy.value,
+        baseline_accuracy=metrics.baseline.accuracy.value,
+        chance_accuracy=metrics.chance.accuracy,
+        test_images=metrics.n,
+    )
+
+
+def _champion_answers(champion: Champion, data: Data, *, split_hash: str | None) -> Rival:
+    """Run the champion on the test faces, resized where it was trained at another size."""
+    classifier = Classifier(champion.folder)
+    config, size_px = classifier.config, data.faces.shape[1]
+    same_split = config.provenance.split_hash == split_hash
+    notes = []
+    if config.size_px != size_px:
+        notes.append(f"the champion was judged on faces resized from {size_px} to {config.size_px} px")
+    if not same_split:
+        notes.append(
+            "the champion was trained on another split of the data: it may have seen some of these test images"
+        )
+    return Rival(
+        answers=Answers(config.classes, logits_of(classifier, data.faces), config.temperature),
+        version=champion.version,
+        split_hash=config.provenance.split_hash,
+        same_split=same_split,
+        notes=tuple(notes),
+    )
+
+
+def _predictions(data: Data, candidate: Answers) -> pd.DataFrame:
+    columns = {
+        f"p_{name}": candidate.probabilities[:, index].astype(np.float32)
+        for index, name in enumerate(candidate.classes)
     }
+    return data.index[["image_id"]].assign(label_index=data.test.labels, **columns)
 
 
-def _warn_of_another_split(metrics: dict[str, Any]) -> None:
-    """A champion trained on another split may have seen test images in training, and then looks too good."""
-    champion = metrics["champion"]
-    champion["same_split"] = champion["split_hash"] == metrics["provenance"]["split_hash"]
-    if not champion["same_split"]:
-        champion["notes"].append("trained on another split of the data: it may have seen some of these test images")
-
-
-def _predictions(data: Data, probabilities: NDArray[np.float64]) -> pd.DataFrame:
-    columns = {f"p_{name}": probabilities[:, index].astype(np.float32) for index, name in enumerate(DEFAULT_CLASSES)}
-    return data.index[["image_id", "label_index"]].assign(**columns)
-
-
-def _summary(metrics: dict[str, Any], words: dict[str, str]) -> dict[str, Any]:
-    candidate = metrics["candidate"]
-    return {
-        "stage": "evaluate",
-        "provenance": metrics["provenance"],
-        "verdict": words["headline"],
-        "test_images": metrics["n"],
-        "tight": metrics["n_tight"],
-        "no_face": metrics["n_no_face"],
-        "accuracy": candidate["accuracy"],
-        "macro_f1": candidate["macro_f1"],
-        "calibration_error": candidate["calibration_error"],
-        "baseline_accuracy": metrics["baseline"]["accuracy"],
-        "champion_accuracy": metrics["champion"] and metrics["champion"]["accuracy"],
-        "chance_accuracy": metrics["chance"]["accuracy"],
-        "candidate_minus_baseline": metrics["candidate_minus_baseline"]["accuracy"],
-        "candidate_minus_champion": (metrics["candidate_minus_champion"] or {}).get("accuracy"),
-        "worst_slices": metrics["worst_slices"][:3],
-        "latency_ms_p50": metrics["cost"]["latency_ms"]["p50"],
-        "file_mb": metrics["cost"]["file_mb"],
-    }
-
-
-def _served_classifier(folder: Path) -> Any:
-    from ferops.export.runtime import Classifier
-
-    return Classifier(folder)
+def _summary(metrics: Metrics) -> EvaluateSummary:
+    candidate, champion, minus = metrics.candidate, metrics.champion, metrics.candidate_minus_champion
+    return EvaluateSummary(
+        provenance=metrics.provenance,
+        verdict=verdict(metrics),
+        test_images=metrics.n,
+        tight=metrics.n_tight,
+        no_face=metrics.n_no_face,
+        accuracy=candidate.accuracy,
+        macro_f1=candidate.macro_f1,
+        calibration_error=candidate.calibration_error,
+        end_to_end=metrics.end_to_end,
+        baseline_accuracy=metrics.baseline.accuracy,
+        champion_accuracy=champion.accuracy if isinstance(champion, ChampionFigures) else None,
+        chance_accuracy=metrics.chance.accuracy,
+        candidate_minus_baseline=metrics.candidate_minus_baseline.accuracy,
+        candidate_minus_champion=minus.accuracy if minus else None,
+        worst_slices=metrics.worst_slices[:3],
+        latency_ms_p50=metrics.cost.latency_ms.p50,
+        file_mb=metrics.cost.file_mb,
+    )

@@ -1,33 +1,27 @@
-"""What the intervals say, in words."""
+"""What the intervals say, in a sentence."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ferops.evaluation.bootstrap import Interval
+from ferops.records.metrics import Difference, Metrics
 
 
-def verdict(metrics: dict[str, Any]) -> dict[str, str]:
-    """Return {"headline": a sentence, "standing": better, same or worse than the champion (without one, baseline)}."""
-    rivals = [("the baseline", metrics["candidate_minus_baseline"])]
-    if metrics["champion"] is not None:
-        rivals.insert(0, (f"champion version {metrics['champion']['version']}", metrics["candidate_minus_champion"]))
-    phrases = [f"{_phrase(minus['accuracy'])} {name}" for name, minus in rivals]
-    standing = compare(rivals[0][1]["accuracy"])
-    if compare(metrics["candidate_minus_chance"]["accuracy"]) != "better":
-        return {"headline": "The candidate is no better than chance.", "standing": "worse"}
-    return {"headline": f"The candidate is {' and '.join(phrases)}.", "standing": standing}
+def verdict(metrics: Metrics) -> str:
+    """Return how the candidate does against champion, baseline and chance, as far as the paired intervals tell."""
+    if _sign(metrics.candidate_minus_chance) <= 0:
+        return "The candidate is no better than chance."
+    phrases = [f"{_phrase(metrics.candidate_minus_baseline)} the baseline"]
+    if metrics.champion and metrics.candidate_minus_champion:
+        phrases.insert(0, f"{_phrase(metrics.candidate_minus_champion)} champion version {metrics.champion.version}")
+    elif metrics.champion:
+        phrases.append(f"cannot be compared with champion version {metrics.champion.version}")
+    return f"The candidate is {' and '.join(phrases)}."
 
 
-def compare(difference: Interval) -> str:
-    """Return better, worse, or same: the interval lies above 0, below 0, or holds it (or is unknown)."""
-    if difference["low"] is not None and difference["low"] > 0:
-        return "better"
-    if difference["high"] is not None and difference["high"] < 0:
-        return "worse"
-    return "same"
+def _phrase(minus: Difference) -> str:
+    return ("not distinguishable from", "more accurate than", "less accurate than")[_sign(minus)]
 
 
-def _phrase(difference: Interval) -> str:
-    words = {"better": "more accurate than", "worse": "less accurate than", "same": "not distinguishable from"}
-    return words[compare(difference)]
+def _sign(minus: Difference) -> int:
+    """Return 1 or -1 where the interval of the accuracy lies above or below 0, and 0 where it holds it."""
+    low, high = minus.accuracy.low, minus.accuracy.high
+    return 1 if low is not None and low > 0 else -1 if high is not None and high < 0 else 0

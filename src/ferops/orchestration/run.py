@@ -64,8 +64,8 @@ def _results(
     ]
     if metrics["n_tight"]:
         lines.append(
-            f"          {metrics['n_tight']:,} of {metrics['n']:,} test faces are tight crops, judged whole: "
-            "the framing that the service makes was not measured."
+            f"          {metrics['n_tight']:,} of {metrics['n']:,} test faces are tight crops, kept whole: what the "
+            "service makes of them, the end-to-end figures say."
         )
     if metrics["n_unfound"]:
         lines.append(

@@ -86,17 +86,42 @@ class CandidateFigures(Figures):
     uncalibrated: Uncalibrated
 
 
+class Scores(Record):
+    """The two figures that models are compared by."""
+
+    accuracy: Interval
+    macro_f1: Interval
+
+
 class ChampionFigures(Figures):
     """Of the champion, on the classes that it shares with the candidate.
 
+    Its probabilities are renormalised over the shared `classes`, and test images with other labels are left out.
+
     Attributes:
         version: of the registered model.
+        own_classes: all that the champion answers.
+        n: test faces that it is judged on.
+        candidate: the candidate's figures on the same faces and classes.
         split_hash: of the split that it was trained on.
         same_split: it was trained on the split that it is judged on.
         notes: sentences on what limits the comparison.
     """
 
     version: str
+    own_classes: tuple[str, ...]
+    n: int
+    candidate: Scores
+    split_hash: str | None
+    same_split: bool
+    notes: tuple[str, ...]
+
+
+class UncomparedChampion(Record):
+    """A champion that shares fewer than two classes with the candidate: `notes` say why there are no figures."""
+
+    version: str
+    own_classes: tuple[str, ...]
     split_hash: str | None
     same_split: bool
     notes: tuple[str, ...]
@@ -111,11 +136,8 @@ class Chance(Record):
     uniform_accuracy: float
 
 
-class Difference(Record):
-    """One model minus another on the same draws of clusters."""
-
-    accuracy: Interval
-    macro_f1: Interval
+class Difference(Scores):
+    """One model minus another on the same draws of clusters, each figure -1 to 1."""
 
 
 class SliceColumn(Record):
@@ -129,7 +151,7 @@ class SliceColumn(Record):
 
 
 class Slice(Record):
-    """The candidate on a part of the test split.
+    """The candidate on one slice of the test split.
 
     A source or group of people in which no face was found has `n` 0 and figures without a value.
 
@@ -183,10 +205,39 @@ class Cost(Record):
     cpu_cores: int
 
 
-class Metrics(Record):
-    """The whole judgement.
+class EndToEnd(Record):
+    """The test images as the service answers them: searched, aligned and classified by the Predictor.
+
+    An image's answer is that for its preferred face, the first one.
 
     Attributes:
+        n: all test images.
+        no_face: share of the images in which no face is found.
+        wrong_face: share of the images in which the face taken is not the labelled one, of the `n_face_known` images
+            where that can be decided; the value is None, with a reason, where it can be decided in none.
+        low_confidence: share of the images whose answer goes to a person.
+        answered: share of the images with the status `ok`.
+        accuracy: no face and a wrong face count as errors.
+        accuracy_answered: of the images with the status `ok`.
+        agreement: share of the packed test faces whose image gets the same answer here.
+    """
+
+    n: int
+    n_face_known: int
+    no_face: Interval
+    wrong_face: Interval
+    low_confidence: Interval
+    answered: Interval
+    accuracy: Interval
+    accuracy_answered: Interval
+    agreement: Interval
+
+
+class Metrics(Record):
+    """The whole evaluation.
+
+    Attributes:
+        classes: the candidate's, which the test split is labelled with.
         n: test faces.
         n_tight: those of them that are whole images in which no face was looked for.
         n_unfound: those that are whole images because no plausible face was found.
@@ -194,6 +245,9 @@ class Metrics(Record):
         n_small_face: test images left out because the face is too small.
         clusters: of the faces.
         worst_slices: the five furthest behind, of those with enough samples.
+        champion, candidate_minus_champion: None without a champion; the difference is also None where the champion
+            shares fewer than two classes with the candidate.
+        end_to_end: the candidate on the images as published, where all else is measured on the packed faces.
         data: by split.
     """
 
@@ -210,7 +264,7 @@ class Metrics(Record):
     bootstrap_samples: int
     candidate: CandidateFigures
     baseline: Figures
-    champion: ChampionFigures | None
+    champion: ChampionFigures | UncomparedChampion | None
     chance: Chance
     candidate_minus_baseline: Difference
     candidate_minus_champion: Difference | None
@@ -219,4 +273,5 @@ class Metrics(Record):
     slice_columns: tuple[SliceColumn, ...]
     worst_slices: tuple[Slice, ...]
     data: dict[str, SplitCounts]
+    end_to_end: EndToEnd
     cost: Cost

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
-from ferops.evaluation.judge import TestSet, constant_answer, judge
+from ferops.evaluation.performance import TestSet, constant_answer, performance
 from ferops.export.calibration import probabilities
 from ferops.faces.detection import Detector
 from ferops.faces.status import HELD_BACK
@@ -120,6 +120,7 @@ def _test_set(
     known = {"person": rows["subject"].notna().any(), "cluster": rows["cluster"].notna().any()}
     by = " and ".join(name for name, there in known.items() if there) or "picture"
     test = TestSet(
+        classes=DEFAULT_CLASSES,
         labels=np.array([DEFAULT_CLASSES.index(name) for name in rows["class"][: len(answered)]], np.intp),
         rows=np.arange(len(answered)),
         # How a face was made is told in `framing`; whoever asks for a whole picture to be judged has it answered
@@ -132,7 +133,7 @@ def _test_set(
 
 
 def _figures(test: TestSet, answers: Any, resampled: dict[str, Any]) -> dict[str, Any]:
-    judged = judge(test, answers, review_below=0.0).figures
+    judged = performance(test, answers, review_below=0.0).figures.as_json()
     heads = {
         "accuracy": judged["accuracy"],
         "macro_f1": judged["macro_f1"],
@@ -148,7 +149,7 @@ def _figures(test: TestSet, answers: Any, resampled: dict[str, Any]) -> dict[str
             for name, one in per_class.items()
         },
         "confusion": judged["confusion"],
-        "chance": constant_answer(test).figures,
+        "chance": constant_answer(test)[0].as_json(),
         "intervals": {
             **resampled,
             **heads,

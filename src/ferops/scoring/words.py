@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from ferops.classes import DEFAULT_CLASSES
-from ferops.evaluation.words import percent, with_interval
+from ferops.formats import interval as with_interval
+from ferops.formats import percent
+from ferops.records.metrics import Interval
 
 _REASONS = {
     "no_label": "without a label",
@@ -41,7 +43,8 @@ def _summary(result: dict[str, Any]) -> list[str]:
     ]
     lines = [f"{'%':<28}{'figure':<24}{'n':>7}   chance"]
     lines += [
-        f"{name:<28}{with_interval(intervals[key]):<24}{n:>7}   {100 * chance[by]:.1f}" for name, key, n, by in rows
+        f"{name:<28}{with_interval(Interval.model_validate(intervals[key])):<24}{n:>7}   {100 * chance[by]:.1f}"
+        for name, key, n, by in rows
     ]
     return [
         *lines,
@@ -60,7 +63,7 @@ def _classes(result: dict[str, Any]) -> list[str]:
 
 
 def _short(interval: dict[str, Any]) -> str:
-    return "n/a" if interval["value"] is None else with_interval(interval)
+    return "n/a" if interval["value"] is None else with_interval(Interval.model_validate(interval))
 
 
 def _remarks(result: dict[str, Any]) -> list[str]:

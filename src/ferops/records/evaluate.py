@@ -1,0 +1,57 @@
+"""What the stage `evaluate` leaves in reports/evaluate/ beside the pages."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ferops.records.base import Record
+from ferops.records.metrics import EndToEnd, Interval, Slice
+from ferops.records.provenance import Provenance
+
+
+class EvaluateSummary(Record):
+    """summary.json.
+
+    Attributes:
+        verdict: what the paired intervals say, a sentence.
+        test_images: test faces that were judged.
+        tight: those of them that are whole images in which no face was looked for.
+        no_face: test images left out without a face.
+        champion_accuracy: None without a champion to compare with, as `candidate_minus_champion`.
+        worst_slices: the three furthest behind.
+        latency_ms_p50: of one face.
+        file_mb: of the served file; 1 MB is 10^6 bytes.
+    """
+
+    stage: Literal["evaluate"] = "evaluate"
+    provenance: Provenance
+    verdict: str
+    test_images: int
+    tight: int
+    no_face: int
+    accuracy: Interval
+    macro_f1: Interval
+    calibration_error: Interval
+    end_to_end: EndToEnd
+    baseline_accuracy: Interval
+    champion_accuracy: Interval | None
+    chance_accuracy: float
+    candidate_minus_baseline: Interval
+    candidate_minus_champion: Interval | None
+    worst_slices: tuple[Slice, ...]
+    latency_ms_p50: float
+    file_mb: float
+
+
+class Headline(Record):
+    """metrics.json of the report: the few flat numbers that `dvc metrics` and `dvc exp show` print, one column each."""
+
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    macro_f1: float | None
+    calibration_error: float | None
+    end_to_end_accuracy: float | None
+    baseline_accuracy: float | None
+    chance_accuracy: float
+    test_images: int
