@@ -22,7 +22,7 @@ PACKAGES = {
     "register": "registry",
 }
 # What every stage uses, and what shapes no result: settings are params, the others are about files and words
-PLUMBING = {"config", "errors", "files", "layout", "machine", "provenance", "uses"}
+PLUMBING = {"classes", "config", "errors", "files", "layout", "machine", "provenance", "records", "uses"}
 WORDS = {SOURCE / "ferops" / "datasets" / "catalogue.py"}  # citations and licence notes
 
 DAG: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ferops.records.base import Record
 from ferops.records.metrics import EndToEnd, Interval, Slice
@@ -10,7 +10,7 @@ from ferops.records.provenance import Provenance
 
 
 class EvaluateSummary(Record):
-    """summary.json.
+    """The evaluation in short, for people.
 
     Attributes:
         verdict: what the paired intervals say, a sentence.
@@ -22,6 +22,9 @@ class EvaluateSummary(Record):
         latency_ms_p50: of one face.
         file_mb: of the served file; 1 MB is 10^6 bytes.
     """
+
+    stored_in: ClassVar[str] = "reports/evaluate/summary.json"
+    made_by: ClassVar[str] = "ferops evaluate"
 
     stage: Literal["evaluate"] = "evaluate"
     provenance: Provenance
@@ -44,7 +47,10 @@ class EvaluateSummary(Record):
 
 
 class Headline(Record):
-    """metrics.json of the report: the few flat numbers that `dvc metrics` and `dvc exp show` print, one column each."""
+    """The few flat numbers that `dvc metrics` and `dvc exp show` print, one column each."""
+
+    stored_in: ClassVar[str] = "reports/evaluate/metrics.json"
+    made_by: ClassVar[str] = "ferops evaluate"
 
     accuracy: float | None
     accuracy_low: float | None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ferops.records.base import Record
 from ferops.records.provenance import Provenance
@@ -250,6 +250,9 @@ class Metrics(Record):
         end_to_end: the candidate on the images as published, where all else is measured on the packed faces.
         data: by split.
     """
+
+    stored_in: ClassVar[str] = "artifacts/evaluate/metrics.json"
+    made_by: ClassVar[str] = "ferops evaluate"
 
     provenance: Provenance
     classes: tuple[str, ...]
