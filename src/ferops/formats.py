@@ -44,3 +44,10 @@ def _with_ends(found: Interval, texts: list[str]) -> str:
 
 def _hundredfold(share: float | None, digits: int) -> str:
     return NO_VALUE if share is None else f"{100 * share:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Return "1 h 02 min", "2 min 50 s" or "7 s"."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

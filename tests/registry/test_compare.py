@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from conftest import interval
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records.compare import Comparison, RunFacts, TestScores
 from ferops.registry.compare import best_epoch, compare
 from ferops.registry.compare_table import table
 from ferops.registry.connection import experiment_id
@@ -61,19 +60,19 @@ def test_two_runs_side_by_side(layout: Layout, params: Params, client: MlflowCli
         metrics={"best_val_accuracy": 0.61, "best_val_macro_f1": 0.58, "peak_memory_mb": 2000.0},
     )
     found = compare(layout, params, ["slow", "fast"])
-    assert found["comparable"]
-    assert found["reasons"] == []
-    assert found["settings"] == {"train.ema_decay": [None, "0.99"], "train.max_lr": ["0.001", "0.01"]}
-    slow, fast = found["runs"]
-    assert (slow["run_id"], fast["run_id"]) == (first, second)
+    assert found.comparable
+    assert found.reasons == ()
+    assert found.settings == {"train.ema_decay": (None, "0.99"), "train.max_lr": ("0.001", "0.01")}
+    slow, fast = found.runs
+    assert (slow.run_id, fast.run_id) == (first, second)
     # Epochs 2 and 3 share the highest macro-F1; the third has the lower loss
-    assert (slow["best_epoch"], slow["epochs"], slow["val_accuracy"], slow["val_macro_f1"]) == (3, 4, 0.56, 0.52)
-    assert (fast["val_accuracy"], fast["val_macro_f1"]) == (0.61, 0.58)
-    assert (slow["images_per_s"], slow["train_seconds"]) == (105.0, 170.0)
-    assert (slow["parameters"], slow["peak_memory_mb"], slow["device"]) == (11_179_590, 900.0, "A CPU")
-    assert (fast["parameters"], fast["peak_memory_mb"], fast["device"]) == (None, 2000.0, "A GPU")
-    assert slow["test"] is None
-    assert json.loads(json.dumps(found)) == found
+    assert (slow.best_epoch, slow.epochs, slow.val_accuracy, slow.val_macro_f1) == (3, 4, 0.56, 0.52)
+    assert (fast.val_accuracy, fast.val_macro_f1) == (0.61, 0.58)
+    assert (slow.images_per_s, slow.train_seconds) == (105.0, 170.0)
+    assert (slow.parameters, slow.peak_memory_mb, slow.device) == (11_179_590, 900.0, "A CPU")
+    assert (fast.parameters, fast.peak_memory_mb, fast.device) == (None, 2000.0, "A GPU")
+    assert slow.test is None
+    assert Comparison.model_validate_json(found.model_dump_json()) == found
 
     shown = table(found, width=120)
     cells = {line[: len(label)]: line[len(label) :].split() for line in shown.splitlines() for label in [line[:19]]}
@@ -101,35 +100,37 @@ def test_runs_of_other_data_are_not_comparable(
 ) -> None:
     ids = [add_run(client, "one"), add_run(client, "two", tags=other)]
     found = compare(layout, params, ids)
-    assert not found["comparable"]
-    assert any(word in reason for reason in found["reasons"])
+    assert not found.comparable
+    assert any(word in reason for reason in found.reasons)
     shown = table(found, width=120)
     assert "CANNOT be compared" in shown
     assert "No setting differs." in shown
+
+
+def test_models_of_other_classes_are_not_comparable(layout: Layout, params: Params, client: MlflowClient) -> None:
+    ids = [add_run(client, "run", settings={"data.classes": classes}) for classes in ("['happy']", "['sad']")]
+    assert compare(layout, params, ids).reasons == ("the classes differ: each model was tested on its own",)
 
 
 def test_the_same_split_with_other_faces_is_not_comparable(
     layout: Layout, params: Params, client: MlflowClient
 ) -> None:
     ids = [add_run(client, "run", tags={"images.val": str(faces)}) for faces in (90, 90, 84)]
-    assert compare(layout, params, ids[:2])["comparable"]
-    assert "84 and 90 were left" in compare(layout, params, ids)["reasons"][0]
+    assert compare(layout, params, ids[:2]).comparable
+    assert "84 and 90 were left" in compare(layout, params, ids).reasons[0]
 
 
 def test_a_registered_run_shows_its_test_figures(layout: Layout, params: Params, client: MlflowClient) -> None:
-    version = register(layout, params)["version"]
+    version = register(layout, params).version
     add_run(client, "other")
     found = compare(layout, params, [f"models:/ferops/{version}", "models:/ferops@challenger", "other"])
-    first, second, other = found["runs"]
+    first, second, other = found.runs
     assert first == second
-    assert first["version"] == ["ferops", "1 challenger"]
-    assert first["test"] == {
-        "accuracy": {"value": 0.80, "low": 0.76, "high": 0.84},
-        "macro_f1": {"value": 0.78, "low": 0.73, "high": 0.82},
-    }
-    assert other["test"] is None
+    assert first.version == ("ferops", "1 challenger")
+    assert first.test == TestScores(accuracy=interval(0.80, 0.76, 0.84), macro_f1=interval(0.78, 0.73, 0.82))
+    assert other.test is None
     shown = table(found, width=160)
-    assert "80.00 % (76.00 to 84.00)" in shown
+    assert "80.00 (76.00 to 84.00)" in shown
     assert "0.7800 (0.7300 to 0.8200)" in shown
     assert "ferops 1 challenger" in shown
 
@@ -138,12 +139,8 @@ def test_a_run_without_an_epoch_is_shown_with_gaps(layout: Layout, params: Param
     add_run(client, "died", curves={})
     add_run(client, "lived")
     found = compare(layout, params, ["died", "lived"])
-    assert [found["runs"][0][key] for key in ("best_epoch", "val_accuracy", "train_seconds", "epochs")] == [
-        None,
-        None,
-        None,
-        0,
-    ]
+    died = found.runs[0]
+    assert (died.best_epoch, died.val_accuracy, died.train_seconds, died.epochs) == (None, None, None, 0)
     assert "-" in table(found, width=120)
 
 
@@ -160,31 +157,35 @@ def test_the_best_epoch_is_the_trainings() -> None:
     assert best_epoch({1: 0.2, 2: 0.5, 3: 0.5}, {1: 9.0, 2: 1.0, 3: 0.9}) == 3
 
 
-def fake(name: str, settings: int) -> dict[str, Any]:
-    run = dict.fromkeys(("version", "parameters", "validation_faces", "peak_memory_mb", "git_commit"), None)
-    return run | {
-        "run_id": f"{settings:032x}",
-        "name": name,
-        "status": "FINISHED",
-        "started": "2026-11-22T06:00:00+00:00",
-        "data_version": "d" * 32,
-        "split_hash": "5" * 16,
-        "epochs": 40,
-        "best_epoch": 31,
-        "val_accuracy": 0.7312,
-        "val_macro_f1": 0.7012,
-        "test": {key: {"value": 0.71, "low": 0.69, "high": 0.73} for key in ("accuracy", "macro_f1")},
-        "images_per_s": 1234.5,
-        "train_seconds": 5400.0,
-        "device": "Intel(R) Xeon(R) Platinum 8488C with a long name",
-    }
+def fake(name: str, number: int) -> RunFacts:
+    return RunFacts(
+        run_id=f"{number:032x}",
+        name=name,
+        version=None,
+        status="FINISHED",
+        started="2026-11-22T06:00:00+00:00",
+        data_version="d" * 32,
+        split_hash="5" * 16,
+        git_commit=None,
+        epochs=40,
+        best_epoch=31,
+        val_accuracy=0.7312,
+        val_macro_f1=0.7012,
+        test=TestScores(accuracy=interval(0.71, 0.69, 0.73), macro_f1=interval(0.71, 0.69, 0.73)),
+        parameters=None,
+        validation_faces=None,
+        images_per_s=1234.5,
+        train_seconds=5400.0,
+        peak_memory_mb=None,
+        device="Intel(R) Xeon(R) Platinum 8488C with a long name",
+    )
 
 
 @pytest.mark.parametrize(("count", "width"), [(2, 80), (2, 120), (6, 120), (10, 120)])
 def test_the_table_keeps_to_the_width(count: int, width: int) -> None:
-    runs = [fake(f"efficientnet_lite0-{number}", number) for number in range(count)]
+    runs = tuple(fake(f"efficientnet_lite0-{number}", number) for number in range(count))
     names = [f"a-run-with-a-long-name-{number}-{'x' * 40}" for number in range(count)]
-    settings: dict[str, list[str | None]] = {"preprocess.tight_sources": [*names[1:], None]}
-    shown = table({"comparable": True, "reasons": [], "settings": settings, "runs": runs}, width=width)
+    settings = {"preprocess.tight_sources": (*names[1:], None)}
+    shown = table(Comparison(comparable=True, reasons=(), settings=settings, runs=runs), width=width)
     assert max(len(line) for line in shown.splitlines()) <= width
     assert "73.12" in shown.replace("\n", "")

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import os
 import socket
 import subprocess
@@ -18,12 +17,14 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from conftest import METRICS, against_champion, write_metrics
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.connection import EXPERIMENT, connect, connected, experiment_id
-from ferops.registry.promotion import champion, promote, versions
-from ferops.registry.stage import export_digest, register
+from ferops.registry.promotion import champion, promote
+from ferops.registry.stage import register
+from ferops.registry.versions import all_versions, export_digest
 from ferops.registry.watch import training_run
 from sockets import free_port
 
@@ -202,12 +203,7 @@ def test_a_store_is_the_same_with_and_without_its_server(
             watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
         register(layout, params)
         promote(layout, params, "1")
-        # Judged again, now against itself
-        path = layout.artifacts("evaluate") / "metrics.json"
-        metrics = json.loads(path.read_text())
-        metrics["champion"] = metrics["candidate"] | {"version": "1"}
-        metrics["candidate_minus_champion"] = {"accuracy": {"value": 0.0, "low": 0.0, "high": 0.0}}
-        path.write_text(json.dumps(metrics))
+        write_metrics(layout, against_champion(METRICS, low=0.0))  # judged again, now against itself
         return export_digest(layout.exported)
 
     def read(folder: Path, digest: str) -> None:
@@ -215,9 +211,9 @@ def test_a_store_is_the_same_with_and_without_its_server(
         assert found is not None
         assert found[0] == "1"
         assert export_digest(found[1]) == digest
-        assert register(layout, params)["version"] == "1"
+        assert register(layout, params).version == "1"
         client = connect(layout)
-        run = client.get_run(versions(layout, params)[0]["run_id"])
+        run = client.get_run(all_versions(connect(layout), "ferops")[0].run_id)
         assert run.data.metrics["train_loss"] == pytest.approx(2 / 3)
         report = client.download_artifacts(run.info.run_id, "evaluate/report.html", str(folder))
         assert Path(report).read_text() == "<h1>Report</h1>"
@@ -229,7 +225,7 @@ def test_a_store_is_the_same_with_and_without_its_server(
         if server_first:
             digest = record()
         read(tmp_path / "through the server", digest)
-        run_id = versions(layout, params)[0]["run_id"]
+        run_id = all_versions(connect(layout), "ferops")[0].run_id
         # What a browser asks for
         page = urllib.request.urlopen(f"{address}/get-artifact?path=evaluate/report.html&run_uuid={run_id}")
         with page:

@@ -11,20 +11,21 @@ from mlflow import MlflowClient
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.registry.promotion import champion, promote, versions
-from ferops.registry.stage import export_digest, register
+from ferops.records.register import Promotion
+from ferops.registry.promotion import champion, promote
+from ferops.registry.stage import register
+from ferops.registry.versions import all_versions, export_digest
 
 
 def register_with_temperature(layout: Layout, params: Params, temperature: float) -> str:
     path = layout.exported / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": temperature}))
-    return str(register(layout, params)["version"])
+    return str(register(layout, params).version)
 
 
 def test_without_model_there_is_no_champion(layout: Layout, params: Params, tmp_path: Path) -> None:
     assert champion(layout, params, tmp_path / "champion") is None
-    assert versions(layout, params) == []
-    with pytest.raises(FeropsError, match=r"no version '1'.*none yet"):
+    with pytest.raises(FeropsError, match=r"no models:/ferops/1\. It is empty; .*dvc repro"):
         promote(layout, params, "1")
 
 
@@ -36,7 +37,7 @@ def test_promotion_and_the_champions_files(
     assert champion(layout, params, tmp_path / "none") is None  # a challenger is no champion
     register_with_temperature(layout, params, 1.2)
 
-    assert promote(layout, params, "1")["promoted_from"] is None
+    assert promote(layout, params, "1").promoted_from is None
     found = champion(layout, params, tmp_path / "first")
     assert found is not None
     version, copy = found
@@ -47,18 +48,18 @@ def test_promotion_and_the_champions_files(
     assert champion(layout, params, tmp_path / "again") is not None
 
     moved = promote(layout, params, "v2")
-    assert (moved["champion"], moved["promoted_from"], moved["changed"]) == ("2", "1", True)
+    assert moved == Promotion(model="ferops", champion="2", promoted_from="1", changed=True, gates="passed")
     tags = client.get_model_version("ferops", "2").tags
     assert tags["promoted_from"] == "1"
     assert tags["promoted_by"]
     assert datetime.fromisoformat(tags["promoted_at"]).tzinfo is not None
-    assert promote(layout, params, "2")["changed"] is False
+    assert promote(layout, params, "2").changed is False
     assert client.get_model_version("ferops", "2").tags == tags
 
-    rows = versions(layout, params)
-    assert [(row["version"], row["aliases"]) for row in rows] == [("2", ["challenger", "champion"]), ("1", [])]
-    assert rows[0]["accuracy"] == "0.8000"
-    with pytest.raises(FeropsError, match=r"no version '7'\. It has: 2 \(challenger champion\), 1 \(no alias\)"):
+    newest, older = all_versions(client, "ferops")
+    assert (str(newest.version), sorted(newest.aliases), older.aliases) == ("2", ["challenger", "champion"], [])
+    assert newest.tags["accuracy"] == "0.8000"
+    with pytest.raises(FeropsError, match=r"no models:/ferops/7.* has: 2 \(challenger champion\), 1 \(no alias\)"):
         promote(layout, params, "7")
 
 
@@ -82,12 +83,12 @@ def test_a_server_that_goes_away_midway_is_named_and_nothing_is_made_twice(
         gone.setattr(MlflowClient, "set_registered_model_alias", die)
         with pytest.raises(FeropsError, match="no longer answers"):
             register(layout, params)
-    assert register(layout, params)["version"] == "1"
+    assert register(layout, params).version == "1"
     with monkeypatch.context() as gone:
         gone.setattr(MlflowClient, "set_registered_model_alias", die)
         with pytest.raises(FeropsError, match="no longer answers"):
             promote(layout, params, "1")
-    assert promote(layout, params, "1")["changed"]
+    assert promote(layout, params, "1").changed
     with monkeypatch.context() as gone:
         gone.setattr(MlflowClient, "get_model_version_by_alias", die)
         with pytest.raises(FeropsError, match="no longer answers"):

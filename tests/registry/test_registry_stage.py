@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import warnings
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -10,22 +9,21 @@ import onnxruntime
 import pytest
 from mlflow import MlflowClient
 
+from conftest import changed, write_metrics
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records.metrics import Metrics
+from ferops.records.register import RegisterSummary
 from ferops.registry.connection import fluent
 from ferops.registry.gates import GATES
-from ferops.registry.stage import _without_advice, export_digest, register
+from ferops.registry.stage import _without_advice, register
+from ferops.registry.versions import export_digest
 from ferops.registry.watch import training_run
 
 
-def set_metrics(layout: Layout, metrics: dict[str, Any]) -> None:
-    (layout.artifacts("evaluate") / "metrics.json").write_text(json.dumps(metrics))
-
-
-def failing(metrics: dict[str, Any]) -> dict[str, Any]:
-    metrics["candidate"]["macro_f1"]["value"] = 0.31
-    return metrics
+def failing(metrics: Metrics) -> Metrics:
+    return changed(metrics, candidate__macro_f1__value=0.31)
 
 
 def paths(client: MlflowClient, run_id: str, folder: str) -> set[str]:
@@ -37,11 +35,12 @@ def test_a_passing_candidate_becomes_the_challenger(layout: Layout, params: Para
         pass
     summary = register(layout, params)
 
-    assert summary == json.loads(layout.summary("register").read_text())
-    assert (summary["version"], summary["gates_passed"], summary["gates_failed"]) == ("1", len(GATES), 0)
+    assert summary == RegisterSummary.read(layout.summary("register"), made_by="ferops register")
+    assert summary.tracking_uri == "sqlite:///mlflow.db"
+    assert (summary.version, summary.gates_passed, summary.gates_failed) == ("1", len(GATES), 0)
     version = client.get_model_version_by_alias("ferops", "challenger")
     assert str(version.version) == "1"
-    assert version.run_id == summary["run_id"]
+    assert version.run_id == summary.run_id
     assert version.tags["accuracy"] == "0.8000"
     assert version.tags["git_commit"] == "c" * 40
     assert version.tags["digest"] == export_digest(layout.exported)
@@ -49,14 +48,14 @@ def test_a_passing_candidate_becomes_the_challenger(layout: Layout, params: Para
     # A person decides about the champion, the first one too
     assert list(client.get_registered_model("ferops").aliases) == ["challenger"]
 
-    run = client.get_run(summary["run_id"])
+    run = client.get_run(summary.run_id)
     assert run.info.run_name == "candidate"
     assert run.info.status == "FINISHED"
     assert run.data.metrics["test/candidate/accuracy"] == 0.80
     assert run.data.metrics["test/candidate_minus_baseline/accuracy/low"] == 0.01
     assert run.data.tags["gates"] == "passed"
     assert all(f"| {name} |" in run.data.tags["mlflow.note.content"] for name in GATES)
-    logged = paths(client, summary["run_id"], "evaluate")
+    logged = paths(client, summary.run_id, "evaluate")
     assert {f"evaluate/{name}" for name in ("report.html", "model_card.md", "metrics.json", "gates.json")} <= logged
 
 
@@ -67,7 +66,7 @@ def test_the_version_answers_as_the_exported_file_does(layout: Layout, params: P
     logits = session.run(["logits"], {"faces": faces})[0].astype(np.float64) / 1.5  # the temperature in config.json
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     with fluent(client):
-        model = mlflow.pyfunc.load_model(summary["model_uri"])
+        model = mlflow.pyfunc.load_model(summary.model_uri)
     found = model.predict(faces)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, shifted / shifted.sum(axis=1, keepdims=True), atol=1e-3)
@@ -89,7 +88,7 @@ def test_a_comparison_with_a_former_champion_does_not_count(
 def test_nothing_in_a_version_is_pickled(layout: Layout, params: Params, client: MlflowClient) -> None:
     summary = register(layout, params)
     with fluent(client):
-        folder = mlflow.artifacts.download_artifacts(summary["model_uri"], dst_path=str(layout.root / "copy"))
+        folder = mlflow.artifacts.download_artifacts(summary.model_uri, dst_path=str(layout.root / "copy"))
     names = {path.name for path in (layout.root / "copy").rglob("*") if path.is_file()}
     assert {"MLmodel", "pyfunc.py", "model-int8.onnx", "config.json"} <= names
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt"))], folder
@@ -101,7 +100,7 @@ def test_registering_again_makes_no_second_version(layout: Layout, params: Param
     config["provenance"]["git_commit"] = "a later commit, the same weights"
     (layout.exported / "config.json").write_text(json.dumps(config))
     second = register(layout, params)
-    assert (second["version"], second["run_id"]) == (first["version"], first["run_id"])
+    assert (second.version, second.run_id) == (first.version, first.run_id)
     assert len(client.search_model_versions("name = 'ferops'")) == 1
 
 
@@ -109,40 +108,40 @@ def test_other_weights_make_the_next_version(layout: Layout, params: Params, cli
     register(layout, params)
     config = json.loads((layout.exported / "config.json").read_text()) | {"temperature": 2.0}
     (layout.exported / "config.json").write_text(json.dumps(config))
-    assert register(layout, params)["version"] == "2"
+    assert register(layout, params).version == "2"
     assert str(client.get_model_version_by_alias("ferops", "challenger").version) == "2"
 
 
 def test_a_failing_candidate_is_logged_with_the_reason(
-    layout: Layout, params: Params, client: MlflowClient, metrics: dict[str, Any]
+    layout: Layout, params: Params, client: MlflowClient, metrics: Metrics
 ) -> None:
-    set_metrics(layout, failing(metrics))
+    write_metrics(layout, failing(metrics))
     summary = register(layout, params)
-    assert (summary["version"], summary["alias"], summary["gates_failed"]) == (None, None, 1)
-    assert summary["failed"] == {"macro_f1": "found 0.310, wanted macro-F1 of at least 0.500"}
+    assert (summary.version, summary.alias, summary.gates_failed) == (None, None, 1)
+    assert summary.failed == {"macro_f1": "found 0.310, wanted macro-F1 of at least 0.500"}
     assert client.search_registered_models() == []
-    tags = client.get_run(summary["run_id"]).data.tags
+    tags = client.get_run(summary.run_id).data.tags
     assert tags["gates"] == "failed"
     assert tags["gate.macro_f1"].startswith("failed: found 0.310")
 
 
 def test_an_overridden_gate_lets_through_and_is_recorded(
-    layout: Layout, params: Params, client: MlflowClient, metrics: dict[str, Any]
+    layout: Layout, params: Params, client: MlflowClient, metrics: Metrics
 ) -> None:
-    set_metrics(layout, failing(metrics))
+    write_metrics(layout, failing(metrics))
     settings = params.registry.model_copy(update={"overrides": {"macro_f1": "a demonstration"}})
     summary = register(layout, params.model_copy(update={"registry": settings}))
-    assert (summary["version"], summary["gates_failed"], summary["gates_overridden"]) == ("1", 0, 1)
+    assert (summary.version, summary.gates_failed, summary.gates_overridden) == ("1", 0, 1)
     assert client.get_model_version("ferops", "1").tags["gates"] == "overridden"
-    assert "overridden: a demonstration" in client.get_run(summary["run_id"]).data.tags["gate.macro_f1"]
+    assert "overridden: a demonstration" in client.get_run(summary.run_id).data.tags["gate.macro_f1"]
 
 
 def test_a_version_that_fails_later_is_no_challenger_any_more(
-    layout: Layout, params: Params, client: MlflowClient, metrics: dict[str, Any]
+    layout: Layout, params: Params, client: MlflowClient, metrics: Metrics
 ) -> None:
     register(layout, params)
-    set_metrics(layout, failing(metrics))
-    assert register(layout, params)["version"] is None
+    write_metrics(layout, failing(metrics))
+    assert register(layout, params).version is None
     assert client.get_registered_model("ferops").aliases == {}
     assert client.get_model_version("ferops", "1").tags["gates"] == "failed"
 
@@ -150,13 +149,13 @@ def test_a_version_that_fails_later_is_no_challenger_any_more(
 def test_weights_from_another_machine_get_a_run_from_their_history(
     layout: Layout, params: Params, client: MlflowClient
 ) -> None:
-    run_id = register(layout, params)["run_id"]
+    run_id = register(layout, params).run_id
     run = client.get_run(run_id)
     assert run.data.tags["ferops.restored"] == "true"
     assert "env.cpu" not in run.data.tags  # not this machine's: it trained nothing
     curve = client.get_metric_history(run_id, "val_accuracy")
     assert [(each.step, each.value) for each in curve] == [(1, 0.2), (2, 0.4), (3, pytest.approx(0.6))]
-    assert register(layout, params)["run_id"] == run_id
+    assert register(layout, params).run_id == run_id
 
 
 def test_register_needs_the_evaluation(layout: Layout, params: Params) -> None:

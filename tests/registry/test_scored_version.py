@@ -1,4 +1,4 @@
-"""What `ferops score --model models:/...` fetches (ferops.scoring.registered); here, for the store that it needs."""
+"""What `ferops score --model models:/...` fetches (ferops.registry.versions); here, for the store that it needs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from exports import change
 from test_connection import mlflow_server
 
 from exports import change
@@ -14,8 +15,8 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.promotion import promote
-from ferops.registry.stage import export_digest, register
-from ferops.scoring.registered import fetch
+from ferops.registry.stage import register
+from ferops.registry.versions import export_digest, fetch
 from ferops.scoring.score import score
 from scoring_files import contents, tinted, write
 
@@ -47,9 +48,15 @@ def test_versions_are_fetched_and_scored_without_a_trace(
         found, copy = fetch(layout, uri, scratch)
         assert (found, export_digest(copy)) == (exact, digest)
         assert copy.is_relative_to(scratch)
-    known = "It has: models:/ferops@challenger, models:/ferops@champion, models:/ferops/1, models:/ferops/2$"
-    for uri in ("models:/ferops@nobody", "models:/ferops/7", "models:/other@champion", "models:/other/1"):
-        with pytest.raises(FeropsError, match=rf"no {uri}\. {known}"):
+    known = r"The model ferops has: 2 \(challenger\), 1 \(champion\)$"
+    others = "Its models are: ferops$"
+    for uri, has in {
+        "models:/ferops@nobody": known,
+        "models:/ferops/7": known,
+        "models:/other@champion": others,
+        "models:/other/1": others,
+    }.items():
+        with pytest.raises(FeropsError, match=rf"no {uri}\. {has}"):
             fetch(layout, uri, tmp_path)
 
     data = write(tmp_path / "data.parquet", image=[tinted("red", i) for i in range(4)], label=["sad"] * 4)
@@ -72,7 +79,7 @@ def test_an_old_store_is_not_migrated(layout: Layout, params: Params, tmp_path: 
 
 
 def test_an_empty_registry_and_a_damaged_one(layout: Layout, tmp_path: Path) -> None:
-    with pytest.raises(FeropsError, match="holds no model yet"):
+    with pytest.raises(FeropsError, match="It is empty"):
         fetch(layout, "models:/ferops@champion", tmp_path)
     (layout.root / "mlflow.db").write_text("this is no database, " * 100)
     with pytest.raises(FeropsError, match=r"mlflow\.db cannot be read as an MLflow database"):

@@ -10,19 +10,15 @@ from __future__ import annotations
 
 import logging
 import os
-import sqlite3
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from importlib.metadata import version
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.registry.store import database, follow_project, make_ready, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,8 +54,9 @@ def connect(layout: Layout) -> MlflowClient:
     uri = tracking_uri(layout)
     if uri.startswith(("http://", "https://")):
         _require_answer(uri)
+        follow_project(layout)
     elif uri.startswith("sqlite:"):
-        _make_ready(database(uri))
+        make_ready(database(uri))
     elif "://" not in uri or uri.startswith("file:"):
         raise FeropsError(
             f"MLFLOW_TRACKING_URI is {uri!r}, a folder: MLflow no longer keeps runs in folders. Unset it to use "
@@ -106,18 +103,6 @@ def _is_unanswered(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
-
-
-def tracking_uri(layout: Layout) -> str:
-    """Return MLFLOW_TRACKING_URI if it is set and not empty, otherwise the SQLite file in the project's root."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{layout.root.resolve() / 'mlflow.db'}"
-
-
-def has_store(layout: Layout) -> bool:
-    """Return False only where the store is a SQLite file that nobody has made yet: it holds nothing, and making it
-    takes seconds."""
-    uri = tracking_uri(layout)
-    return not uri.startswith("sqlite:") or database(uri).exists()
 
 
 def experiment_id(client: MlflowClient) -> str:
@@ -177,16 +162,6 @@ def _artifact_location(client: MlflowClient) -> str | None:
     return (database(uri).parent / "mlruns" / EXPERIMENT).as_uri() if uri.startswith("sqlite:") else None
 
 
-def database(uri: str) -> Path:
-    """Return the file of a SQLite address. Raises FeropsError: it names none."""
-    path = uri.removeprefix("sqlite:///")
-    if path == uri or not path:
-        raise FeropsError(
-            f"MLFLOW_TRACKING_URI is {uri!r}; a SQLite address is written sqlite:////absolute/path/mlflow.db"
-        )
-    return Path(path).resolve()
-
-
 def _require_answer(uri: str) -> None:
     problem = ""
     try:
@@ -203,33 +178,3 @@ def _require_answer(uri: str) -> None:
             f"no MLflow server at MLFLOW_TRACKING_URI={uri} ({problem}). Start it (make up), or unset "
             "MLFLOW_TRACKING_URI to work with the project's own mlflow.db"
         )
-
-
-def _make_ready(database: Path) -> None:
-    """Create or migrate the database once per MLflow release; two processes on a fresh file would race."""
-    from filelock import FileLock
-
-    release = version("mlflow")
-    broken = f"{database} could not be made ready for MLflow {release}: {{}}. Move it away if it is damaged"
-    stamp = database.with_name(f"{database.name}.schema")  # the MLflow release that last migrated the file
-    database.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(database.with_name(f"{database.name}.lock")):
-        try:
-            has_tables = _has_tables(database)
-        except sqlite3.DatabaseError as error:
-            raise FeropsError(broken.format(error)) from error
-        if has_tables and stamp.exists() and stamp.read_text(encoding="utf-8") == release:
-            return
-        command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{database}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise FeropsError(broken.format("".join((done.stderr or done.stdout).strip().splitlines()[-1:])))
-        stamp.write_text(release, encoding="utf-8")
-
-
-def _has_tables(database: Path) -> bool:
-    if not database.exists():
-        return False
-    with closing(sqlite3.connect(database)) as connection:
-        query = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
-        return bool(connection.execute(query).fetchone()[0])

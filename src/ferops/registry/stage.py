@@ -2,72 +2,57 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import ferops
-from ferops.classes import DEFAULT_CLASSES
+from ferops import model_config
 from ferops.config import Params, flatten
 from ferops.errors import FeropsError
-from ferops.files import atomic_folder, read_json, require, write_json
+from ferops.files import atomic_folder, require
 from ferops.layout import Layout
+from ferops.model_config import ExportConfig, ModelConfig
 from ferops.provenance import provenance
-from ferops.registry.aliases import CHALLENGER, champion_version
+from ferops.records.metrics import Metrics
+from ferops.records.register import Gate, RegisterSummary
 from ferops.registry.connection import connected, experiment_id, fluent
-from ferops.registry.gates import Gate, judge
+from ferops.registry.gates import evaluate_gates
+from ferops.registry.store import own_database
 from ferops.registry.tracking import find_run, log_metrics, log_training, start_run, weights_digest
+from ferops.registry.versions import CHALLENGER, DIGEST_TAG, champion_version, export_digest
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.models import ModelSignature
 
-DIGEST_TAG = "digest"
 PYFUNC = Path(ferops.__file__).parent / "inference" / "pyfunc.py"
 """The MLflow model from code; its source is stored with the version, so nothing is pickled."""
 
 
-def register(layout: Layout, params: Params, *, pyfunc: Path = PYFUNC) -> dict[str, Any]:
-    """Judge the candidate, log evaluation and gates to its run, and make it a version if no gate blocks it.
+def register(layout: Layout, params: Params) -> RegisterSummary:
+    """Apply the gates, log evaluation and gates to the candidate's run, and make it a version if no gate blocks it.
 
     The same exported files never become a second version. The first version does not become champion: a person
-    promotes. A version whose gates fail on a later judgement loses the alias challenger and is tagged so.
-
-    Returns:
-        The content of reports/register/summary.json: `version` (None if a gate blocks), `run_id`, `gates` and counts.
+    promotes. A version whose gates fail in a later evaluation loses the alias challenger and is tagged so.
 
     Raises:
         FeropsError: an earlier stage has not run, the store does not answer or stops doing so, an override is wrong,
             or the champion is not the one that the evaluation compared with.
     """
-    metrics = read_json(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
+    metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
-    require(layout.exported / "config.json", made_by="ferops export")
-    gates = judge(metrics, params.registry)
+    config = model_config.read(layout.exported, ExportConfig)
+    gates = evaluate_gates(metrics, params.registry)
     with connected(layout) as client:
-        summary = _record(client, layout, params, metrics=metrics, gates=gates, pyfunc=pyfunc)
+        summary = _record(client, layout, params, metrics=metrics, gates=gates, config=config)
     with atomic_folder(layout.reports("register")) as folder:
-        write_json(folder / "summary.json", summary)
+        summary.write(folder / "summary.json")
     return summary
-
-
-def export_digest(folder: Path) -> str:
-    """Return the SHA-256 of an export folder, without the `provenance` in config.json: every commit changes it."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        if path.name == "config.json":
-            config = json.loads(content)
-            config.pop("provenance", None)
-            content = json.dumps(config, sort_keys=True).encode()
-        digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def _record(
@@ -75,12 +60,14 @@ def _record(
     layout: Layout,
     params: Params,
     *,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     gates: Sequence[Gate],
-    pyfunc: Path,
-) -> dict[str, Any]:
+    config: ExportConfig,
+) -> RegisterSummary:
     """Bring run, version and alias in line with the gates; return the summary. Safe to repeat."""
-    _require_same_champion(client, params.registry.model_name, judged=metrics["champion"])
+    _require_same_champion(
+        client, params.registry.model_name, compared=metrics.champion.version if metrics.champion else None
+    )
     run_id = _candidate_run(client, layout, params)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
@@ -92,32 +79,31 @@ def _record(
         version = None
     else:
         if version is None:
-            version = _create_version(client, layout, name, run_id=run_id, pyfunc=pyfunc)
+            version = _create_version(client, layout, name, run_id=run_id, config=config)
         _describe(client, layout, name, version, metrics=metrics, tags={DIGEST_TAG: digest, "gates": _verdict(gates)})
         client.set_registered_model_alias(name, CHALLENGER, version)
 
     return _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
 
 
-def _require_same_champion(client: MlflowClient, name: str, *, judged: Mapping[str, Any] | None) -> None:
+def _require_same_champion(client: MlflowClient, name: str, *, compared: str | None) -> None:
     """DVC does not see an alias move, so a comparison with a former champion would go on counting."""
     holder = champion_version(client, name)
-    now, then = (str(holder.version) if holder else None), (str(judged["version"]) if judged else None)
-    if now != then:
+    now = str(holder.version) if holder else None
+    if now != compared:
         raise FeropsError(
-            f"the evaluation compared with {f'champion {then}' if then else 'no champion'}, but {name!r} now has "
-            f"{f'champion {now}' if now else 'none'}. Judge again: dvc repro --single-item --force evaluate, then: "
-            "dvc repro"
+            f"the evaluation compared with {f'champion {compared}' if compared else 'no champion'}, but {name!r} now "
+            f"has {f'champion {now}' if now else 'none'}. Evaluate again: dvc repro --single-item --force evaluate, "
+            "then: dvc repro"
         )
 
 
 def _candidate_run(client: MlflowClient, layout: Layout, params: Params) -> str:
-    """Return the run that trained the candidate; weights that DVC restored may have none here: make it from history."""
+    """Return the run that trained the candidate; for weights that DVC restored, make one from their history."""
     found = find_run(client, weights_digest(layout, "candidate"))
     if found is not None:
         return found
-    config = read_json(layout.model("candidate") / "config.json", made_by="ferops train candidate")
-    made_from = config.get("provenance") or provenance(layout, params).as_json()
+    made_from = model_config.read(layout.model("candidate"), ModelConfig).provenance.as_json()
     # Not this machine's environment: the training happened somewhere else
     run_id = start_run(client, params, "candidate", made_from=made_from, where={"ferops.restored": "true"})
     log_training(client, layout, "candidate", run_id, logged=set())
@@ -126,13 +112,13 @@ def _candidate_run(client: MlflowClient, layout: Layout, params: Params) -> str:
 
 
 def _log_evaluation(
-    client: MlflowClient, layout: Layout, run_id: str, *, metrics: Mapping[str, Any], gates: Sequence[Gate]
+    client: MlflowClient, layout: Layout, run_id: str, *, metrics: Metrics, gates: Sequence[Gate]
 ) -> None:
-    numbers = flatten({key: metrics[key] for key in metrics if key != "provenance"}, separator="/")
+    numbers = flatten(metrics.model_dump(mode="json", exclude={"provenance"}), separator="/")
     log_metrics(client, run_id, {f"test/{key.removesuffix('/value')}": value for key, value in numbers.items()})
     client.log_artifacts(run_id, str(layout.reports("evaluate")), "evaluate")
     client.log_artifact(run_id, str(layout.artifacts("evaluate") / "metrics.json"), "evaluate")
-    client.log_dict(run_id, {"gates": [asdict(gate) for gate in gates]}, "evaluate/gates.json")
+    client.log_dict(run_id, {"gates": [gate.as_json() for gate in gates]}, "evaluate/gates.json")
     client.set_tag(run_id, "gates", _verdict(gates))
     for gate in gates:
         client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
@@ -162,7 +148,7 @@ def _version_of(client: MlflowClient, name: str, digest: str) -> str | None:
     return str(found[0].version) if found else None
 
 
-def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: str, pyfunc: Path) -> str:
+def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: str, config: ExportConfig) -> str:
     from mlflow.exceptions import MlflowException
 
     with _without_advice():
@@ -171,9 +157,9 @@ def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: 
     with _without_advice(), fluent(client), mlflow.start_run(run_id=run_id):
         model = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(require(pyfunc, made_by="the ferops package")),
-            artifacts={"export": str(layout.exported.resolve())},
-            signature=_signature(layout),
+            python_model=str(PYFUNC),
+            artifacts={"export": os.path.relpath(layout.exported)},  # MLmodel keeps this path
+            signature=_signature(config),
             # Written down: inferring them would load the model in a child process
             pip_requirements=[
                 f"{each}=={installed(each)}" for each in ("ferops", "mlflow", "numpy", "onnxruntime", "openvino")
@@ -201,16 +187,15 @@ def _without_advice() -> Iterator[None]:
             warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
 
 
-def _signature(layout: Layout) -> ModelSignature:
+def _signature(config: ExportConfig) -> ModelSignature:
     import numpy as np
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    size_px = read_json(layout.exported / "config.json", made_by="ferops export")["size_px"]
     return ModelSignature(
         # Unnamed: a named tensor reaches `predict` wrapped in a dict
-        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, size_px, size_px, 3))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(DEFAULT_CLASSES)))]),
+        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, config.size_px, config.size_px, 3))]),
+        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(config.classes)))]),
     )
 
 
@@ -220,12 +205,12 @@ def _describe(
     name: str,
     version: str,
     *,
-    metrics: Mapping[str, Any],
+    metrics: Metrics,
     tags: Mapping[str, str],
 ) -> None:
-    made_from, candidate = metrics["provenance"], metrics["candidate"]
-    every = {key: made_from[key] for key in ("data_version", "split_hash", "git_commit", "preset", "synthetic")}
-    every |= {score: f"{candidate[score]['value']:.4f}" for score in ("accuracy", "macro_f1")} | dict(tags)
+    made_from, candidate = metrics.provenance, metrics.candidate
+    every = made_from.model_dump(include={"data_version", "split_hash", "git_commit", "preset", "synthetic"})
+    every |= {"accuracy": f"{candidate.accuracy.value:.4f}", "macro_f1": f"{candidate.macro_f1.value:.4f}"} | dict(tags)
     for key, value in every.items():
         client.set_model_version_tag(name, version, key, str(value))
     client.update_model_version(name, version, description=_card_head(layout.reports("evaluate") / "model_card.md"))
@@ -247,24 +232,24 @@ def _withdraw(client: MlflowClient, name: str, version: str) -> None:
 
 def _summary(
     client: MlflowClient, layout: Layout, params: Params, *, gates: Sequence[Gate], run_id: str, version: str | None
-) -> dict[str, Any]:
+) -> RegisterSummary:
     name, uri = params.registry.model_name, client.tracking_uri
-    server = uri.rstrip("/") if uri.startswith("http") else "http://127.0.0.1:5000"
+    remote = uri.startswith("http")
     page = f"models/{name}/versions/{version}" if version else f"experiments/{experiment_id(client)}/runs/{run_id}"
-    look = f"{server}/#/{page}" if uri.startswith("http") else f"make up, then {server}/#/{page}"
-    return {
-        "stage": "register",
-        "provenance": provenance(layout, params).as_json(),
-        "version": version,
-        "alias": CHALLENGER if version else None,
-        "model_uri": f"models:/{name}/{version}" if version else None,
-        "run_id": run_id,
-        "tracking_uri": uri,
-        "gates_passed": sum(gate.passed for gate in gates),
-        "gates_overridden": sum(gate.overridden is not None for gate in gates),
-        "gates_failed": sum(gate.blocks for gate in gates),
-        "failed": {gate.name: gate.reason for gate in gates if gate.blocks},
-        "look": look,
-        "promote": f"ferops promote {version}" if version else None,
-        "gates": [asdict(gate) for gate in gates],
-    }
+    url = f"{uri.rstrip('/') if remote else 'http://127.0.0.1:5000'}/#/{page}"
+    return RegisterSummary(
+        provenance=provenance(layout, params),
+        version=version,
+        alias=CHALLENGER if version else None,
+        model_uri=f"models:/{name}/{version}" if version else None,
+        run_id=run_id,
+        # No absolute path: the project may move
+        tracking_uri="sqlite:///mlflow.db" if uri == f"sqlite:///{own_database(layout)}" else uri,
+        gates_passed=sum(gate.passed for gate in gates),
+        gates_overridden=sum(gate.overridden is not None for gate in gates),
+        gates_failed=sum(gate.blocks for gate in gates),
+        failed={gate.name: gate.reason for gate in gates if gate.blocks},
+        look=url if remote else f"make up, then {url}",
+        promote=f"ferops promote {version}" if version else None,
+        gates=tuple(gates),
+    )

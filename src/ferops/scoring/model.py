@@ -18,7 +18,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.model_config import Config, ExportConfig, ModelConfig
-from ferops.scoring.registered import SCHEME, fetch
+from ferops.registry.versions import SCHEME, fetch
 
 WEIGHTS_FILE = "weights.safetensors"
 

@@ -1,0 +1,74 @@
+"""What the stage `register` decides (reports/register/summary.json), and what a promotion changed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from ferops.records.base import Record
+from ferops.records.provenance import Provenance
+
+
+class Gate(Record):
+    """The outcome of one gate.
+
+    Attributes:
+        observed: the figure that was compared; None where there is none.
+        wanted: the bound, in words.
+        reason: what was found, in words.
+        overridden: a person's reason for letting a failed gate pass.
+    """
+
+    name: str
+    passed: bool
+    observed: float | None
+    wanted: str
+    reason: str
+    overridden: str | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the gate keeps the candidate from becoming a version."""
+        return not self.passed and self.overridden is None
+
+
+class RegisterSummary(Record):
+    """What became of the candidate.
+
+    Attributes:
+        version: of the registered model; None if a gate blocks.
+        run_id: the MLflow run that trained the candidate.
+        tracking_uri: `sqlite:///mlflow.db` is the project's own store.
+        failed: gate -> reason, of the gates that block.
+        look: how to see the version, or the run, in a browser.
+        promote: the command that makes the version champion.
+    """
+
+    stage: Literal["register"] = "register"
+    provenance: Provenance
+    version: str | None
+    alias: str | None
+    model_uri: str | None
+    run_id: str
+    tracking_uri: str
+    gates_passed: int
+    gates_overridden: int
+    gates_failed: int
+    failed: dict[str, str]
+    look: str
+    promote: str | None
+    gates: tuple[Gate, ...]
+
+
+class Promotion(Record):
+    """What `ferops promote` did; `changed` is false where the version was the champion already.
+
+    Attributes:
+        promoted_from: the former champion's version.
+        gates: the version's own verdict when it was registered: passed, overridden or failed.
+    """
+
+    model: str
+    champion: str
+    promoted_from: str | None
+    changed: bool
+    gates: str | None

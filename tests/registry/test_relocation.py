@@ -1,0 +1,122 @@
+"""A project may be moved and copied: its store follows, and a copy never touches the original."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mlflow import MlflowClient
+
+from ferops.config import Params
+from ferops.layout import Layout
+from ferops.registry.connection import connect
+from ferops.registry.promotion import champion, promote
+from ferops.registry.stage import register
+from ferops.registry.store import make_ready
+from ferops.registry.versions import export_digest, fetch
+from ferops.registry.watch import training_run
+from scoring_files import contents
+
+
+@pytest.fixture
+def finished(layout: Layout, params: Params) -> Layout:
+    with training_run(layout, params, "candidate") as watch:
+        watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
+    register(layout, params)
+    promote(layout, params, "1")
+    return layout
+
+
+def use_everything(layout: Layout, params: Params, scratch: Path) -> None:
+    digest = export_digest(layout.exported)
+    found = champion(layout, params, scratch / "champion")
+    assert found is not None
+    assert export_digest(found[1]) == digest
+    scratch.mkdir(exist_ok=True)
+    assert fetch(layout, "models:/ferops@champion", scratch)[0] == "models:/ferops/1"
+    with training_run(layout, params, "baseline") as watch:
+        watch.on_start(np.zeros((8, 8, 3), dtype=np.uint8))
+        watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
+    run = connect(layout).get_run(watch.run_id)
+    logged = list((layout.root / "mlruns").rglob("*.png"))
+    assert any(run.info.run_id in path.parts for path in logged)
+    promote(layout, params, "1")
+
+
+def naming(folder: Path, text: str) -> list[str]:
+    """Every file below `folder`, and every column of its SQLite store, that holds `text`."""
+    found = [
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and text.encode() in path.read_bytes()
+    ]
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
+        for (table,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            for _, column, *_ in connection.execute(f"PRAGMA table_info({table})").fetchall():
+                query = f"SELECT count(*) FROM {table} WHERE instr(CAST({column} AS TEXT), ?)"
+                if connection.execute(query, (text,)).fetchone()[0]:
+                    found.append(f"{table}.{column}")
+    # SQLite keeps the bytes of old rows in free pages
+    return [each for each in found if each != "mlflow.db"]
+
+
+@pytest.mark.parametrize("way", ["moved", "copied", "moved below itself", "moved into a folder with spaces"])
+def test_everything_works_elsewhere(finished: Layout, params: Params, tmp_path: Path, way: str) -> None:
+    old = finished.root
+    if way == "copied":
+        new = tmp_path / "copy"
+        shutil.copytree(old, new)
+        before = contents(old)
+    elif way == "moved below itself":
+        new = old / "inside"
+        shutil.move(old, tmp_path / "aside")
+        old.mkdir()
+        shutil.move(tmp_path / "aside", new)
+    else:
+        new = tmp_path / "another folder, 100 % new"
+        shutil.move(old, new)
+    use_everything(Layout(new), params, tmp_path / "scratch")
+    if way == "copied":
+        assert contents(old) == before
+        use_everything(finished, params, tmp_path / "scratch of the original")
+    elif way != "moved below itself":
+        assert not old.exists()
+        assert naming(new, str(old)) == []
+
+
+def test_what_the_store_names_is_the_project_alone(finished: Layout) -> None:
+    """So that a new release of MLflow which records paths elsewhere is noticed."""
+    assert set(naming(finished.root, str(finished.root))) <= {
+        "experiments.artifact_location",
+        "runs.artifact_uri",
+        "logged_models.artifact_location",
+        "model_versions.storage_location",
+        "ferops_folder.path",
+    } | {str(path.relative_to(finished.root)) for path in finished.root.rglob("MLmodel")}
+
+
+def test_a_store_of_an_earlier_release_has_no_note(finished: Layout, params: Params, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(finished.root / "mlflow.db")) as connection, connection:
+        connection.execute("DROP TABLE ferops_folder")
+    new = tmp_path / "new"
+    shutil.copytree(finished.root, new)
+    before = contents(finished.root)
+    use_everything(Layout(new), params, tmp_path / "scratch")
+    assert contents(finished.root) == before
+
+
+def test_artifacts_that_are_elsewhere_on_purpose_stay_there(
+    layout: Layout, client: MlflowClient, tmp_path: Path
+) -> None:
+    client.create_experiment("remote", artifact_location="s3://bucket/mlruns/remote")
+    client.create_experiment("shared", artifact_location=(tmp_path / "share" / "mlruns" / "shared").as_uri())
+    new = tmp_path / "new"
+    shutil.move(layout.root, new)
+    make_ready(new / "mlflow.db")
+    found = {each.name: each.artifact_location for each in connect(Layout(new)).search_experiments()}
+    assert found["remote"] == "s3://bucket/mlruns/remote"
+    assert found["shared"] == (tmp_path / "share" / "mlruns" / "shared").as_uri()
