@@ -1,4 +1,4 @@
-"""Where things are: the one place that knows the project's folders.
+"""Where things are: the one place that knows the project's folders, and how it is found.
 
 data/                 raw data, one Parquet file per source, tracked by data.dvc
 starter/              the model that comes with ferops, tracked by starter.dvc
@@ -9,8 +9,12 @@ reports/<stage>/      what a stage leaves for people, with summary.json
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
+
+from ferops.errors import FeropsError
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,27 @@ class Layout:
     """Paths below the project's root folder."""
 
     root: Path = Path()
+
+    @classmethod
+    def find(cls, *, or_here: bool = False) -> Self:
+        """Return the project around the working folder, as git and dvc do; paths are relative to the working folder.
+
+        A project is the nearest folder, from the working folder upwards, that has params.yaml and dvc.yaml or .dvc.
+        Without one, the working folder will do if it has params.yaml, or if `or_here`.
+
+        Raises:
+            FeropsError: there is no project.
+        """
+        here = Path.cwd()
+        for folder in (here, *here.parents):
+            if (folder / "params.yaml").exists() and ((folder / "dvc.yaml").exists() or (folder / ".dvc").is_dir()):
+                return cls(Path(os.path.relpath(folder, here)))
+        if or_here or (here / "params.yaml").exists():
+            return cls()
+        raise FeropsError(
+            f"there is no ferops project here: neither {here} nor a folder above it has params.yaml beside dvc.yaml or "
+            ".dvc. Change into a project's folder, or write its params.yaml: ferops preset quick"
+        )
 
     @property
     def params_file(self) -> Path:

@@ -242,7 +242,7 @@ def test_serve_asks_who_is_champion_now(
 ) -> None:
     package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
     monkeypatch.setattr(promotion, "champion", lambda *_: ("2", bentos.root / "exports" / "2"))
-    cli.serve(port=3999)
+    cli.models.serve(port=3999)
     assert "ferops:v2" in started
 
 
@@ -257,7 +257,7 @@ def test_without_champion_no_former_one_is_served(
     package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
     monkeypatch.setattr(promotion, "champion", lambda *_: None)
     with pytest.raises(FeropsError, match="no Bento"):
-        cli.serve(port=3999)
+        cli.models.serve(port=3999)
     assert "has the alias champion yet" in capsys.readouterr().out
     assert started == []
     assert bento_folder(bentos, "ferops:v1").exists()

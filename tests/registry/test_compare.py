@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
+from registry_project import interval
 
-from conftest import interval
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
+from registry_project import against_champion, good_metrics, write_metrics
 
-from conftest import METRICS, against_champion, write_metrics
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -203,7 +203,7 @@ def test_a_store_is_the_same_with_and_without_its_server(
             watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
         register(layout, params)
         promote(layout, params, "1")
-        write_metrics(layout, against_champion(METRICS, low=0.0))  # judged again, now against itself
+        write_metrics(layout, against_champion(good_metrics(), low=0.0))  # judged again, now against itself
         return export_digest(layout.exported)
 
     def read(folder: Path, digest: str) -> None:

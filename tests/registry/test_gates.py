@@ -3,8 +3,8 @@ from __future__ import annotations
 import math
 
 import pytest
+from registry_project import against_champion, changed, evaluated, people
 
-from conftest import against_champion, changed, people
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.records.metrics import Metrics
@@ -15,6 +15,18 @@ from ferops.registry.gates import GATES, evaluate_gates
 def gate(metrics: Metrics, params: Params, name: str, **overrides: str) -> Gate:
     settings = params.registry.model_copy(update={"overrides": overrides})
     return {each.name: each for each in evaluate_gates(metrics, settings)}[name]
+
+
+def test_what_evaluate_wrote_can_be_judged(params: Params) -> None:
+    found = evaluated()
+    gates = {each.name: each for each in evaluate_gates(found, params.registry)}
+    assert gates["enough_samples"].observed == found.n
+    assert gates["baseline"].observed == found.candidate_minus_baseline.accuracy.low
+    whole = found.candidate.accuracy.value
+    worst = min(each.accuracy.value for each in found.slices if each.kind == "people" and not each.small)
+    assert gates["worst_slice"].observed == pytest.approx(whole - worst)
+    assert gates["champion"].passed  # there is none
+    assert all(each.observed is not None for each in gates.values() if each.name != "champion")
 
 
 def test_a_good_candidate_passes_every_gate(metrics: Metrics, params: Params) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 import pytest
 from mlflow import MlflowClient
+from registry_project import changed, write_metrics
 
-from conftest import changed, write_metrics
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout

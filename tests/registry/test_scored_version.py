@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from exports import change
 from test_connection import mlflow_server
 
 from exports import change

@@ -137,7 +137,7 @@ def test_the_verb_starts_the_starter(fetched: Layout, built: list[str], monkeypa
     words: list[str] = []
     monkeypatch.setattr(os, "execve", lambda _path, command, _env: words.extend(command))
     monkeypatch.chdir(fetched.root)
-    cli.serve(port=3999)
+    cli.models.serve(port=3999)
     assert starter_tag(fetched) in words
     assert built == [starter_tag(fetched)]
 

@@ -54,7 +54,7 @@ def _is_section(value: Any) -> bool:
 
 
 def _is_interval(value: dict[str, Any]) -> bool:
-    return value.keys() == {"value", "low", "high"}
+    return {"value", "low", "high"} <= value.keys() <= {"value", "low", "high", "reason"}
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -69,7 +69,7 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 def _records(rows: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [[_words(column) for column in columns], ["---"] * len(columns)]
-    lines += [[_shown(row.get(column)) for column in columns] for row in rows[:TABLE_ROWS]]
+    lines += [[shown(row.get(column)) for column in columns] for row in rows[:TABLE_ROWS]]
     table = "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
     return table + (f"\n\n{len(rows) - TABLE_ROWS} more in summary.json" if len(rows) > TABLE_ROWS else "")
 
@@ -77,22 +77,24 @@ def _records(rows: list[dict[str, Any]]) -> str:
 def _table(values: dict[str, Any]) -> str:
     if not values:
         return ""
-    rows = [f"| {_cell(_words(key))} | {_cell(_shown(value))} |" for key, value in values.items()]
+    rows = [f"| {_cell(_words(key))} | {_cell(shown(value))} |" for key, value in values.items()]
     more = [f"| ... | {len(rows) - TABLE_ROWS} more in summary.json |"] if len(rows) > TABLE_ROWS else []
     return "\n".join(["| measure | value |", "|---|---|", *rows[:TABLE_ROWS], *more])
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """Return a JSON value as short text."""
     if value is None or isinstance(value, bool):
         return {True: "yes", False: "no", None: "-"}[value]
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list) and value:
-        return ", ".join(_shown(item) for item in value) if len(value) <= 8 else f"{len(value)} entries"
+        return ", ".join(shown(item) for item in value) if len(value) <= 8 else f"{len(value)} entries"
     if isinstance(value, dict) and value:
         if _is_interval(value):
-            return f"{_shown(value['value'])} ({_shown(value['low'])} to {_shown(value['high'])})"
-        return ", ".join(f"{key}: {_shown(item)}" for key, item in value.items())
+            ends = f"{shown(value['low'])} to {shown(value['high'])}"
+            return f"{shown(value['value'])} ({value.get('reason') or ends})"
+        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
     return "none" if value in ([], {}) else str(value)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from ferops.records.base import Record
 from ferops.records.metrics import Interval
 
@@ -56,6 +58,9 @@ class Comparison(Record):
         reasons: sentences, why they are not comparable.
         settings: those that differ: name -> one text per run, None where a run has no such setting.
     """
+
+    stored_in: ClassVar[str] = "standard output"
+    made_by: ClassVar[str] = "ferops compare --json"
 
     comparable: bool
     reasons: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ferops.records.base import Record
 from ferops.records.provenance import Provenance
@@ -42,6 +42,9 @@ class RegisterSummary(Record):
         look: how to see the version, or the run, in a browser.
         promote: the command that makes the version champion.
     """
+
+    stored_in: ClassVar[str] = "reports/register/summary.json"
+    made_by: ClassVar[str] = "ferops register"
 
     stage: Literal["register"] = "register"
     provenance: Provenance

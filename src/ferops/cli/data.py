@@ -1,0 +1,74 @@
+"""Verbs about data and settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ferops.cli.base import project, say
+from ferops.layout import Layout
+
+verbs = typer.Typer()
+
+
+@verbs.command("import")
+def import_(
+    source: Annotated[str, typer.Argument(help="a data set of docs/sources.md; folder for your own; or synthetic")],
+    path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
+    name: Annotated[str | None, typer.Option(help="for folder: what to call it in data/")] = None,
+    attributes: Annotated[Path | None, typer.Option(help="for folder: CSV with file, subject, usage, ...")] = None,
+    seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
+) -> None:
+    """Bring a data set into data/ and version it with DVC."""
+    from ferops.datasets.importer import import_source
+    from ferops.datasets.inventory import describe_import
+
+    layout = Layout.find(or_here=True)
+    say(describe_import(import_source(layout, source, path, seed=seed, name=name, attributes=attributes)))
+
+
+@verbs.command()
+def data() -> None:
+    """List the data sets in data/ with counts, licence notes and citations."""
+    from ferops.datasets.inventory import describe
+
+    say(describe(Layout.find(or_here=True)))
+
+
+@verbs.command()
+def audit(
+    source: Annotated[str, typer.Argument(help="a source in data/ with attributes of people: fairface, rafdb ...")],
+    limit: Annotated[int | None, typer.Option(min=1, help="images drawn at random; all if not given")] = None,
+) -> None:
+    """Write a page on how often a face is found, by annotated group of people. No labels are needed."""
+    from ferops.audit import audit as page
+
+    layout, params = project()
+    say(page(layout, params, source, limit=limit))
+
+
+@verbs.command()
+def drift(
+    before: Annotated[str, typer.Argument(metavar="REV_A", help="a Git revision of data.dvc: commit, tag or branch")],
+    after: Annotated[str | None, typer.Argument(metavar="[REV_B]", help="another one; what is in data/ now")] = None,
+) -> None:
+    """Compare two versions of the data: rows, class shares, and how the images look. Changes nothing in data/."""
+    from ferops.drift.compare import drift as compare
+    from ferops.drift.compare import table
+
+    layout, params = project()
+    say(*table(compare(layout, params, before, after)), f"report: {layout.reports('drift') / 'index.html'}")
+
+
+@verbs.command()
+def preset(
+    name: Annotated[str, typer.Argument(help="quick, fer2013-cpu or reference")],
+    overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
+) -> None:
+    """Write a preset to params.yaml, the single source of settings."""
+    from ferops import presets
+
+    changes = presets.apply(Layout.find(or_here=True), name, overwrite=overwrite)
+    say(*(f"  {change}" for change in changes), f"params.yaml now holds the preset {name}; next: dvc repro")

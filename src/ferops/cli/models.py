@@ -1,0 +1,92 @@
+"""Verbs about models: score, compare, promote, package, serve."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ferops.cli.base import project, say, say_record
+from ferops.layout import Layout
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def score(
+    model: Annotated[str, typer.Option(help="weights folder, exported folder or file, or models:/NAME@ALIAS")],
+    data: Annotated[Path, typer.Option(metavar="FILE", help="Parquet with the columns image and label")],
+    framing: Annotated[
+        Literal["auto", "whole", "aligned"],
+        typer.Option(help="how faces are made: auto as the model's settings say; whole images; only found faces"),
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output, nothing else")] = False,
+) -> None:
+    """Evaluate any model on a file of labelled images, with intervals. Nothing is trained, nothing is written."""
+    import json
+    from contextlib import redirect_stdout
+
+    from ferops.scoring.score import score as judge
+    from ferops.scoring.words import text
+
+    with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
+        result = judge(Layout.find(or_here=True), model, data, asked=framing)
+    say(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text(result))
+
+
+@verbs.command()
+def compare(
+    runs: Annotated[
+        list[str] | None, typer.Argument(metavar="RUN RUN ...", help="id, name, version, or models:/NAME@ALIAS")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="all that is known of them, as JSON")] = False,
+) -> None:
+    """Set runs of MLflow side by side: settings that differ, whether the figures can be compared, how each did."""
+    import shutil
+
+    from ferops.registry.compare import compare as side_by_side
+    from ferops.registry.compare_table import table
+
+    found = side_by_side(*project(), runs or [])
+    width = shutil.get_terminal_size((120, 24)).columns  # 120 where the output is no terminal
+    say(found.model_dump_json(indent=2) if as_json else table(found, width=width))
+
+
+@verbs.command()
+def promote(version: Annotated[str, typer.Argument(help="a version of the registered model")]) -> None:
+    """Move the alias champion to a version, as the MLflow UI does."""
+    from ferops.registry.promotion import promote as move
+
+    say_record("promote", move(*project(), version))
+    say("next: ferops package")
+
+
+@verbs.command()
+def package() -> None:
+    """Make sure that a Bento exists for the version that champion points to."""
+    from ferops.packaging.reconcile import reconcile
+
+    say(reconcile(*project()))
+
+
+@verbs.command()
+def serve(port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT")] = 3000) -> None:
+    """Serve the champion, or the starter model until there is one; build the Bento first if it is missing."""
+    from ferops.packaging.bento import serve as start
+    from ferops.packaging.reconcile import to_serve
+
+    layout, params = project()
+    # The alias may have moved since the last package
+    start(layout, params, port=port, tag=to_serve(layout, params, say=say))
+
+
+@verbs.command(hidden=True)
+def adopt(
+    folder: Annotated[Path, typer.Argument(metavar="PROJECT", help="with artifacts/export and reports/evaluate")],
+) -> None:
+    """For maintainers: make the model of a project the starter model, and put it into the repository."""
+    from ferops.starter.adopt import adopt as publish
+
+    say(*publish(Layout.find(or_here=True), folder))

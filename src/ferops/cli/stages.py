@@ -1,0 +1,92 @@
+"""Verbs that are stages of dvc.yaml."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ferops.cli.base import project, say_record
+from ferops.errors import StoppedError
+
+verbs = typer.Typer()
+
+
+@verbs.command()
+def validate() -> None:
+    """Stage: decide which rows may enter; quarantine the others with a reason."""
+    from ferops.datasets.versioning import require_current
+    from ferops.validation.stage import validate as stage
+
+    layout, params = project()
+    require_current(layout)  # `dvc repro` has checked it; a single stage, as Prefect runs them, has not
+    say_record("validate", stage(layout, params))
+
+
+@verbs.command()
+def split() -> None:
+    """Stage: assign train, val and test by cluster and subject, never by row."""
+    from ferops.split.stage import split as stage
+
+    say_record("split", stage(*project()))
+
+
+@verbs.command()
+def preprocess() -> None:
+    """Stage: find, align and crop the faces."""
+    from ferops.faces.stage import preprocess as stage
+
+    say_record("preprocess", stage(*project()))
+
+
+@verbs.command()
+def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models")]) -> None:
+    """Stage: train one model; a killed run resumes from its last checkpoint."""
+    from ferops.training import distributed
+
+    distributed.relaunch("train", name)
+    from ferops.registry.watch import training_run
+    from ferops.training.stage import train as stage
+
+    layout, params = project()
+    if not distributed.from_environment().main:
+        with suppress(StoppedError):  # process 0 reports it, and its exit status counts
+            stage(layout, params, name)
+        return
+    with training_run(layout, params, name) as watch:
+        summary = stage(layout, params, name, on_start=watch.on_start, on_epoch=watch.on_epoch)
+    say_record(f"train {name}", summary)
+
+
+@verbs.command()
+def export() -> None:
+    """Stage: the candidate as ONNX and INT8, checked against the trained weights."""
+    from ferops.export.stage import export as stage
+
+    say_record("export", stage(*project()))
+
+
+@verbs.command()
+def evaluate() -> None:
+    """Stage: evaluate the exported candidate on the test split; write the report and the model card."""
+    import tempfile
+
+    from ferops.evaluation.stage import Champion
+    from ferops.evaluation.stage import evaluate as stage
+    from ferops.registry.promotion import champion
+
+    layout, params = project()
+    with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
+        found = champion(layout, params, Path(folder))
+        reference = Champion(version=found[0], folder=found[1]) if found else None
+        say_record("evaluate", stage(layout, params, champion=reference))
+
+
+@verbs.command()
+def register() -> None:
+    """Stage: gates decide whether the candidate becomes a version with the alias challenger."""
+    from ferops.registry.stage import register as stage
+
+    say_record("register", stage(*project()))
