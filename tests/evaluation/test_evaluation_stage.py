@@ -186,7 +186,7 @@ def test_a_champion_with_another_input_size_gets_resized_faces(tmp_path) -> None
     origin = provenance(project.layout, project.params)
     project.evaluate(champion=export(tmp_path / "champion", logits, size_px=48, origin=origin))
     champion = project.metrics.champion
-    assert champion.notes == ("the champion was judged on faces resized from 32 to 48 px",)
+    assert champion.notes == ("the champion was evaluated on faces resized from 32 to 48 px",)
     assert champion.accuracy.value == project.metrics.candidate.accuracy.value
 
 

@@ -3,7 +3,7 @@
 Images of one person, or near copies of one image, are not independent samples, so whole clusters are drawn with
 replacement, never rows (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8).
 Every metric here is a function of sums over rows (confusion counts, sums of losses), so a resample costs one row
-of a matrix product: weights of clusters times the sums of each cluster. All models are judged on the same draws,
+of a matrix product: weights of clusters times the sums of each cluster. All models are evaluated on the same draws,
 which makes every difference between two of them a paired comparison.
 
 Intervals are expanded percentile intervals: the quantiles are moved out as Student's t with (clusters - 1) degrees

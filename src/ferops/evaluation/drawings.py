@@ -11,7 +11,7 @@ from ferops.evaluation.slice_names import slice_name
 from ferops.plots import save_confusion_matrix
 from ferops.records.metrics import CandidateFigures, Metrics
 
-# Okabe and Ito's colours, which people with colour-vision deficiencies can tell apart
+# Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 DPI = 130
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -133,7 +132,8 @@ def _test_images(layout: Layout, images: pd.DataFrame, tight: set[str]) -> Itera
         columns = [name for name in ("image_id", "image", TRUTH) if name in raw.schema.names]
         left = set(rows["image_id"])
         for batch in raw.batches(columns, rows=BATCH):
-            for row in batch.filter(pc.is_in(batch.column("image_id"), pa.array(sorted(left)))).to_pylist():
+            wanted = [image_id in left for image_id in batch.column("image_id").to_pylist()]
+            for row in batch.filter(pa.array(wanted, pa.bool_())).to_pylist():
                 if row["image_id"] in left:  # raw data may hold an image twice
                     left.discard(row["image_id"])
                     truth = None if row.get(TRUTH) is None else np.reshape(row[TRUTH], (5, 2))

@@ -105,7 +105,7 @@ def measure(
 def _compare(
     data: Data, candidate: Answers, champion: Rival, *, review_below: float
 ) -> tuple[ChampionFigures | UncomparedChampion, Difference | None]:
-    """Judge both models on the classes that they share, and on the test faces with such a label."""
+    """Compare both models on the classes that they share, and on the test faces with such a label."""
     theirs = champion.answers
     shared = tuple(name for name in candidate.classes if name in theirs.classes)
     test, inside = data.labelled_as(shared)

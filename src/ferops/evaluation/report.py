@@ -1,4 +1,4 @@
-"""The HTML report: one file that opens without a network, pictures and style inside."""
+"""The HTML report: one file that opens without a network, images and style inside."""
 
 from __future__ import annotations
 

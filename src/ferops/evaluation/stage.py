@@ -1,4 +1,4 @@
-"""The stage `evaluate`: judge the exported candidate on the test split."""
+"""The stage `evaluate`: the exported candidate on the test split."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Champion:
 def evaluate(
     layout: Layout, params: Params, *, champion: Champion | None = None, detector: Detector | None = None
 ) -> EvaluateSummary:
-    """Judge artifacts/export against baseline, champion and chance; write artifacts/evaluate and reports/evaluate.
+    """Evaluate artifacts/export beside baseline, champion and chance; write artifacts/evaluate and reports/evaluate.
 
-    The served file with its fitted temperature is judged twice: on every packed face of the test split, and end to end
+    The served file with its fitted temperature is evaluated twice: on every packed face of the test split, and end to end
     on the test images as published. See docs/files.md for what is written; `metrics.json` is what the gates read.
 
     Args:
@@ -109,7 +109,7 @@ def _champion_answers(champion: Champion, data: Data, *, split_hash: str | None)
     same_split = config.provenance.split_hash == split_hash
     notes = []
     if config.size_px != size_px:
-        notes.append(f"the champion was judged on faces resized from {size_px} to {config.size_px} px")
+        notes.append(f"the champion was evaluated on faces resized from {size_px} to {config.size_px} px")
     if not same_split:
         notes.append(
             "the champion was trained on another split of the data: it may have seen some of these test images"

@@ -14,8 +14,8 @@ class EvaluateSummary(Record):
 
     Attributes:
         verdict: what the paired intervals say, a sentence.
-        test_images: test faces that were judged.
-        tight: those of them that are whole images in which no face was looked for.
+        test_images: test faces.
+        tight: those of them that are whole images in which no face was searched for.
         no_face: test images left out without a face.
         champion_accuracy: None without a champion to compare with, as `candidate_minus_champion`.
         worst_slices: the three furthest behind.

@@ -47,10 +47,10 @@ class Figures(Record):
     """Of one model on the test split.
 
     Attributes:
-        classes: what the model was judged on, in the order of `confusion`.
+        classes: what the model was evaluated on, in the order of `confusion`.
         brier: 0-2.
         log_loss: in nats.
-        accuracy_missed_as_wrong: no face found is an error, whether the image was left out or judged whole; without
+        accuracy_missed_as_wrong: no face found is an error, whether the image was left out or kept whole; without
             tight crops, None where nothing else is left.
         calibration_error_by_chance: what perfect calibration would show on so many faces.
         confusion: counts, rows true, columns predicted.
@@ -101,10 +101,10 @@ class ChampionFigures(Figures):
     Attributes:
         version: of the registered model.
         own_classes: all that the champion answers.
-        n: test faces that it is judged on.
+        n: test faces that it is evaluated on.
         candidate: the candidate's figures on the same faces and classes.
         split_hash: of the split that it was trained on.
-        same_split: it was trained on the split that it is judged on.
+        same_split: it was trained on the split that it is evaluated on.
         notes: sentences on what limits the comparison.
     """
 
@@ -239,7 +239,7 @@ class Metrics(Record):
     Attributes:
         classes: the candidate's, which the test split is labelled with.
         n: test faces.
-        n_tight: those of them that are whole images in which no face was looked for.
+        n_tight: those of them that are whole images in which no face was searched for.
         n_unfound: those that are whole images because no plausible face was found.
         n_no_face: test images left out without a face.
         n_small_face: test images left out because the face is too small.
