@@ -37,8 +37,8 @@ def evaluate(
 ) -> EvaluateSummary:
     """Evaluate artifacts/export beside baseline, champion and chance; write artifacts/evaluate and reports/evaluate.
 
-    The served file with its fitted temperature is evaluated twice: on every packed face of the test split, and end to end
-    on the test images as published. See docs/files.md for what is written; `metrics.json` is what the gates read.
+    The served file with its fitted temperature is evaluated on every packed face of the test split, and end to end on
+    the test images as published. See docs/files.md for what is written; `metrics.json` is what the gates read.
 
     Args:
         champion: the version to compare with, None where there is none yet.
