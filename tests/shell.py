@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ferops.orchestration.dag import environment
+from ferops.orchestration.child import child_environment
 
 
 def run(folder: Path, script: str) -> str:
@@ -13,7 +13,7 @@ def run(folder: Path, script: str) -> str:
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=folder,
-        env=environment() | {"DVC_NO_ANALYTICS": "1", "HOME": str(folder.parent)},
+        env=child_environment() | {"DVC_NO_ANALYTICS": "1", "HOME": str(folder.parent)},
         capture_output=True,
         text=True,
         check=False,

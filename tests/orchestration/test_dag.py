@@ -13,6 +13,7 @@ import pytest
 
 from ferops.errors import FeropsError
 from ferops.orchestration import dag
+from ferops.orchestration.child import child_environment
 
 DVC_YAML = """
 stages:
@@ -188,7 +189,7 @@ def test_a_quick_bar_leaves_one_line() -> None:
 
 def test_the_environment_finds_the_commands_of_this_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin")
-    assert dag.environment()["PATH"].split(":") == [str(Path(sys.executable).parent), "/usr/bin"]
+    assert child_environment()["PATH"].split(":") == [str(Path(sys.executable).parent), "/usr/bin"]
 
 
 def _working_in(folder: Path) -> list[psutil.Process]:

@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from blobs import make_project, params_tree
 from ferops.config import load
 from ferops.layout import Layout
-from ferops.orchestration.dag import environment
+from ferops.orchestration.child import child_environment
 from ferops.registry.compare import compare
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def run(root: Path, script: str) -> str:
     done = subprocess.run(
         ["bash", "-euc", script],
         cwd=root,
-        env=environment()
+        env=child_environment()
         | {"DVC_NO_ANALYTICS": "1", "HOME": str(root.parent), "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db"},
         capture_output=True,
         text=True,

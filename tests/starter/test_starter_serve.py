@@ -22,7 +22,7 @@ from ferops.datasets.synthetic.generate import rows
 from ferops.export.runtime import Classifier
 from ferops.inference import answer
 from ferops.layout import Layout
-from ferops.orchestration.dag import environment
+from ferops.orchestration.child import child_environment
 from ferops.packaging import bento as packaging
 from ferops.packaging.bento import bento_folder, packaged
 from ferops.packaging.contents import copy_model
@@ -160,7 +160,7 @@ def test_serve_at_once(clone: Layout, sh: Shell) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    variables = environment() | {"FEROPS_SERVICE_PORT": str(port)}
+    variables = child_environment() | {"FEROPS_SERVICE_PORT": str(port)}
     variables.pop("MLFLOW_TRACKING_URI", None)
     log = clone.root.parent / "service.log"
     with log.open("w") as out:

@@ -11,19 +11,9 @@ import sys
 from ferops.cli import data, local, models, stages
 from ferops.cli.base import app
 from ferops.errors import FeropsError
+from ferops.orchestration.child import NO_TELEMETRY
 
 __all__ = ["app", "data", "local", "main", "models", "stages"]
-
-NO_TELEMETRY = {
-    "DO_NOT_TRACK": "true",
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DVC_NO_ANALYTICS": "1",
-    "BENTOML_DO_NOT_TRACK": "True",
-    "GX_ANALYTICS_ENABLED": "false",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-}
-"""The tools that ferops uses call nobody, unless the user sets one of these."""
 
 for group in (data, stages, models, local):  # as `ferops --help` lists them
     app.add_typer(group.verbs)

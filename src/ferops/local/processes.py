@@ -19,13 +19,17 @@ from ferops.errors import FeropsError
 STOP_WITHIN_S = 12.0
 """Between SIGTERM and SIGKILL. A Prefect worker that has a flow running needs a few seconds to end it."""
 
-TOLD_LINES = 15
+LOG_LINES = 15
 
 
 @dataclass(frozen=True)
 class Process:
-    """A started process; `created_s` (seconds since the epoch, as psutil says) tells it from a later one that was
-    given the same `pid`. It leads its own session, so its number is also that of the session."""
+    """A started process, the leader of its own session.
+
+    Attributes:
+        created_s: seconds since the epoch, as psutil says; tells it from a later process with the same `pid`.
+        log: path of the file that its output goes to.
+    """
 
     name: str
     pid: int
@@ -64,7 +68,7 @@ def find(process: Process) -> psutil.Process | None:
 def stop(processes: Sequence[Process], *, within_s: float = STOP_WITHIN_S) -> None:
     """End the processes and everything they started: SIGTERM in the order given, after `within_s` SIGKILL.
 
-    A recorded process that has ended is passed over; what it left behind in its session is ended all the same.
+    Of a process that has ended, what is left in its session is ended all the same.
     """
     family = {member for process in processes for member in _family(process)}
     for process in processes:
@@ -111,12 +115,12 @@ def answers(url: str, *, timeout_s: float = 2.0) -> bool:
         return False
 
 
-def log_tail(process: Process, *, lines: int = TOLD_LINES) -> str:
+def log_tail(process: Process, *, lines: int = LOG_LINES) -> str:
     """Return a sentence with the log's name and its last lines, indented."""
     path = Path(process.log)
     text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
     last = [line for line in text.splitlines() if line.strip()][-lines:]
-    return f"Its log, {path}, ends so:\n" + "\n".join(f"  {line}" for line in last or ["(empty)"])
+    return f"The end of its log, {path}:\n" + "\n".join(f"  {line}" for line in last or ["(empty)"])
 
 
 def _family(process: Process) -> set[psutil.Process]:

@@ -4,12 +4,12 @@
     down()    ends all of it; safe to call when nothing runs
     status()  what runs
 
-State lies in .ferops/: stack.json (which processes), logs/ (their output). All servers listen on this machine only.
+State lies in .ferops/: stack.json (StackState), logs/ (the output of the processes). All servers listen on this machine
+only.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -18,18 +18,20 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ferops.errors import FeropsError
-from ferops.files import write_json
 from ferops.layout import Layout
 from ferops.local import processes
 from ferops.local.ports import HOST, Ports, require_free
 from ferops.local.processes import Process
-from ferops.orchestration.dag import environment
+from ferops.orchestration.child import child_environment
+from ferops.records import Record
+from ferops.registry.connection import experiment_in
+from ferops.registry.store import make_ready, own_database
 
 WORK_POOL = "local"
 WORKER = "ferops"
@@ -37,8 +39,25 @@ SERVER_WITHIN_S = 120.0  # seconds on a quiet machine; the first start migrates 
 SETUP_WITHIN_S = 120.0
 
 
+class StackState(Record):
+    """The processes of a stack.
+
+    Attributes:
+        folder: device and inode of the project's folder: the same after a move, another one in a copy, which must not
+            take the original's servers for its own.
+        processes: with logs relative to the project's folder.
+    """
+
+    stored_in: ClassVar[str] = ".ferops/stack.json"
+    made_by: ClassVar[str] = "ferops up"
+
+    folder: str
+    ports: Ports
+    processes: tuple[Process, ...]
+
+
 @dataclass(frozen=True)
-class Part:
+class Server:
     """One process of the stack, as `status` reports it."""
 
     name: str
@@ -56,22 +75,23 @@ def up(layout: Layout, ports: Ports | None = None, *, say: Callable[[str], None]
         say: takes what a person wants to know meanwhile.
 
     Raises:
-        FeropsError: a port is taken, prefect.yaml is missing, or a part did not start. Whatever had been started is
+        FeropsError: a port is taken, prefect.yaml is missing, or a server did not start. Whatever had been started is
             ended again.
     """
-    parts = status(layout)
-    if parts and all(part.running for part in parts):
-        return "The stack is up already.\n" + _where(_recorded_ports(layout))
+    servers = status(layout)
+    state = _state(layout)
+    if state and all(server.running for server in servers):
+        return "The stack is up already.\n" + _addresses(layout, state.ports)
     ports = ports or Ports.from_environment()
-    if parts:
-        say(f"Not running any more: {', '.join(part.name for part in parts if not part.running)}. Starting afresh.")
+    if servers:
+        say(f"No longer running: {', '.join(each.name for each in servers if not each.running)}. Starting all again.")
         down(layout)
     _require_project(layout)
     require_free(ports.prefect, variable="FEROPS_PREFECT_PORT", what="the Prefect server")
     require_free(ports.mlflow, variable="FEROPS_MLFLOW_PORT", what="the MLflow server")
     with _all_or_nothing(layout, ports) as begin:
         _start_all(layout, ports, begin=begin, say=say)
-    return "The stack is up.\n" + _where(ports)
+    return "The stack is up.\n" + _addresses(layout, ports)
 
 
 def down(layout: Layout) -> str:
@@ -83,10 +103,10 @@ def down(layout: Layout) -> str:
     return "The stack is down." if running else "The stack was not running."
 
 
-def status(layout: Layout) -> list[Part]:
-    """Return the parts that `up` started and `down` has not ended, running or not; empty if there are none."""
+def status(layout: Layout) -> list[Server]:
+    """Return the servers that `up` started and `down` has not ended, running or not; empty if there are none."""
     return [
-        Part(name=process.name, pid=process.pid, running=processes.find(process) is not None, log=process.log)
+        Server(name=process.name, pid=process.pid, running=processes.find(process) is not None, log=process.log)
         for process in _recorded(layout)
     ]
 
@@ -97,9 +117,10 @@ def require_tracking_server(layout: Layout) -> None:
     Raises:
         FeropsError: the stack is up and MLFLOW_TRACKING_URI is not set.
     """
-    if os.environ.get("MLFLOW_TRACKING_URI") or not any(part.running for part in status(layout)):
+    state = _state(layout)
+    if os.environ.get("MLFLOW_TRACKING_URI") or not state or not any(each.running for each in status(layout)):
         return
-    url = _recorded_ports(layout).mlflow_url
+    url = state.ports.mlflow_url
     raise FeropsError(
         f"the stack's MLflow server is at {url}, but MLFLOW_TRACKING_URI is not set in this process. The worker of "
         f"`make up` has it; for another one: export MLFLOW_TRACKING_URI={url}"
@@ -118,12 +139,11 @@ def _start_all(
     say("Starting the Prefect server, the MLflow server and a worker (10 to 60 s) ...")
     prefect = ["-m", "prefect", "server", "start", "--host", HOST, "--port", str(ports.prefect)]
     prefect_server = begin("prefect-server", prefect, env)
-    # Servers and stages may meet in a fresh database: migrate it before anyone opens it
-    database = f"sqlite:///{root / 'mlflow.db'}"
-    _set_up(layout, ["mlflow", "db", "upgrade", database], env)
+    # Servers and stages may meet in a fresh database: make it ready before anyone opens it
+    make_ready(own_database(layout))
     mlflow = ["-m", "mlflow", "server", "--host", HOST, "--port", str(ports.mlflow), "--workers", "1"]
     # Artifacts are recorded under their path on this machine, so that clients with and without the server agree
-    mlflow += ["--backend-store-uri", database, "--no-serve-artifacts"]
+    mlflow += ["--backend-store-uri", f"sqlite:///{own_database(layout)}", "--no-serve-artifacts"]
     mlflow += ["--default-artifact-root", (root / "mlruns").as_uri()]
     mlflow_server = begin("mlflow-server", mlflow, env)
     processes.wait_until(
@@ -152,10 +172,8 @@ def _all_or_nothing(layout: Layout, ports: Ports) -> Iterator[Callable[[str, lis
         process = processes.start(name, [sys.executable, *arguments], cwd=layout.root.resolve(), env=env, log=log)
         started.append(process)
         # Recorded at once: a `down` from another terminal finds a half-started stack, too
-        write_json(
-            _state_file(layout),
-            {"ports": dataclasses.asdict(ports), "processes": [dataclasses.asdict(each) for each in started]},
-        )
+        recorded = tuple(replace(each, log=f".ferops/logs/{each.name}.log") for each in started)
+        StackState(folder=_folder_id(layout), ports=ports, processes=recorded).write(_state_file(layout))
         return process
 
     try:
@@ -166,19 +184,14 @@ def _all_or_nothing(layout: Layout, ports: Ports) -> Iterator[Callable[[str, lis
 
 
 def _stack_environment(root: Path, ports: Ports) -> dict[str, str]:
-    local = {
+    return child_environment() | {
         "PREFECT_API_URL": f"{ports.prefect_url}/api",
         "PREFECT_HOME": str(root / ".prefect"),  # absolute: the worker starts flows in a temporary folder
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_STATIC_DIRECTORY": str(root / ".prefect" / "ui"),  # else Prefect writes into site-packages
         "MLFLOW_TRACKING_URI": ports.mlflow_url,
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # 6 s and 0.5 GB instead of 29 s and 2 GB
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "DVC_NO_ANALYTICS": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
         "NO_PROXY": ",".join(filter(None, [os.environ.get("NO_PROXY"), HOST, "localhost"])),
     }
-    return environment() | local
 
 
 def _set_up(layout: Layout, arguments: list[str], env: dict[str, str]) -> None:
@@ -198,11 +211,8 @@ def _set_up(layout: Layout, arguments: list[str], env: dict[str, str]) -> None:
     except subprocess.TimeoutExpired as error:
         raise FeropsError(f"`{' '.join(arguments)}` did not end within {SETUP_WITHIN_S:g} s") from error
     if done.returncode != 0:
-        said = [line for line in done.stdout.splitlines() if line.strip()]
-        raise FeropsError(
-            f"while starting the stack, `{' '.join(arguments)}` failed:\n"
-            + "\n".join(f"  {line}" for line in said[-15:])
-        )
+        lines = [f"  {line}" for line in done.stdout.splitlines() if line.strip()]
+        raise FeropsError("\n".join([f"`{' '.join(arguments)}`, which starts the stack, failed:", *lines[-15:]]))
 
 
 def _worker_polls(ports: Ports, *, since_s: float) -> bool:
@@ -241,17 +251,24 @@ def _ask_prefect(ports: Ports, path: str, body: dict[str, Any]) -> Any:
         raise FeropsError(f"the Prefect server gave no answer to {request.full_url}: {error}") from error
 
 
-def _where(ports: Ports) -> str:
+def _addresses(layout: Layout, ports: Ports) -> str:
     lines = [
-        f"  Prefect UI   {ports.prefect_url}",
-        f"  MLflow UI    {ports.mlflow_url}",
+        f"  Prefect      {ports.prefect_url}",
+        f"  MLflow       {ports.mlflow_url}/{_mlflow_page(layout)}",
         f"  Service      {ports.service_url}   (after: make serve)",
-        "Next: prefect deployment run 'pipeline/local' --watch   (or the Run button of the deployment in the UI)",
+        "Next: prefect deployment run 'pipeline/local' --watch   (or the Run button of the deployment in the browser)",
         "End it with: make down",
     ]
     if ports.prefect != Ports.prefect:
         lines.insert(3, f"First, for the prefect command: export PREFECT_API_URL={ports.prefect_url}/api")
     return "\n".join(lines)
+
+
+def _mlflow_page(layout: Layout) -> str:
+    """The runs of the pipeline, if there are any: MLflow's start page is about something else."""
+    store = own_database(layout)
+    found = experiment_in(store) if store.exists() else None
+    return "#/experiments" if found is None else f"#/experiments/{found}/runs"
 
 
 def _require_project(layout: Layout) -> None:
@@ -264,16 +281,22 @@ def _state_file(layout: Layout) -> Path:
     return layout.state / "stack.json"
 
 
-def _state(layout: Layout) -> dict[str, Any]:
+def _state(layout: Layout) -> StackState | None:
+    """Return what this very folder's `up` recorded."""
+    if not _state_file(layout).exists():
+        return None
     try:
-        return dict(json.loads(_state_file(layout).read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        return {}
+        state = StackState.read(_state_file(layout), made_by="ferops up")
+    except FeropsError:  # of another release
+        return None
+    return state if state.folder == _folder_id(layout) else None
 
 
 def _recorded(layout: Layout) -> list[Process]:
-    return [Process(**each) for each in _state(layout).get("processes", [])]
+    state = _state(layout)
+    return [replace(each, log=str(layout.root / each.log)) for each in state.processes] if state else []
 
 
-def _recorded_ports(layout: Layout) -> Ports:
-    return Ports(**_state(layout)["ports"])
+def _folder_id(layout: Layout) -> str:
+    found = layout.root.stat()
+    return f"{found.st_dev}:{found.st_ino}"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ferops.errors import FeropsError
+from ferops.orchestration.child import child_environment
 
 PROGRESS_EVERY_S = 10.0
 """A progress bar redraws itself many times a second; a log needs it this often."""
@@ -25,10 +26,10 @@ KILL_AFTER_S = 10.0
 """What a stopped stage gets to end by itself. Prefect kills a cancelled flow after 30 s: stay below."""
 
 KEPT_LINES = 200
-TOLD_LINES = 15
+SHOWN_LINES = 15
 
 _ADVICE = ("To track the changes with git", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
-"""DVC closes every single stage with these; once for each stage they drown the stage's own words."""
+"""DVC ends every stage with these; repeated for each stage, they drown its own output."""
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -53,7 +54,7 @@ def stages(root: Path) -> list[str]:
 
 
 def select(names: Sequence[str], *, only: str = "", until: str = "") -> list[str]:
-    """Return the part of `names` (in DAG order) that a caller asked for: `only` one, or all up to `until`.
+    """Return those of `names` (in DAG order) that a caller asked for: `only` one, or all up to `until`.
 
     Raises:
         FeropsError: a name is not among `names`, or both are given.
@@ -82,7 +83,7 @@ def reproduce(root: Path, stage: str, *, on_line: Callable[[str], None], force: 
     process = subprocess.Popen(
         command,
         cwd=root,
-        env=environment(),
+        env=child_environment(),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -103,14 +104,6 @@ def reproduce(root: Path, stage: str, *, on_line: Callable[[str], None], force: 
             process.stdout.close()
     if status != 0:
         raise FeropsError(explain(stage, list(kept), root=root))
-
-
-def environment() -> dict[str, str]:
-    """Return the environment for a child: this interpreter's folder first in PATH, output unbuffered."""
-    # Not resolved: in a virtual environment the interpreter is a link, and the scripts lie beside the link
-    here = str(Path(sys.executable).parent)
-    path = os.pathsep.join(filter(None, [here, os.environ.get("PATH")]))
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1"}
 
 
 def condensed(
@@ -136,28 +129,28 @@ def condensed(
 
 
 def explain(stage: str, lines: Sequence[str], *, root: Path) -> str:
-    """Return what to tell a person about a failed `dvc repro --single-item`, given its output's last lines."""
+    """Return why a `dvc repro --single-item` failed, given the last lines of its output."""
     text = "\n".join(lines)
     if "Unable to acquire lock" in text or "it is being blocked by" in text:
         holders = sorted(set(re.findall(r"\(PID \d+\): .*", text)))
         who = f": {'; '.join(holders)}" if holders else ""
         return (
-            f"{stage} did not start: another DVC command is at work in this project{who}. Wait for it to end, then run "
-            "again. If there is none, a killed one left its lock: delete .dvc/tmp/lock and .dvc/tmp/rwlock"
+            f"{stage} did not start: another DVC command is running in this project{who}. Wait for it to end and try "
+            "again. If none is running, a killed one left its lock: delete .dvc/tmp/lock and .dvc/tmp/rwlock"
         )
     no_data = r"dependency '([^']*/)?data' does not exist|No such file or directory: '([^']*/)?data'"
     if not (root / "data").exists() and re.search(no_data, text):
-        return f"{stage} needs data/, which is not here. Fetch it: dvc pull data.dvc, or import your own: ferops import"
+        return f"{stage} needs data/, which is missing. Fetch it: dvc pull data.dvc, or import your own: ferops import"
     own = [line for line in lines if not line.startswith("ERROR: failed to reproduce")]
     starts = [i for i, line in enumerate(own) if line.startswith("> ")]  # DVC echoes the stage's command so
     own = own[starts[-1] + 1 :] if starts else own
     marks = [i for i, line in enumerate(own) if re.match(r"(ferops|error): |traceback ", line, re.IGNORECASE)]
-    told = own[marks[-1] :] if marks else own[-TOLD_LINES:]
-    if len(told) > TOLD_LINES:
-        told = [told[0], "...", *told[-TOLD_LINES + 2 :]]
+    shown = own[marks[-1] :] if marks else own[-SHOWN_LINES:]
+    if len(shown) > SHOWN_LINES:
+        shown = [shown[0], "...", *shown[-SHOWN_LINES + 2 :]]
     killed = re.search(r"exited with (-9|137)\b", text)
     hint = ["it was killed (SIGKILL); the usual cause is too little memory: lower the batch size"] if killed else []
-    message = "\n".join([*told, *hint] or list(lines[-1:]) or ["it printed nothing"])
+    message = "\n".join([*shown, *hint] or list(lines[-1:]) or ["it printed nothing"])
     return f"{stage} failed: " + re.sub(r"^(ferops|error): ", "", message, flags=re.IGNORECASE)
 
 

@@ -11,7 +11,7 @@ from ferops.datasets.versioning import require_current
 from ferops.errors import FeropsError
 from ferops.files import read_json
 from ferops.layout import Layout
-from ferops.orchestration.dag import environment
+from ferops.orchestration.child import child_environment
 
 
 def run(layout: Layout) -> str:
@@ -105,5 +105,5 @@ def _percent(share: float | None) -> str:
 
 def _dvc(layout: Layout, *arguments: str, failed: str) -> None:
     command = [str(Path(sys.executable).with_name("dvc")), *arguments]
-    if subprocess.run(command, cwd=layout.root, env=environment(), check=False).returncode != 0:
+    if subprocess.run(command, cwd=layout.root, env=child_environment(), check=False).returncode != 0:
         raise FeropsError(failed)

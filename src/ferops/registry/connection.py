@@ -1,4 +1,4 @@
-"""The way to MLflow: which store, made ready once, and a clear word when it does not answer.
+"""Connecting to MLflow: the store is made ready first, and a server that does not answer becomes a clear error.
 
 Without MLFLOW_TRACKING_URI the store is `<root>/mlflow.db` with the artifacts in `<root>/mlruns`. A server over both
 (`mlflow server --backend-store-uri sqlite:///mlflow.db --default-artifact-root file://<root>/mlruns`) shows what was
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferops.errors import FeropsError
@@ -37,7 +39,7 @@ _QUIET = {
 }
 
 _CHATTY = ("mlflow.system_metrics.system_metrics_monitor", "mlflow.models.signature")
-"""Loggers that tell of every start and stop, and that a schema given to them was not inferred."""
+"""Loggers that report every start and stop, and that a given schema was not inferred."""
 
 
 def connect(layout: Layout) -> MlflowClient:
@@ -133,6 +135,13 @@ def experiment_id(client: MlflowClient) -> str:
             "MLFLOW_TRACKING_URI to its address"
         )
     return str(found.experiment_id)
+
+
+def experiment_in(store: Path) -> str | None:
+    """Return the id of EXPERIMENT in a SQLite store, or None; without MLflow, whose import takes seconds."""
+    with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
+    return None if found is None else str(found[0])
 
 
 @contextmanager
