@@ -1,68 +1,45 @@
-"""A package imports only packages to its left; the graph is read from the source, not from a run."""
+"""Packages import only packages to their left, and no modules import each other: read from the source."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+import graphlib
 from pathlib import Path
 
 import pytest
+from docs.architecture import COMMON, ORDER, PAGE, SOURCE, module_graph, module_name, page
 
-SOURCE = Path(__file__).parents[1] / "src" / "ferops"
-
-ORDER = [
-    "datasets",
-    "validation",
-    "split",
-    "faces",
-    "training",
-    "export",
-    "evaluation",
-    "registry",
-    "scoring",
-    "bento",
-    "package",
-    "starter",
-]
-COMMON = {"config", "errors", "files", "layout", "machine", "provenance", "uses"}
-# `inference` stands beside the order: what it may use, and who may use it
-INFERENCE_USES = {"datasets", "faces", "export"}
-INFERENCE_USERS = {"evaluation", "inference"}
-# Around the pipeline: settings files, the DAG's caller and the local stack
-OUTSIDE = {"presets", "dag", "ports", "processes", "stack", "summary"}
-# These wire the packages together and may import any of them
-WIRING = {"cli", "reconcile", "run", "__main__"}
+GRAPH = module_graph()
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Yield the first component below `ferops` of everything that the file imports, at any depth of nesting."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "ferops":
-            parts = node.module.split(".")
-            yield from [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
-        elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[1] for alias in node.names if alias.name.startswith("ferops."))
-
-
-def _component(path: Path) -> str:
-    return path.relative_to(SOURCE).with_suffix("").parts[0]
-
-
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_point_left(path: Path) -> None:
-    here = _component(path)
-    used = set(_imports(path)) - COMMON - {here, "__version__"}
-    if here in WIRING:
-        return
-    if here == "inference":
-        assert used <= INFERENCE_USES
-    elif here in ORDER:
-        left = set(ORDER[: ORDER.index(here)])
-        assert used <= left | ({"inference"} if here in INFERENCE_USERS else set())
+@pytest.mark.parametrize("module", sorted(GRAPH))
+def test_imports_point_left(module: str) -> None:
+    package = module.split(".", maxsplit=1)[0]
+    used = {name.split(".")[0] for name in GRAPH[module]} - {package, "__version__"}
+    if package == "__main__":
+        assert used == {"cli"}
+    elif package in COMMON:
+        assert used <= set(COMMON)
     else:
-        assert used <= WIRING | OUTSIDE, f"{here} is not in the order; say here where it stands"
+        assert package in ORDER, f"say in docs/architecture.py where {package} stands"
+        assert used <= {*COMMON, *ORDER[: ORDER.index(package)]}
+
+
+def test_no_modules_import_each_other() -> None:
+    graphlib.TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the modules
 
 
 def test_the_order_names_what_exists() -> None:
-    components = {_component(path) for path in SOURCE.rglob("*.py")}
-    assert set(ORDER) <= components
+    found = {module_name(path).split(".")[0] for path in SOURCE.rglob("*.py") if path != SOURCE / "__init__.py"}
+    assert found == {*ORDER, *COMMON, "__main__"}
+
+
+def test_the_drawing_is_current() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(), "draw it again: python docs/architecture.py"
+
+
+def test_heavy_libraries_are_imported_where_they_are_used() -> None:
+    """`ferops --help` must answer at once: what the verbs import at the top is light."""
+    heavy = ("import pandas", "import torch", "import mlflow", "import numpy", "from prefect", "import dvc")
+    for path in (Path(SOURCE) / "cli").glob("*.py"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        assert not [line for line in lines if line.startswith(heavy)], path

@@ -3,64 +3,57 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+sys.path.append(str(Path(__file__).parents[1] / "registry"))  # for registry_project
+
+from registry_project import PROVENANCE, good_metrics, params_tree, write_metrics
+
+from ferops import config
 from ferops.datasets.versioning import folder_md5
 from ferops.errors import FeropsError
+from ferops.formats import NO_BREAK
 from ferops.layout import Layout
 from ferops.orchestration import run
-
-
-def _score(value: float) -> dict[str, float]:
-    return {"value": value, "low": value - 0.05, "high": value + 0.05}
+from ferops.records.register import Gate, RegisterSummary
+from ferops.registry.gates import GATES, evaluate_gates
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
+    """A project whose evaluation is that of the registry's tests; validate and train left two figures each."""
     layout = Layout(tmp_path)
-    origin = {
-        "data_version": "0123456789abcdef",
-        "sources": ["synthetic"],
-        "synthetic": True,
-        "params": {
-            "models": {"baseline": {"architecture": "resnet18"}, "candidate": {"architecture": "resnet50"}},
-            "preprocess": {"size_px": 64},
-            "register": {"model_name": "ferops"},
-        },
-    }
-    metrics = {
-        "provenance": origin,
-        "n": 1234,
-        "n_tight": 0,
-        "n_unfound": 0,
-        "candidate": {"accuracy": _score(0.8), "macro_f1": _score(0.75)},
-        "baseline": {"accuracy": _score(0.7)},
-        "chance": {"accuracy": 0.25},
-        "cost": {"parameters": 23_500_000},
-    }
-    _write(layout.artifacts("evaluate") / "metrics.json", metrics)
+    tree = config.parse(params_tree()).model_dump(mode="json", by_alias=True)
+    origin = PROVENANCE.model_copy(update={"params": tree})
+    metrics = good_metrics().model_copy(update={"provenance": origin, "n_unfound": 12})
+    write_metrics(layout, metrics)
     _write(layout.summary("validate"), {"rows_in": 1516, "accepted": 1500})
     _write(layout.reports("train") / "candidate" / "summary.json", {"best_epoch": 7})
-    _write(layout.summary("register"), _registered(version="3", failed={}))
+    settings = config.parse(params_tree()).registry
+    _register(layout, evaluate_gates(metrics, settings), version="3")
     return layout
 
 
-def _registered(*, version: str | None, failed: dict[str, str]) -> dict[str, Any]:
-    return {
-        "version": version,
-        "alias": "challenger" if version else None,
-        "gates_passed": 7 - len(failed),
-        "gates_failed": len(failed),
-        "gates_overridden": 0,
-        "failed": failed,
-        "gates": [
-            {"name": "worst_slice", "overridden": "no groups are known"},
-            {"name": "macro_f1", "overridden": None},
-        ],
-    }
+def _register(layout: Layout, gates: tuple[Gate, ...], *, version: str | None) -> None:
+    RegisterSummary(
+        provenance=PROVENANCE,
+        version=version,
+        alias="challenger" if version else None,
+        model_uri=f"models:/ferops/{version}" if version else None,
+        run_id="r" * 32,
+        tracking_uri="sqlite:///mlflow.db",
+        gates_passed=sum(gate.passed for gate in gates),
+        gates_overridden=sum(gate.overridden is not None for gate in gates),
+        gates_failed=sum(gate.blocks for gate in gates),
+        failed={gate.name: gate.reason for gate in gates if gate.blocks},
+        look="make up",
+        promote=None,
+        gates=gates,
+    ).write(layout.summary("register"))
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
@@ -68,25 +61,29 @@ def _write(path: Path, content: dict[str, Any]) -> None:
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_a_passing_candidate_is_told_with_what_to_do_next(layout: Layout) -> None:
-    text = run.closing(layout)
-    assert "synthetic, version 0123456789: 1,500 of 1,516 rows accepted" in text
-    assert "resnet50 at 64 px (23.5 M parameters, best epoch 7), baseline resnet18" in text
-    assert "accuracy 80.0 % (75.0 % to 85.0 %), macro-F1 75.0 % (70.0 % to 80.0 %) on 1,234 faces" in text
-    assert "baseline 70.0 %, chance 25.0 %" in text
-    assert "7 passed, 0 failed, 0 overridden" in text
-    assert "worst_slice overridden: no groups are known" in text
-    assert "macro_f1 overridden" not in text
-    assert "ferops version 3, alias challenger" in text
+def test_a_passing_candidate_is_shown_with_what_to_do_next(layout: Layout) -> None:
+    text = run.closing(layout).replace(NO_BREAK, " ")
+    assert "synthetic, version dddddddddd: 1,500 of 1,516 rows accepted" in text
+    quick = config.parse(params_tree())
+    assert f"{quick.models['candidate'].architecture} at {quick.preprocess.size_px} px" in text
+    assert "best epoch 7" in text
+    assert "accuracy 80.0 (76.0 to 84.0) %, macro-F1 0.780 (0.730 to 0.820) on 400 faces" in text
+    assert "chance 20.0 %" in text
+    assert f"{len(GATES)} passed, 0 failed, 0 overridden" in text
+    assert "models:/ferops/3, alias challenger" in text
+    assert "In 12 of 400 test images no face was found" in text
     assert "nothing about real people" in text
     assert "make promote VERSION=3" in text
 
 
-def test_a_failing_candidate_is_told_why_and_offers_no_promotion(layout: Layout) -> None:
-    _write(layout.summary("register"), _registered(version=None, failed={"macro_f1": "found 0.312, wanted 0.500"}))
+def test_a_failing_candidate_is_shown_with_the_reason_and_no_promotion(layout: Layout) -> None:
+    found = Gate(name="macro_f1", passed=False, observed=0.312, wanted="0.5", reason="found 0.312, wanted 0.500")
+    waived = Gate(name="worst_slice", passed=False, observed=None, wanted="", reason="", overridden="no groups known")
+    _register(layout, (found, waived), version=None)
     text = run.closing(layout)
-    assert "6 passed, 1 failed" in text
+    assert "0 passed, 1 failed, 1 overridden" in text
     assert "macro_f1: found 0.312, wanted 0.500" in text
+    assert "worst_slice overridden: no groups known" in text
     assert "no version" in text
     assert "promote" not in text
 
