@@ -6,30 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
-from ferops import config, presets
-from ferops.classes import DEFAULT_CLASSES
+from ferops import config
 from ferops.errors import FeropsError
-
-ROOT = Path(__file__).parents[1]
+from pictures import quick_tree
 
 
 @pytest.fixture
 def tree() -> dict[str, Any]:
-    loaded: dict[str, Any] = YAML(typ="safe").load(presets.render("quick"))
-    return loaded
-
-
-def test_the_repository_s_params_load_as_the_quick_preset() -> None:
-    params = config.load(ROOT / "params.yaml")
-    assert params.preset == "quick"
-    assert set(params.models) == {"baseline", "candidate"}
-
-
-def test_classes_are_the_six_in_alphabetical_order() -> None:
-    assert list(DEFAULT_CLASSES) == sorted(DEFAULT_CLASSES)
-    assert len(DEFAULT_CLASSES) == 6
+    return quick_tree()
 
 
 @pytest.mark.parametrize(
@@ -116,3 +101,26 @@ def test_freezing_to_the_end(tree: dict[str, Any]) -> None:
 def test_stopping_before_the_whole_network_learns(tree: dict[str, Any]) -> None:
     with pytest.raises(FeropsError, match=r"train: early_stopping 2 could end a run within its freeze_epochs \(3\)"):
         config.parse(pretrained(tree, freeze_epochs=3, early_stopping=2))
+
+
+def test_words_for_a_class_are_written_one_way(tree: dict[str, Any]) -> None:
+    tree["data"] |= {"classes": ["Angry", "happiness", "surprise"], "map": {"disgusted": "Anger"}}
+    data = config.parse(tree).data
+    assert data.classes == ("anger", "happy", "surprised")
+    assert data.map == {"disgust": "anger"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"classes": ["anger", "angry", "happy"]}, "lists anger more than once"),
+        ({"map": {"contempt": "bored"}}, "maps contempt to bored, which is not in data.classes: anger"),
+        ({"map": {"surprise": "happy"}}, "maps surprised to happy, but surprised is one of data.classes itself"),
+        ({"classes": ["happy"]}, "data.classes"),
+        ({"classes": ["happy", "two words"]}, "data.classes"),
+    ],
+)
+def test_classes_that_contradict_each_other(tree: dict[str, Any], changes: dict[str, Any], message: str) -> None:
+    tree["data"] |= changes
+    with pytest.raises(FeropsError, match=message):
+        config.parse(tree)
