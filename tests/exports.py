@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
+from ferops.classes import DEFAULT_CLASSES, canonical
 from ferops.model_config import ExportConfig
 from ferops.records import Provenance
 from pictures import quick_params
@@ -17,7 +16,7 @@ from pictures import quick_params
 SIZE_PX = 32
 
 WEIGHTS = np.array([[4, 0, 0, 2, 0, 0], [0, 4, 0, 0, 2, 0], [0, 0, 4, 0, 0, 2]], np.float32) / 255
-"""(3, 6): logits = mean RGB of the face @ WEIGHTS + bias."""
+"""(3, 6): logits of the six classes = mean RGB of the face @ WEIGHTS + bias."""
 
 
 def provenance(**changes: Any) -> Provenance:
@@ -57,20 +56,19 @@ def export_config(**changes: Any) -> ExportConfig:
     return ExportConfig.model_validate(known | changes)
 
 
-def write_export(folder: Path, *, favours: str = "happy", **config: Any) -> Path:
-    """Write an export folder (docs/files.md) whose logits are linear in the mean colour, plus 3 for `favours`.
+def write_export(folder: Path, *, favours: str = "happy", by: float = 3.0, **config: Any) -> Path:
+    """Write an export folder (docs/files.md) whose logits are linear in the mean colour, plus `by` for `favours`.
 
-    Classes beyond six take no part of the colour: their logit is 0, or 3.
+    The logit of a class that is none of the six does not depend on the colour.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
     settings = export_config(**config)
     classes = settings.classes
-    weights: NDArray[np.float32] = np.zeros((3, len(classes)), np.float32)
-    shared = min(6, len(classes))
-    weights[:, :shared] = WEIGHTS[:, :shared]
-    bias = np.array([3.0 * (name == favours) for name in classes], np.float32)
+    columns = dict(zip(DEFAULT_CLASSES, WEIGHTS.T, strict=True))
+    weights = np.stack([columns.get(canonical(name), np.zeros(3, np.float32)) for name in classes], axis=1)
+    bias = np.array([by * (name == favours) for name in classes], np.float32)
     nodes = [
         helper.make_node("Cast", ["faces"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["pixels", "axes"], ["colour"], keepdims=0),

@@ -1,4 +1,4 @@
-"""Files to score: pictures whose answers can be worked out by hand, and a detector that sees faces in bright ones."""
+"""Files to score: images whose answers can be worked out by hand, and a detector that finds faces in bright ones."""
 
 from __future__ import annotations
 
@@ -12,17 +12,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from exports import provenance
 from ferops.faces.align import TEMPLATE
 from ferops.faces.detection import Detection
-from pictures import encoded
+from pictures import encoded, quick_params
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 ANSWERS = {"red": "happy", "green": "disgust", "blue": "fear"}
-"""What the export of `make_export(favours="happy")` answers to a picture of one colour: logits are the mean RGB
+"""What the export of `make_export(favours="happy")` answers to an image of one colour: logits are the mean RGB
 times exports.WEIGHTS, plus 3 for happy."""
 
 DARK = 40
-"""The stand-in sees no face in pictures darker than this."""
+"""`BrightFaces` finds no face in images darker than this."""
+
+
+TRAINED_WITH = {"tight_sources": ("fer2013",), "size_px": 32, "min_face_px": 20.0}
+
+
+def trained_on_wild(**changes: Any) -> dict[str, Any]:
+    """Values of config.json: trained on `wild` and on `fer2013`, whose images are tight crops."""
+    params = quick_params(preprocess=TRAINED_WITH).model_dump(mode="json", by_alias=True)
+    made_from = provenance(sources=("wild", "fer2013"), synthetic=False, params=params)
+    return {"align": "steady_scale", "detector": "mtcnn", "provenance": made_from} | changes
 
 
 def tinted(colour: str, seed: int, *, size_px: int = 64) -> bytes:
@@ -35,8 +46,8 @@ def dark(seed: int, *, size_px: int = 64) -> bytes:
     return encoded(np.random.default_rng(seed).integers(0, 30, (size_px, size_px, 3), dtype=np.uint8))
 
 
-class Stand:
-    """A detector that finds one face, which fills nine tenths of the picture, in each that is not dark."""
+class BrightFaces:
+    """A detector that finds one face, which fills nine tenths of the image, in each that is not dark."""
 
     def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         return [[self._face(image)] if image.mean() >= DARK else [] for image in images]

@@ -134,11 +134,16 @@ class FaceSettings(Block):
     align: Align
 
 
-class Preprocess(FaceSettings):
+class FaceRules(FaceSettings):
+    """Which images give a face to learn from, and how it is made: all that determines it."""
+
     tight_sources: tuple[str, ...]
     tight: Literal["detect", "whole"]
     min_face_px: NonNegative
     no_face: Literal["quarantine", "keep"]
+
+
+class Preprocess(FaceRules):
     batch_size: Count
     workers: Count | Literal["auto"]
     runner: Literal["local", "dask"]

@@ -14,6 +14,7 @@ from ferops.records import Provenance
 
 FP32_FILE = "model.onnx"
 INT8_FILE = "model-int8.onnx"
+WEIGHTS_FILE = "weights.safetensors"
 
 Channels = tuple[float, float, float]
 
@@ -45,13 +46,13 @@ class ModelConfig(BaseModel):
 class ExportConfig(ModelConfig):
     """What lies beside the exported files: the model's config, and how to make its faces.
 
-    `served` names the file that runs; `temperature` was fitted on its logits. The provenance is the training's.
-    `detector`, `min_confidence`, `margin`, `choose` and `align` are those of `preprocess`: the service must cut faces
-    as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it had no others than the defaults
-    here. A calibrated confidence below `low_confidence` is a case for human review.
+    `served` names the file that runs, in an export one of the .onnx files; `temperature` was fitted on its logits. The
+    provenance is of the training. `detector`, `min_confidence`, `margin`, `choose` and `align` are of `preprocess`:
+    the service must cut faces as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it had no
+    others than the defaults here. A calibrated confidence below `low_confidence` is a case for human review.
     """
 
-    served: Literal["model.onnx", "model-int8.onnx"]
+    served: Literal["model.onnx", "model-int8.onnx", "weights.safetensors"]
     detector: str = "mtcnn"
     min_confidence: Share
     margin: Share

@@ -1,22 +1,14 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).parent))  # for evaluation_project, which is no test
-
 import pytest
-from evaluation_project import answers, build, export
 
+from evaluation_project import Project, answers, build, evaluated, export
 from ferops.provenance import provenance
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory):
-    """A project whose evaluation has run, without a champion; never change its files."""
-    made = build(tmp_path_factory.mktemp("project"))
-    made.evaluate()
-    return made
+def project() -> Project:
+    return evaluated()
 
 
 @pytest.fixture(scope="session")

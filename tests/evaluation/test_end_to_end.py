@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_project import IMAGE_PX, answers, build
 from scipy.special import softmax
 
+from evaluation_project import IMAGE_PX, answers, build
 from ferops.errors import FeropsError
 from ferops.evaluation import end_to_end
 from ferops.evaluation.end_to_end import TestImage

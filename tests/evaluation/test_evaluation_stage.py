@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from evaluation_project import answers, build, change_index, export
 from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
+from evaluation_project import answers, build, change_index, export
 from ferops.classes import DEFAULT_CLASSES, KNOWN_LABELS
 from ferops.errors import FeropsError
 from ferops.model_config import ExportConfig

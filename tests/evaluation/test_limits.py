@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from evaluation_project import build, change_index
 
+from evaluation_project import build, change_index
 from ferops.evaluation import limits
 from ferops.records.evaluate import EvaluateSummary
 

@@ -1,22 +1,19 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # for registry_project, which is no test
-
 import pytest
 from mlflow import MlflowClient
-from registry_project import good_metrics, make_project, params_tree
 
 from ferops import config
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.records.metrics import Metrics
 from ferops.registry.connection import connect
+from registry_project import good_metrics, make_project, params_tree
 from sockets import free_port
 
 

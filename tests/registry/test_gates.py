@@ -18,7 +18,7 @@ def gate(metrics: Metrics, params: Params, name: str, **overrides: str) -> Gate:
 
 
 def test_what_evaluate_wrote_can_be_judged(params: Params) -> None:
-    found = evaluated()
+    found = evaluated().metrics
     gates = {each.name: each for each in evaluate_gates(found, params.registry)}
     assert gates["enough_samples"].observed == found.n
     assert gates["baseline"].observed == found.candidate_minus_baseline.accuracy.low

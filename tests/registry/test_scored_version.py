@@ -61,9 +61,9 @@ def test_versions_are_fetched_and_scored_without_a_trace(
     data = write(tmp_path / "data.parquet", image=[tinted("red", i) for i in range(4)], label=["sad"] * 4)
     monkeypatch.chdir(layout.root)
     judged = score(Layout(), "models:/ferops@champion", data, asked="whole")
-    assert judged["model"]["version"] == "models:/ferops/1"
-    assert judged["model"]["file"] == "models:/ferops/1/artifacts/export/model-int8.onnx"
-    assert judged["n"] == 4
+    assert judged.model.version == "models:/ferops/1"
+    assert judged.model.file == "models:/ferops/1/artifacts/export/model-int8.onnx"
+    assert judged.n == 4
     assert contents(layout.root) == before  # no migration, no lock, no log, nothing in the working folder
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from exports import change, export_config, provenance
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Preprocess
+from ferops.config import FaceRules
 from ferops.datasets.images import decode
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
@@ -20,10 +20,10 @@ from ferops.faces.stage import preprocess
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig
 from ferops.model_config import read as read_config
-from ferops.scoring.framing import Asked, Framer, settings_of
-from ferops.scoring.table import read
+from ferops.scoring.framing import Asked, Framer, rules_of
+from ferops.scoring.table import read_table
 from pictures import quick_params, write_source
-from scoring_files import Stand, dark, tinted, write
+from scoring_files import BrightFaces, dark, tinted, write
 
 
 def faces_of(folder: Path, data: Path, asked: Asked = "auto") -> tuple[dict[int, str], dict[int, NDArray[np.uint8]]]:
@@ -31,7 +31,7 @@ def faces_of(folder: Path, data: Path, asked: Asked = "auto") -> tuple[dict[int,
     framer = Framer.of(read_config(folder, ExportConfig), asked, origin="here")
     statuses: dict[int, str] = {}
     faces: dict[int, NDArray[np.uint8]] = {}
-    for extracted in framer.faces(read(data), Stand()):
+    for extracted in framer.faces(read_table(data).judged_by(DEFAULT_CLASSES), BrightFaces()):
         pixels = iter(extracted.pixels)
         for record in extracted.records:
             row = int(record["image_id"])
@@ -70,7 +70,7 @@ def test_faces_are_those_of_the_preprocess_stage(
 
     blocks = {"size_px": 32, "tight_sources": ("fer2013",), "runner": "local", "workers": 1, **settings}
     params = quick_params(preprocess=blocks)
-    preprocess(layout, params, detector=Stand())
+    preprocess(layout, params, detector=BrightFaces())
     index = pd.read_parquet(layout.face_index).set_index("image_id")
     made = np.load(layout.faces("test"))
 
@@ -86,7 +86,7 @@ def test_faces_are_those_of_the_preprocess_stage(
 
 
 def test_the_source_decides_and_the_size_where_the_model_does_not_know_it(tmp_path: Path, export: Path) -> None:
-    """The model has learnt from `wild`, whose pictures are no crops, and from `fer2013`, whose pictures are."""
+    """The model was trained on `wild`, whose images are not crops, and on `fer2013`, whose images are."""
     sources = ["fer2013", "fer2013", "wild", "wild", "unheard_of", "unheard_of", None, None]
     images = [dark(row, size_px=48 if row % 2 else 120) for row in range(8)]
     data = write(tmp_path / "mixed.parquet", image=images, label=["sad"] * 8, source=sources)
@@ -98,11 +98,11 @@ def test_the_source_decides_and_the_size_where_the_model_does_not_know_it(tmp_pa
     assert faces_of(export, at_most)[0] == {0: "tight", 1: "no_face"}
 
 
-def test_small_pictures_of_unknown_sources_are_searched_first(tmp_path: Path, export: Path) -> None:
+def test_small_images_of_unknown_sources_are_searched_first(tmp_path: Path, export: Path) -> None:
     data = write(tmp_path / "small.parquet", image=[tinted("red", 1, size_px=48)], label=["sad"])
     assert faces_of(export, data)[0] == {0: "ok"}
     tight = quick_params(preprocess={"size_px": 32, "tight": "whole"}).model_dump(mode="json", by_alias=True)
-    change(export, provenance={"sources": ["fer2013"], "params": tight})  # a model that learnt from whole crops
+    change(export, provenance={"sources": ["fer2013"], "params": tight})  # a model that was trained on whole crops
     assert faces_of(export, data)[0] == {0: "tight"}
 
 
@@ -121,11 +121,15 @@ def test_whole_and_aligned_overrule_the_model(tmp_path: Path, export: Path) -> N
     assert statuses == {0: "ok", 1: "no_face", 2: "no_face"}
 
 
-def test_pictures_that_do_not_decode_are_remembered(tmp_path: Path, export: Path) -> None:
-    images = [tinted("red", 1), b"no picture", None, tinted("red", 1)[:200], tinted("red", 5)]
+def test_images_that_do_not_decode_are_remembered(tmp_path: Path, export: Path) -> None:
+    images = [tinted("red", 1), b"not an image", None, tinted("red", 1)[:200], tinted("red", 5)]
     data = write(tmp_path / "data.parquet", image=images, label=["sad"] * 5)
     framer = Framer.of(read_config(export, ExportConfig), "auto", origin="here")
-    found = [record["image_id"] for extracted in framer.faces(read(data), Stand()) for record in extracted.records]
+    found = [
+        record["image_id"]
+        for extracted in framer.faces(read_table(data).judged_by(DEFAULT_CLASSES), BrightFaces())
+        for record in extracted.records
+    ]
     assert found == ["0", "4"]
     assert framer.undecodable == [1, 2, 3]
     assert set(framer.pixels) == {0, 4}
@@ -137,12 +141,15 @@ def test_many_rows_come_in_bounded_shards(tmp_path: Path, export: Path) -> None:
     sources = ["wild" if row % 3 else "fer2013" for row in range(count)]
     data = write(tmp_path / "many.parquet", image=images, label=["sad"] * count, source=sources, row_group_size=count)
     framer = Framer.of(read_config(export, ExportConfig), "whole", origin="here")
-    shards = [[int(one["image_id"]) for one in extracted.records] for extracted in framer.faces(read(data), None)]
+    shards = [
+        [int(one["image_id"]) for one in extracted.records]
+        for extracted in framer.faces(read_table(data).judged_by(DEFAULT_CLASSES), None)
+    ]
     assert max(map(len, shards)) <= 64
     assert sorted(row for shard in shards for row in shard) == list(range(count))
 
 
-def told(**preprocess_block: Any) -> ModelConfig:
+def trained_with(**preprocess_block: Any) -> ModelConfig:
     """A model of 48 px that says how its faces were made."""
     made_from = provenance(params={"preprocess": preprocess_block}, ferops_version="9.9")
     tree = export_config(size_px=48, provenance=made_from).model_dump(include=set(ModelConfig.model_fields))
@@ -159,11 +166,11 @@ OLD = {
 }
 
 
-def test_settings_of_an_old_model_are_what_that_version_did() -> None:
-    config = told(**OLD)
+def test_rules_of_an_old_model_are_what_that_version_did() -> None:
+    config = trained_with(**OLD)
     before = config.model_dump()
-    found = settings_of(config, origin="here")
-    assert found == Preprocess(
+    found = rules_of(config, origin="here")
+    assert found == FaceRules(
         detector="mtcnn",
         size_px=48,  # the network's
         min_confidence=0.8,
@@ -174,29 +181,20 @@ def test_settings_of_an_old_model_are_what_that_version_did() -> None:
         tight="whole",
         min_face_px=0.0,
         no_face="quarantine",
-        batch_size=64,
-        workers="auto",
-        runner="local",
-        dask_address=None,
     )
     assert config.model_dump() == before
 
 
-def test_where_the_faces_were_made_does_not_matter_here() -> None:
-    found = settings_of(told(**OLD, runner="dask", dask_address="tcp://head:8786", workers=64), origin="here")
-    assert (found.runner, found.workers, found.dask_address) == ("local", "auto", None)
-
-
 def test_an_export_is_framed_as_it_is_served(export: Path) -> None:
     change(export, margin=0.25, align="five_points", min_confidence=0.6)
-    found = settings_of(read_config(export, ExportConfig), origin="here")
+    found = rules_of(read_config(export, ExportConfig), origin="here")
     assert (found.margin, found.align, found.min_confidence) == (0.25, "five_points", 0.6)
     assert found.tight_sources == ("fer2013",)
 
 
 def test_models_that_do_not_say_how_their_faces_were_made() -> None:
-    silent = told().model_copy(update={"provenance": provenance(params={})})
+    silent = trained_with().model_copy(update={"provenance": provenance(params={})})
     with pytest.raises(FeropsError, match=r"here: config.json does not say how the faces were made.*Train it again"):
-        settings_of(silent, origin="here")
+        rules_of(silent, origin="here")
     with pytest.raises(FeropsError, match=r"does not understand: margin: .*; crop: .*version that made it, 9\.9"):
-        settings_of(told(**OLD | {"margin": 0.7}, crop="round"), origin="here")
+        rules_of(trained_with(**OLD | {"margin": 0.7}, crop="round"), origin="here")

@@ -8,11 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.scoring.table import read
+from ferops.scoring.table import Table, read_table
 from pictures import picture, write_source
+
+
+def read(path: Path) -> Table:
+    return read_table(path).judged_by(DEFAULT_CLASSES)
 
 
 def foreign(path: Path, **columns: Any) -> Path:
@@ -37,10 +42,10 @@ def test_raw_data_of_ferops(tmp_path: Path) -> None:
     assert table.rows["cluster"].isna().all()
     assert table.renamed == {}
     # Only what will be judged is read, and it is read in batches without losing the place
-    assert list(table.pictures(at_once=1)) == list(table.pictures()) == [(0, images[0]), (3, images[3])]
+    assert list(table.images(at_once=1)) == list(table.images()) == [(0, images[0]), (3, images[3])]
 
 
-def test_a_foreign_file_needs_pictures_and_labels_alone(tmp_path: Path) -> None:
+def test_a_foreign_file_needs_images_and_labels_alone(tmp_path: Path) -> None:
     path = foreign(
         tmp_path / "mine.parquet",
         image=pa.array([b"a", None, b"c"], pa.large_binary()),
@@ -52,7 +57,7 @@ def test_a_foreign_file_needs_pictures_and_labels_alone(tmp_path: Path) -> None:
     assert table.renamed == {"Angry": "anger", "surprise": "surprised"}
     assert table.rows["subject"].tolist() == ["3", None, "3"]
     assert pd.isna(table.rows["source"]).all()
-    assert list(table.pictures()) == [(0, b"a"), (1, b"")]
+    assert list(table.images()) == [(0, b"a"), (1, b"")]
 
 
 @pytest.mark.parametrize(
@@ -61,15 +66,15 @@ def test_a_foreign_file_needs_pictures_and_labels_alone(tmp_path: Path) -> None:
         ({"label": ["happy"]}, "lacks the column image; it has: label"),
         ({"image": [b"x"], "emotion": ["happy"]}, "lacks the column label; it has: image, emotion"),
         ({"pixels": ["1 2 3"]}, "lacks the column image and label"),
-        ({"image": ["/photos/1.jpg"], "label": ["happy"]}, "column image .* holds string.*encoded pictures"),
-        ({"image": [b"x"], "label": [3]}, "column label .* holds int64, wanted text: anger, disgust"),
+        ({"image": ["/photos/1.jpg"], "label": ["happy"]}, "column image .* holds string.*encoded images"),
+        ({"image": [b"x"], "label": [3]}, "column label .* holds int64. Supported: text"),
         (
             {"image": [b"x", b"y"], "label": ["neutral", "bored"]},
-            r"no row .* has one of the labels anger.*its labels are: bored, neutral",
+            r"no image of the model's classes: anger.*Its labels are: bored, neutral",
         ),
-        ({"image": [b"x"], "label": pa.array([None], pa.string())}, "its labels are: all null"),
-        ({"image": [b"x"], "label": pa.nulls(1)}, "its labels are: all null"),
-        ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}, "has no row"),
+        ({"image": [b"x"], "label": pa.array([None], pa.string())}, "Its labels are: all null"),
+        ({"image": [b"x"], "label": pa.nulls(1)}, "Its labels are: all null"),
+        ({"image": pa.array([], pa.binary()), "label": pa.array([], pa.string())}, "has no rows"),
     ],
 )
 def test_what_cannot_be_scored_is_named(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
@@ -93,13 +98,13 @@ def test_no_parquet_file(tmp_path: Path) -> None:
         read(text)
 
 
-def test_a_file_cut_short_and_one_with_spoilt_pictures(tmp_path: Path) -> None:
+def test_a_file_cut_short_and_one_with_spoilt_images(tmp_path: Path) -> None:
     path = foreign(tmp_path / "whole.parquet", image=[picture(seed) for seed in range(30)], label=["sad"] * 30)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(FeropsError, match="damaged or not a Parquet file"):
         read(path)
-    path.write_bytes(data[:4] + bytes(40) + data[44:])  # where the column of pictures begins
+    path.write_bytes(data[:4] + bytes(40) + data[44:])  # where the column of images begins
     table = read(path)  # the labels are sound
     with pytest.raises(FeropsError, match="damaged or not a Parquet file"):
-        list(table.pictures())
+        list(table.images())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,19 +10,13 @@ from typing import Any
 import pytest
 
 import shell
+from evaluation_project import evaluated
+from exports import provenance, write_export
+from ferops.files import write_text
 from ferops.layout import Layout
+from ferops.records.metrics import Interval, Metrics
 
 ROOT = Path(__file__).parents[2]
-
-METRICS: dict[str, Any] = {
-    "n": 1234,
-    "confidence_level": 0.95,
-    "candidate": {
-        "accuracy": {"value": 0.7512, "low": 0.7249, "high": 0.7751},
-        "macro_f1": {"value": 0.7314, "low": 0.7001, "high": 0.7599},
-    },
-    "chance": {"accuracy": 0.3209},
-}
 
 JudgedMaker = Callable[..., Path]
 Shell = Callable[[Path, str], str]
@@ -36,21 +29,28 @@ def sh() -> Shell:
 
 
 @pytest.fixture(scope="session")
-def make_judged(make_export: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> JudgedMaker:
-    """Return a function that makes a project whose export was judged; `config` changes keys of its config.json."""
+def metrics() -> Metrics:
+    """What `evaluate` wrote, with figures of the tests' own."""
+    found = evaluated().metrics
+    accuracy, macro_f1 = Interval(value=0.7512, low=0.7249, high=0.7751), Interval(value=0.7314, low=0.7001, high=0.76)
+    candidate = found.candidate.model_copy(update={"accuracy": accuracy, "macro_f1": macro_f1})
+    chance = found.chance.model_copy(update={"accuracy": 0.3209})
+    return found.model_copy(update={"n": 1234, "candidate": candidate, "chance": chance})
 
-    def make(*, favours: str = "happy", temperature: float = 1.25, config: dict[str, Any] | None = None) -> Path:
+
+@pytest.fixture(scope="session")
+def make_judged(metrics: Metrics, tmp_path_factory: pytest.TempPathFactory) -> JudgedMaker:
+    """Return a function that makes a project whose export was evaluated; `config` changes values of its config.json."""
+
+    def make(*, favours: str = "happy", temperature: float = 1.25, **config: Any) -> Path:
         layout = Layout(tmp_path_factory.mktemp("judged"))
-        shutil.copytree(make_export(favours=favours, temperature=temperature, low_confidence=0.3), layout.exported)
-        path = layout.exported / "config.json"
-        tree = json.loads(path.read_text())
-        tree["provenance"]["git_commit"] = "c" * 40
-        path.write_text(json.dumps(tree | (config or {})))
-        for folder in (layout.artifacts("evaluate"), layout.reports("evaluate")):
-            folder.mkdir(parents=True)
-        metrics = METRICS | {"candidate": METRICS["candidate"] | {"temperature": temperature}}
-        (layout.artifacts("evaluate") / "metrics.json").write_text(json.dumps(metrics))
-        (layout.reports("evaluate") / "model_card.md").write_text(f"# Model card of a model that favours {favours}\n")
+        known = {"low_confidence": 0.3, "provenance": provenance(git_commit="c" * 40)}
+        write_export(layout.exported, favours=favours, temperature=temperature, **(known | config))
+        candidate = metrics.candidate.model_copy(update={"temperature": temperature})
+        judged = metrics.model_copy(update={"candidate": candidate})
+        judged.write(layout.artifacts("evaluate") / "metrics.json")
+        card = f"# Model card of a model that favours {favours}\n"
+        write_text(layout.reports("evaluate") / "model_card.md", card)
         return layout.root
 
     return make

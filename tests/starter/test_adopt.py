@@ -13,13 +13,14 @@ from embedded import contents, objects, of_folder
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from exports import provenance
+from exports import export_config, provenance
 from ferops import cli, uses
 from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.catalogue import SOURCES
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.layout import Layout
+from ferops.records.metrics import Interval
 from ferops.starter.adopt import adopt, notice, remarks
 from ferops.starter.folder import fetch
 
@@ -50,8 +51,8 @@ def test_a_fresh_clone_has_the_adopted_model(clone: Layout, shipped: Path, sh: S
         "model.onnx",
     }  # the served file only
     assert b"favours happy" in found["MODEL_CARD.md"]
-    figures = {"value": 0.7512, "low": 0.7249, "high": 0.7751}
-    assert (starter.metrics["accuracy"], starter.metrics["test_images"]) == (figures, 1234)
+    figures = Interval(value=0.7512, low=0.7249, high=0.7751)
+    assert (starter.metrics.accuracy, starter.metrics.test_images) == (figures, 1234)
     assert Classifier(clone.starter).config.classes == DEFAULT_CLASSES
     assert sh(clone.root, "git status --porcelain") == ""
 
@@ -80,7 +81,7 @@ def test_the_former_starter_leaves_and_may_come_back(
     assert len(first & second) == 3  # config.json, metrics.json and NOTICE are the same
     assert objects(project.root) == data | second
     assert f"removed from it: {len(first - second)}" in "\n".join(said)
-    assert "mind:" not in "\n".join(said)
+    assert "warning:" not in "\n".join(said)
 
     adopt(project, happy)
     assert objects(project.root) == data | first
@@ -111,7 +112,7 @@ def test_a_starter_that_is_too_large_is_refused(project: Layout, make_judged: Ju
 def test_the_card_of_another_model_is_refused(project: Layout, make_judged: JudgedMaker) -> None:
     source, other = make_judged(temperature=1.25), make_judged(temperature=1.5)
     shutil.copy(other / "artifacts" / "evaluate" / "metrics.json", source / "artifacts" / "evaluate")
-    with pytest.raises(FeropsError, match=r"judged another model.*1\.5, not 1\.25.*dvc repro evaluate"):
+    with pytest.raises(FeropsError, match=r"about another model.*1\.5, not 1\.25.*dvc repro evaluate"):
         adopt(project, source)
     assert not project.starter.exists()
 
@@ -142,17 +143,16 @@ def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
         "Trained on 1/2 of it and/or more, in `/tmp/lab/x`; see docs/home/a.md"
     )
     path, other, commit = remarks(layout)
-    assert path == "the folder names a path of a machine: /home/somebody/imagenet.safetensors"
-    assert other.endswith("a machine: /tmp/lab/x")
-    assert "-dirty: nobody can look up" in commit
+    assert path == "the folder names a path of this machine: /home/somebody/imagenet.safetensors"
+    assert other.endswith("this machine: /tmp/lab/x")
+    assert "-dirty: nobody else can look up" in commit
 
 
-def test_the_notice_holds_the_terms_of_every_source(make_judged: JudgedMaker) -> None:
-    trained = provenance(synthetic=False, sources=("fer2013", "ckplus", "mine")).as_json()
+def test_the_notice_holds_the_terms_of_every_source() -> None:
+    trained = provenance(synthetic=False, sources=("fer2013", "ckplus", "mine"))
     start = {"source": "package", "sha256": "f" * 64, "licence": "Apache-2.0 (Somebody)"}
-    changes = {"provenance": trained, "licence": "terms of fer2013, ckplus and mine", "pretrained": start}
-    source = Layout(make_judged(config=changes))
-    text = " ".join(notice(Classifier(source.exported).config).split())
+    config = export_config(provenance=trained, licence="terms of fer2013, ckplus and mine", pretrained=start)
+    text = " ".join(notice(config).split())
     for name in ("fer2013", "ckplus"):
         assert SOURCES[name].licence in text
         assert SOURCES[name].citation in text

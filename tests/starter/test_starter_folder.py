@@ -15,20 +15,21 @@ from exports import export_config, provenance
 from ferops.datasets import versioning
 from ferops.datasets.catalogue import SOURCES
 from ferops.errors import FeropsError
-from ferops.export.runtime import Classifier
 from ferops.layout import Layout
 from ferops.orchestration import run
+from ferops.records.metrics import Interval
+from ferops.records.starter import StarterMetrics
 from ferops.starter.folder import fetch, summary, terms
 
 JudgedMaker = Callable[..., Path]
 Shell = Callable[[Path, str], str]
-METRICS = {
-    "test_images": 2706,
-    "confidence_level": 0.95,
-    "accuracy": {"value": 0.68123, "low": 0.662, "high": 0.6991},
-    "macro_f1": {"value": 0.6312, "low": None, "high": None},
-    "chance_accuracy": 0.3202,
-}
+METRICS = StarterMetrics(
+    test_images=2706,
+    confidence_level=0.95,
+    accuracy=Interval(value=0.68123, low=0.662, high=0.6991),
+    macro_f1=Interval(value=0.6312, low=None, high=None),
+    chance_accuracy=0.3202,
+)
 
 
 def test_without_starter_dvc_there_is_none(tmp_path: Path) -> None:
@@ -106,11 +107,11 @@ def test_what_is_said_of_it() -> None:
     config = export_config(provenance=trained)
     assert summary(config, METRICS) == (
         "This is the starter model that comes with ferops: resnet18 at 32 px, trained on FER2013 (data version "
-        "7c1865526e). On the 2,706 faces of its test split: accuracy 68.1 % (66.2 to 69.9), macro-F1 0.631; in "
-        "brackets 95 % intervals. Giving always the most frequent answer: 32.0 %."
+        "7c1865526e). On the 2,706 faces of its test split: accuracy 68.1 (66.2 to 69.9) %, macro-F1 0.631 "
+        "(no interval); 95 % intervals in brackets. The most frequent answer alone: 32.0 %."
     )
     assert terms(config) == (
-        "Licence note: the weights were learnt from FER2013 (Facial Expression Recognition challenge, ICML 2013): "
+        "Licence note: the weights were trained on FER2013 (Facial Expression Recognition challenge, ICML 2013): "
         f"{SOURCES['fer2013'].licence}."
     )
     assert "research only" in terms(config)
@@ -119,9 +120,8 @@ def test_what_is_said_of_it() -> None:
     assert terms(started) == f"{terms(config)} They started from weights under Apache-2.0."
 
 
-def test_a_starter_of_rendered_faces_says_so(make_judged: JudgedMaker) -> None:
-    config = Classifier(make_judged() / "artifacts" / "export").config
-    assert "nothing about photographs" in summary(config, METRICS)
+def test_a_starter_of_rendered_faces_says_so() -> None:
+    assert "nothing about photographs" in summary(export_config(provenance=provenance(synthetic=True)), METRICS)
 
 
 ROOT = Path(__file__).parents[2]

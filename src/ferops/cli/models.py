@@ -25,7 +25,6 @@ def score(
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output, nothing else")] = False,
 ) -> None:
     """Evaluate any model on a file of labelled images, with intervals. Nothing is trained, nothing is written."""
-    import json
     from contextlib import redirect_stdout
 
     from ferops.scoring.score import score as judge
@@ -33,7 +32,7 @@ def score(
 
     with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
         result = judge(Layout.find(or_here=True), model, data, asked=framing)
-    say(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) if as_json else text(result))
+    say(result.model_dump_json(indent=2) if as_json else text(result))
 
 
 @verbs.command()

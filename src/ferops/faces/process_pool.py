@@ -23,7 +23,7 @@ from typing import Literal
 
 import cv2
 
-from ferops.config import Preprocess
+from ferops.config import FaceRules
 from ferops.errors import FeropsError, StoppedError
 from ferops.faces.detection import Detector
 from ferops.faces.shard import Extracted, Shard, extract
@@ -43,7 +43,7 @@ class Work:
     """What is done to each shard. It travels to other processes: `make_detector` must be picklable, and should make a
     detector that computes with one thread."""
 
-    settings: Preprocess
+    settings: FaceRules
     make_detector: Callable[[], Detector]
 
 

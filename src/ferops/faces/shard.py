@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import Preprocess
+from ferops.config import FaceRules
 from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees, whole, yaw_degrees
 from ferops.faces.crop import FaceCrop, crop_faces, crop_whole
@@ -84,7 +84,7 @@ def make_shards(images: Iterable[Encoded], *, tight: bool, search: bool, at_most
         yield Shard(tuple(held), tight=tight, search=search)
 
 
-def extract(shard: Shard, settings: Preprocess, detector: Detector) -> Extracted:
+def extract(shard: Shard, settings: FaceRules, detector: Detector) -> Extracted:
     """Decode each image once, find its faces, align the one that counts and record the others.
 
     Raises:
@@ -117,7 +117,7 @@ def extract(shard: Shard, settings: Preprocess, detector: Detector) -> Extracted
 
 
 def _select(
-    image: Image, detections: list[Detection], settings: Preprocess, *, tight: bool
+    image: Image, detections: list[Detection], settings: FaceRules, *, tight: bool
 ) -> tuple[str, FaceCrop | None, list[Detection]]:
     """Return the status, the face that counts, and the detections that do not, the preferred ones first."""
     ordered = preferred(detections, image_shape=image.shape, how=settings.choose)

@@ -56,9 +56,9 @@ def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> s
         return None
     say("Until then the starter is served.")
     built = package_starter(
-        layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about
+        layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about.as_json()
     )
-    say(f"\n{starter.about['summary']}\n{starter.about['terms']}")
+    say(f"\n{starter.about.summary}\n{starter.about.terms}")
     say(f"Its card: {starter.folder / CARD_FILE}. Its terms: {starter.folder / NOTICE_FILE}.")
     say("A model of your own takes its place: make run, make promote VERSION=1, and make serve again.\n")
     say(built.message)

@@ -1,78 +1,79 @@
-"""How a picture becomes the face that a model is asked about: as the model's own settings of `preprocess` say."""
+"""How an image becomes the face that a model is shown: as the model's own settings of `preprocess` say."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import ValidationError
 
-from ferops.config import Preprocess
+from ferops.config import FaceRules, Preprocess
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.errors import FeropsError
 from ferops.faces.detect import SMALL_PX
-from ferops.faces.detection import Detection, Detector, Image
+from ferops.faces.detection import Detector, Image
 from ferops.faces.detectors import from_settings
 from ferops.faces.process_pool import Work, extract_shards
-from ferops.faces.shard import Encoded, Extracted, Shard, extract, make_shards
+from ferops.faces.shard import Encoded, Extracted, Shard, make_shards
 from ferops.model_config import ExportConfig, ModelConfig
+from ferops.records.base import problems
 from ferops.scoring.table import Table
 from ferops.validation.measure import pixel_hash
 
 Asked = Literal["auto", "whole", "aligned"]
-"""`auto`: as the model's settings say; `whole`: every picture is its face; `aligned`: only faces that are found."""
+"""`auto`: as the model's settings say; `whole`: every image is its face; `aligned`: only faces that are found."""
 
-_HELD, _HELD_BYTES = 256, 16_000_000  # encoded pictures that wait while they are dealt to tight and other shards
+_SHARD = 64  # images; how fast, not what comes out
+_HELD, _HELD_BYTES = 256, 16_000_000  # encoded images that wait while they are dealt to tight and other shards
 
 _OF_0_1 = {"detector": "mtcnn", "align": "eyes_nose", "tight": "whole", "min_face_px": 0.0, "no_face": "quarantine"}
 """What ferops 0.1 always did, and its models do not say."""
 
-_HERE = {"batch_size": 64, "workers": "auto", "runner": "local", "dask_address": None}
-"""Where and how fast: a matter of this machine, not of the model."""
+_OF_THE_MACHINE = set(Preprocess.model_fields) - set(FaceRules.model_fields)
 
 
-def settings_of(config: ModelConfig, *, origin: str) -> Preprocess:
-    """Return the settings of `preprocess` that made the faces a model learnt from, at the size that it takes.
+def rules_of(config: ModelConfig, *, origin: str) -> FaceRules:
+    """Return the rules that made the faces which a model was trained on, at the size that it takes.
 
     Raises:
-        FeropsError: config.json does not hold them, or not such that this version understands.
+        FeropsError: config.json does not hold them, or this version does not know one of its settings.
     """
-    told = config.provenance.params.get("preprocess")
-    if not isinstance(told, dict):
+    known = config.provenance.params.get("preprocess")
+    if not isinstance(known, dict):
         raise FeropsError(
-            f"{origin}: config.json does not say how the faces were made that the model learnt from "
-            "(provenance: params: preprocess), so no picture can be shown to it in the same way. Train it again"
+            f"{origin}: config.json does not say how the faces were made that the model was trained on (provenance: "
+            "params: preprocess), so an image cannot be shown to it in the same way. Train it again"
         )
+    known = {key: value for key, value in known.items() if key not in _OF_THE_MACHINE}
     if isinstance(config, ExportConfig):  # what is served counts
-        told = told | {key: getattr(config, key) for key in ("detector", "min_confidence", "margin", "choose", "align")}
+        known |= config.faces.model_dump()
     try:
-        return Preprocess.model_validate(_OF_0_1 | told | _HERE | {"size_px": config.size_px})
+        return FaceRules.model_validate(_OF_0_1 | known | {"size_px": config.size_px})
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, detail['loc']))}: {detail['msg']}" for detail in error.errors())
         raise FeropsError(
             f"{origin}: config.json has settings of preprocess that this version of ferops does not understand: "
-            f"{problems}. Score it with the version that made it, {config.provenance.ferops_version}"
+            f"{problems(error)}. Score it with the version that made it, {config.provenance.ferops_version}"
         ) from error
 
 
 @dataclass
 class Framer:
-    """Turns the pictures of a table into faces, and remembers what it saw of them.
+    """Turns the images of a table into faces, and remembers what it saw of them.
 
-    A row counts as a tight crop if its source is one of the model's `tight_sources`; as none if it is another source
-    that the model was trained on; and where its source is unknown to the model, or the file names none, if its longest
-    side is at most SMALL_PX.
+    An image counts as a tight crop if its source is one of the model's `tight_sources`. It does not if it comes from
+    another source that the model was trained on. If the model does not know the source, or the file names none, it
+    counts as one if its longer side is at most SMALL_PX.
 
     Attributes:
-        settings: those of the model, or what `asked` makes of them.
-        pixels: row -> hash of its pixels, of those that decode.
-        undecodable: rows that do not.
+        rules: those of the model, or what `asked` makes of them.
+        pixels: row -> hash of its pixels, of the images that decode.
+        undecodable: rows whose image does not.
     """
 
-    settings: Preprocess
+    rules: FaceRules
     asked: Asked
     trained_on: frozenset[str]
     pixels: dict[int, str] = field(default_factory=dict)
@@ -80,11 +81,11 @@ class Framer:
 
     @classmethod
     def of(cls, config: ModelConfig, asked: Asked, *, origin: str) -> Framer:
-        """Raises FeropsError: see `settings_of`."""
-        settings = settings_of(config, origin=origin)
+        """Raises FeropsError: see `rules_of`."""
+        rules = rules_of(config, origin=origin)
         if asked == "aligned":
-            settings = settings.model_copy(update={"no_face": "quarantine"})
-        return cls(settings, asked, frozenset(config.provenance.sources))
+            rules = rules.model_copy(update={"no_face": "quarantine"})
+        return cls(rules, asked, frozenset(config.provenance.sources))
 
     def faces(self, table: Table, detector: Detector | None) -> Generator[Extracted, None, None]:
         """Yield the faces of the rows with a class; `image_id` in the records is the row, as text.
@@ -92,15 +93,10 @@ class Framer:
         Args:
             detector: finds the faces, in this process alone; by default the model's, on all cores.
         """
-        if self.asked == "whole":
-            yield from (extract(shard, self.settings, _Blind()) for shard in self._shards(table))
-            return
-        work, workers = (
-            Work(self.settings, functools.partial(from_settings, self.settings, threads=1)),
-            self.settings.workers,
-        )
+        work = Work(self.rules, functools.partial(from_settings, self.rules, threads=1))
+        workers: int | Literal["auto"] = 1 if self.asked == "whole" else "auto"
         if detector is not None:
-            work, workers = Work(self.settings, lambda: detector), 1
+            work, workers = Work(self.rules, lambda: detector), 1
         to_search = int(table.rows["class"].notna().sum())
         with closing(extract_shards(self._shards(table), work, workers=workers, to_search=to_search)) as results:
             yield from results
@@ -108,7 +104,7 @@ class Framer:
     def _shards(self, table: Table) -> Iterator[Shard]:
         held: dict[bool, list[Encoded]] = {True: [], False: []}
         size, sources = 0, table.rows["source"].tolist()
-        for row, data in table.pictures():
+        for row, data in table.images():
             try:
                 image = decode(data)
             except UnreadableImageError:
@@ -116,29 +112,21 @@ class Framer:
                 continue
             self.pixels[row] = pixel_hash(image)
             height, width = image.shape[:2]
-            tight = self._is_tight(sources[row], image)
-            held[tight].append(Encoded(str(row), data, width, height))
+            held[self._is_tight(sources[row], image)].append(Encoded(str(row), data, width, height))
             size += len(data)
             if size >= _HELD_BYTES or len(held[True]) + len(held[False]) >= _HELD:
-                yield from self._cut(held)
+                yield from self._deal(held)
                 held, size = {True: [], False: []}, 0
-        yield from self._cut(held)
+        yield from self._deal(held)
 
-    def _cut(self, held: dict[bool, list[Encoded]]) -> Iterator[Shard]:
+    def _deal(self, held: dict[bool, list[Encoded]]) -> Iterator[Shard]:
         for tight, images in held.items():
-            search = not tight or (self.settings.tight == "detect" and self.asked != "whole")
-            yield from make_shards(images, tight=tight, search=search, at_most=self.settings.batch_size)
+            search = not tight or (self.rules.tight == "detect" and self.asked != "whole")
+            yield from make_shards(images, tight=tight, search=search, at_most=_SHARD)
 
     def _is_tight(self, source: str | None, image: Image) -> bool:
         if self.asked != "auto":
             return self.asked == "whole"
-        if source in self.settings.tight_sources:
+        if source in self.rules.tight_sources:
             return True
         return source not in self.trained_on and max(image.shape[:2]) <= SMALL_PX
-
-
-class _Blind:
-    """Finds nothing: for shards in which no face is looked for."""
-
-    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
-        return [[] for _ in images]

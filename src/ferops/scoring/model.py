@@ -3,58 +3,31 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ferops import model_config
-from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
+from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
-from ferops.model_config import Config, ExportConfig, ModelConfig
+from ferops.model_config import WEIGHTS_FILE, ExportConfig
+from ferops.records.score import ScoredModel
 from ferops.registry.versions import SCHEME, fetch
-
-WEIGHTS_FILE = "weights.safetensors"
-
-Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""From RGB uint8 faces `(N, S, S, 3)` to float32 `(N, 6)` in DEFAULT_CLASSES order."""
 
 
 @dataclass(frozen=True)
 class Model:
-    """A model that is ready to answer.
+    """A model that is ready to answer, and what the score says of it; `file` is what runs."""
 
-    `given` is what the user wrote, `shown` the file as people should read of it, `version` that of the registry
-    (`models:/NAME/VERSION`, else None).
-    """
-
-    given: str
-    kind: Literal["weights", "export"]
+    predictor: Predictor
     file: Path
-    shown: str
-    version: str | None
-    config: ModelConfig
-    logits: Logits
+    about: ScoredModel
 
-    def about(self) -> dict[str, Any]:
-        """Return the block `model` of the result."""
-        origin = self.config.provenance
-        return {
-            "given": self.given,
-            "kind": self.kind,
-            "version": self.version,
-            "file": self.shown,
-            "sha256": sha256(self.file),
-            "architecture": self.config.architecture,
-            "size_px": self.config.size_px,
-            **origin.model_dump(mode="json", include={"sources", "data_version", "split_hash", "git_commit", "seed"}),
-        }
+    @property
+    def config(self) -> ExportConfig:
+        return self.predictor.config
 
 
 def sha256(path: Path) -> str:
@@ -72,92 +45,62 @@ def opened(layout: Layout, given: str) -> Iterator[Model]:
             `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
 
     Raises:
-        FeropsError: there is no such model, a file is damaged, the files do not fit each other, or the model answers
-            other classes.
+        FeropsError: there is no such model, a file is damaged, or the files do not fit each other.
     """
     if not given.startswith(SCHEME):
-        yield _local(given)
+        yield _open(given, _find(Path(given)))
         return
     with TemporaryDirectory(prefix="ferops-score-") as scratch:
         version, folder = fetch(layout, given, Path(scratch))
-        config = _config(folder, kind=ExportConfig)
-        served = folder / config.served
-        yield _exported(given, served, config, version=version, shown=f"{version}/artifacts/export/{served.name}")
+        yield _open(given, folder, version=version)
 
 
-def _local(given: str) -> Model:
-    path = Path(given)
+def _find(path: Path) -> Path:
+    """Return the file or folder of an exported model, or the file of trained weights."""
     if not path.exists():
         raise FeropsError(
-            f"{given} does not exist. --model is a folder that `ferops train NAME` or `ferops export` made, one "
+            f"{path} does not exist. --model is a folder that `ferops train NAME` or `ferops export` made, one "
             "exported file, or a version of the registry such as models:/ferops@champion"
         )
-    folder, file = (path, None) if path.is_dir() else (path.parent, path)
-    if file is not None and file.suffix != ".onnx" and file.name != WEIGHTS_FILE:
+    if path.is_file():
+        if path.suffix != ".onnx" and path.name != WEIGHTS_FILE:
+            raise FeropsError(
+                f"{path} is not a model file. Supported: {WEIGHTS_FILE} and exported .onnx files, with their "
+                "config.json in the same folder"
+            )
+        return path
+    if (path / WEIGHTS_FILE).exists():
+        return path / WEIGHTS_FILE
+    if not any(path.glob("*.onnx")):
         raise FeropsError(
-            f"{given} is no model file: wanted {WEIGHTS_FILE} or an exported .onnx file, with its config.json beside it"
-        )
-    if file is None and (folder / WEIGHTS_FILE).exists():
-        file = folder / WEIGHTS_FILE
-    if file is not None and file.name == WEIGHTS_FILE:
-        return _trained(given, file)
-    if file is None and not any(folder.glob("*.onnx")):
-        raise FeropsError(
-            f"{folder} holds no model, neither {WEIGHTS_FILE} nor an exported .onnx file. Model folders are made by "
+            f"{path} holds neither {WEIGHTS_FILE} nor an exported .onnx file. Model folders are made by "
             "`ferops train NAME` (artifacts/train/NAME) and `ferops export` (artifacts/export)"
         )
-    config = _config(folder, kind=ExportConfig)
-    file = file or folder / config.served
-    return _exported(given, file, config, version=None, shown=str(file))
+    return path
 
 
-def _config(folder: Path, *, kind: type[Config]) -> Config:
-    config = model_config.read(folder, kind)
-    if config.classes != DEFAULT_CLASSES:
-        raise FeropsError(
-            f"{folder / 'config.json'} names {len(config.classes)} classes, {', '.join(config.classes)}; this version "
-            f"of ferops judges {len(DEFAULT_CLASSES)}: {', '.join(DEFAULT_CLASSES)}"
-        )
-    return config
-
-
-def _exported(given: str, file: Path, config: ExportConfig, *, version: str | None, shown: str) -> Model:
+def _open(given: str, path: Path, *, version: str | None = None) -> Model:
     from ferops.export.runtime import Classifier
 
-    classifier = Classifier(file.parent, served=file.name)
-    return Model(given, "export", file, shown, version, config, _finite(classifier.logits, shown))
+    weights = path.name == WEIGHTS_FILE
+    if weights:
+        from ferops.scoring.weights import TrainedWeights
 
-
-def _trained(given: str, file: Path) -> Model:
-    """In FP32, whatever the machine has: a score belongs to the weights."""
-    import torch
-
-    from ferops.training import model
-    from ferops.training.fit import predict
-    from ferops.training.precision import Precision
-
-    config = _config(file.parent, kind=ModelConfig)
-    net, _ = model.load(file.parent)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    precision, threads = Precision(device, None), torch.get_num_threads()
-    net.to(device)
-
-    def logits(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        before = torch.get_num_threads()  # looking for faces takes one
-        torch.set_num_threads(threads)
-        try:
-            return predict(net, faces, precision=precision)
-        finally:
-            torch.set_num_threads(before)
-
-    return Model(given, "weights", file, str(file), None, config, _finite(logits, str(file)))
-
-
-def _finite(logits: Logits, origin: str) -> Logits:
-    def checked(faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        found = logits(faces)
-        if not np.isfinite(found).all():
-            raise FeropsError(f"{origin} gives logits that are not finite: the training or the export went wrong")
-        return found
-
-    return checked
+        predictor = Predictor(path.parent, classifier=TrainedWeights(path.parent))
+    else:
+        folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
+        predictor = Predictor(folder, classifier=Classifier(folder, served=name))
+        path = folder / (name or predictor.config.served)
+    config = predictor.config
+    about = ScoredModel(
+        given=given,
+        kind="weights" if weights else "export",
+        version=version,
+        file=f"{version}/artifacts/export/{path.name}" if version else str(path),
+        sha256=sha256(path),
+        architecture=config.architecture,
+        size_px=config.size_px,
+        classes=config.classes,
+        **config.provenance.model_dump(include={"sources", "data_version", "split_hash", "git_commit", "seed"}),
+    )
+    return Model(predictor, path, about)

@@ -1,85 +1,89 @@
-"""The figures of `ferops.scoring` as text for a terminal."""
+"""A score as text for a terminal."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ferops.classes import DEFAULT_CLASSES
-from ferops.formats import interval as with_interval
-from ferops.formats import percent
+from ferops import formats
 from ferops.records.metrics import Interval
+from ferops.records.score import LeftOut, Score, ScoreFigures
 
 _REASONS = {
     "no_label": "without a label",
-    "other_label": "labelled as none of the six classes",
+    "other_label": "with a label that the model has no class for",
     "undecodable": "not decodable",
     "small_face": "with a face that is too small",
     "no_face": "without a face",
 }
+assert set(_REASONS) == set(LeftOut.model_fields)
 
 
-def text(result: dict[str, Any]) -> str:
+def text(score: Score) -> str:
     """Return the figures as a page of text; shares are percentages."""
-    return "\n".join([*_head(result), "", *_summary(result), "", *_classes(result), "", *_remarks(result)])
+    blocks = [_head(score), [*_summary(score), _draws(score)], _classes(score)]
+    if score.renormalised:
+        title = f"over the classes of the data alone ({', '.join(score.renormalised.classes)}), renormalised:"
+        blocks += [[title, *_summary(score.renormalised)], _classes(score.renormalised)]
+    return "\n\n".join("\n".join(lines) for lines in [*blocks, _remarks(score)])
 
 
-def _head(result: dict[str, Any]) -> list[str]:
-    model, data = result["model"], result["data"]
+def _head(score: Score) -> list[str]:
+    model, data = score.model, score.data
     return [
-        f"model  {model['file']}",
-        f"       {model['architecture']} at {model['size_px']} px, SHA-256 {model['sha256'][:16]}..., "
-        f"trained on {', '.join(model['sources'] or ['?'])}",
-        f"data   {data['file']}",
-        f"       {data['rows']} rows, SHA-256 {data['sha256'][:16]}...",
+        f"model  {model.file}",
+        f"       {model.architecture} at {model.size_px} px, SHA-256 {model.sha256[:16]}..., "
+        f"trained on {', '.join(model.sources)}",
+        f"       answers {', '.join(model.classes)}",
+        f"data   {data.file}",
+        f"       {data.rows} rows, SHA-256 {data.sha256[:16]}...",
     ]
 
 
-def _summary(result: dict[str, Any]) -> list[str]:
-    intervals, chance = result["intervals"], result["chance"]
+def _summary(found: ScoreFigures) -> list[str]:
+    intervals, chance = found.intervals, found.chance
     rows = [
-        ("accuracy", "accuracy", result["n"], "accuracy"),
-        ("macro-F1", "macro_f1", result["n"], "macro_f1"),
-        ("accuracy, no face is wrong", "accuracy_end_to_end", result["n_end_to_end"], "accuracy"),
-    ]
-    lines = [f"{'%':<28}{'figure':<24}{'n':>7}   chance"]
-    lines += [
-        f"{name:<28}{with_interval(Interval.model_validate(intervals[key])):<24}{n:>7}   {100 * chance[by]:.1f}"
-        for name, key, n, by in rows
+        ("accuracy", intervals.accuracy, found.n, chance.accuracy),
+        ("macro-F1", intervals.macro_f1, found.n, chance.macro_f1),
+        ("accuracy, no face is wrong", intervals.accuracy_end_to_end, found.n_end_to_end, chance.accuracy),
     ]
     return [
-        *lines,
-        f"intervals: {percent(intervals['level'], 0)}, {intervals['samples']} resamples by {intervals['by']} "
-        f"({intervals['clusters']}); chance: always {chance['answer']}",
+        f"{'%':<28}{'figure':<24}{'n':>7}   chance",
+        *(f"{name:<28}{formats.interval(of):<24}{n:>7}   {100 * by:.1f}" for name, of, n, by in rows),
     ]
 
 
-def _classes(result: dict[str, Any]) -> list[str]:
-    per_class = result["intervals"]["per_class"]
+def _draws(score: Score) -> str:
+    intervals = score.intervals
+    return (
+        f"intervals: {formats.percent(intervals.level, 0)}, {intervals.samples} resamples by {intervals.by} "
+        f"({intervals.clusters}); chance: always {score.chance.answer}"
+    )
+
+
+def _classes(found: ScoreFigures) -> list[str]:
     lines = [f"{'class':<11}{'n':>6}  {'precision':<22}{'recall':<22}F1"]
-    for name in DEFAULT_CLASSES:
-        precision, recall, f1 = (_short(per_class[name][figure]) for figure in ("precision", "recall", "f1"))
-        lines.append(f"{name:<11}{result['per_class'][name]['n']:>6}  {precision:<22}{recall:<22}{f1}")
+    for name in found.classes:
+        of = found.intervals.per_class[name]
+        precision, recall, f1 = (_short(figure) for figure in (of.precision, of.recall, of.f1))
+        lines.append(f"{name:<11}{found.per_class[name].n:>6}  {precision:<22}{recall:<22}{f1}")
     return lines
 
 
-def _short(interval: dict[str, Any]) -> str:
-    return "n/a" if interval["value"] is None else with_interval(Interval.model_validate(interval))
+def _short(found: Interval) -> str:
+    return formats.NO_VALUE if found.value is None else formats.interval(found)
 
 
-def _remarks(result: dict[str, Any]) -> list[str]:
-    framing, data = result["framing"], result["data"]
-    left_out = [f"{count} {_REASONS[reason]}" for reason, count in result["left_out"].items() if count]
+def _remarks(score: Score) -> list[str]:
+    framing, data = score.framing, score.data
+    left_out = [f"{count} {_REASONS[reason]}" for reason, count in score.left_out if count]
     lines = [
-        f"faces: {framing['aligned']} found and aligned, {framing['whole']} kept whole (--framing {framing['asked']}, "
-        f"{framing['settings']['detector']})",
+        f"faces: {framing.aligned} found and aligned, {framing.whole} kept whole (--framing {framing.asked}, "
+        f"{framing.settings.detector})",
         f"left out: {', '.join(left_out) or 'nothing'}",
     ]
-    if data["duplicates"]:
+    if data.duplicates:
         lines.append(
-            f"copies: {data['duplicates']} pictures repeat an earlier one pixel by pixel, {data['conflicting']} of "
-            "them with conflicting labels; all count"
+            f"copies: {data.duplicates} images repeat an earlier one pixel by pixel, {data.conflicting} of them with "
+            "conflicting labels; all count"
         )
-    if data["renamed"]:
-        renamed = ", ".join(f"{found} as {label}" for found, label in data["renamed"].items())
-        lines.append(f"labels: {renamed}")
-    return [*lines, *(f"note: {note}" for note in result["notes"])]
+    if data.renamed:
+        lines.append(f"labels: {', '.join(f'{found} as {label}' for found, label in data.renamed.items())}")
+    return [*lines, *(f"note: {note}" for note in score.notes)]

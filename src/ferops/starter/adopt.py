@@ -8,18 +8,18 @@ import re
 import shutil
 import textwrap
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
 from ferops import uses
-from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
-from ferops.files import atomic_file, atomic_folder, read_json, require, write_json, write_text
+from ferops.files import atomic_file, atomic_folder, require, write_json, write_text
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig
+from ferops.records.metrics import Metrics
+from ferops.records.starter import StarterMetrics
 from ferops.starter.folder import CARD_FILE, METRICS_FILE, NOTICE_FILE, named_version, run_dvc, summary, terms
 
 MAX_MB = 12.0
@@ -42,14 +42,14 @@ def adopt(layout: Layout, project: Path) -> list[str]:
             MAX_MB, or DVC failed; starter.dvc then is as before.
     """
     source = Layout(project)
-    config, metrics = _judged(source)
+    config, metrics = _evaluated(source)
     card = require(source.reports("evaluate") / "model_card.md", made_by="ferops evaluate")
     former = named_version(layout)
     with atomic_folder(layout.starter) as folder:
         for name in ("config.json", config.served):
             shutil.copyfile(source.exported / name, folder / name)
         shutil.copyfile(card, folder / CARD_FILE)
-        write_json(folder / METRICS_FILE, metrics)
+        write_json(folder / METRICS_FILE, metrics.model_dump(mode="json", exclude_defaults=True))
         write_text(folder / NOTICE_FILE, notice(config))
         size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         if size_mb > MAX_MB:
@@ -64,14 +64,14 @@ def adopt(layout: Layout, project: Path) -> list[str]:
         terms(config),
         f"{layout.starter} ({size_mb:.1f} MB) is in the remote {EMBEDDED_REMOTE}; files of the former one removed from "
         f"it: {dropped}",
-        *(f"mind: {remark}" for remark in remarks(layout)),
+        *(f"warning: {remark}" for remark in remarks(layout)),
         f"next: read {layout.starter / CARD_FILE}, then: git add {layout.starter_dvc.name} .dvc/embedded && git commit",
     ]
 
 
 def notice(config: ExportConfig) -> str:
     """Return the text of NOTICE: what the weights learnt from, on which terms, and what they must not be used for."""
-    parts = [
+    paragraphs = [
         "The starter model of ferops",
         "ferops itself, the program, is under the Apache License 2.0 (https://www.apache.org/licenses/LICENSE-2.0). "
         "These weights were learnt from pictures; take them on the terms of those pictures, which follow. No picture "
@@ -81,45 +81,37 @@ def notice(config: ExportConfig) -> str:
     if config.pretrained:
         start = config.pretrained
         origin = f"{start['source']}, SHA-256 {start['sha256'] or 'unknown'}"
-        parts.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
+        paragraphs.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
     for name in config.provenance.sources:
         about = SOURCES.get(name)
-        parts.append(
+        paragraphs.append(
             f"{about.title}. Terms: {about.licence}. Cite: {about.citation}"
             if about
             else f"{name}: on its owner's terms"
         )
-    parts += [uses.DISCLAIMER, "Not to be used for:", *uses.PROHIBITED]
-    return "\n\n".join(textwrap.fill(part, 100, break_on_hyphens=False) for part in parts) + "\n"
+    paragraphs += [uses.DISCLAIMER, "Not to be used for:", *uses.PROHIBITED]
+    return "\n\n".join(textwrap.fill(each, 100, break_on_hyphens=False) for each in paragraphs) + "\n"
 
 
-def _judged(source: Layout) -> tuple[ExportConfig, dict[str, Any]]:
+def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics]:
     """Return the export's config and the figures of its own evaluation; the fitted temperature ties them together."""
     from ferops.export.runtime import Classifier
 
-    config = Classifier(source.exported).config  # loads the served file: a damaged one is told here
-    if config.classes != DEFAULT_CLASSES:
+    config = Classifier(source.exported).config  # loads the served file: a damaged one is found here
+    metrics = Metrics.read(source.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
+    candidate = metrics.candidate
+    if candidate.classes != config.classes or not math.isclose(candidate.temperature, config.temperature, rel_tol=1e-9):
         raise FeropsError(
-            f"{source.exported} predicts {config.classes}; this version of ferops serves {DEFAULT_CLASSES}"
+            f"{source.artifacts('evaluate')} is about another model than {source.exported} (temperature "
+            f"{candidate.temperature:.6g}, not {config.temperature:.6g}). Evaluate this one: dvc repro evaluate"
         )
-    metrics = read_json(source.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
-    judged = metrics["candidate"]
-    if not math.isclose(judged["temperature"], config.temperature, rel_tol=1e-9):
-        raise FeropsError(
-            f"{source.artifacts('evaluate')} judged another model than {source.exported} holds (temperature "
-            f"{judged['temperature']:.6g}, not {config.temperature:.6g}). Judge this one: dvc repro evaluate"
-        )
-    return config, {
-        "test_images": metrics["n"],
-        "confidence_level": metrics["confidence_level"],
-        "accuracy": _interval(judged["accuracy"]),
-        "macro_f1": _interval(judged["macro_f1"]),
-        "chance_accuracy": metrics["chance"]["accuracy"],
-    }
-
-
-def _interval(metric: dict[str, Any]) -> dict[str, float | None]:
-    return {key: metric[key] for key in ("value", "low", "high")}
+    return config, StarterMetrics(
+        test_images=metrics.n,
+        confidence_level=metrics.confidence_level,
+        accuracy=candidate.accuracy,
+        macro_f1=candidate.macro_f1,
+        chance_accuracy=metrics.chance.accuracy,
+    )
 
 
 def _publish(layout: Layout) -> None:
@@ -172,13 +164,13 @@ def _drop(layout: Layout, former: str | None) -> int:
 
 
 def remarks(layout: Layout) -> list[str]:
-    """Return what readers of the published folder should not find in it: paths of a machine, a commit nobody has."""
+    """Return what should not be published with the folder: paths of this machine, a commit that nobody else has."""
     config, card = (
         (layout.starter / name).read_text(encoding="utf-8", errors="replace") for name in ("config.json", CARD_FILE)
     )
     paths = sorted(set(re.findall(r"(?<=[\s\"'`(])/[\w.-]+/[^\s\"'`)]+", config + card)))
-    told = [f"the folder names a path of a machine: {path}" for path in paths]
-    commit = json.loads(config)["provenance"].get("git_commit")
-    if commit is None or str(commit).endswith("-dirty"):
-        told.append(f"its commit is {commit}: nobody can look up the code that made it")
-    return told
+    found = [f"the folder names a path of this machine: {path}" for path in paths]
+    commit = json.loads(config)["provenance"]["git_commit"]
+    if commit is None or commit.endswith("-dirty"):
+        found.append(f"its commit is {commit}: nobody else can look up the code that made it")
+    return found

@@ -1,7 +1,7 @@
-"""The folder starter/: what is in it, how it gets here, and what is said about it.
+"""The folder starter/: an export folder (docs/files.md) with a card, figures and terms.
 
-It has the shape of an export folder (docs/files.md) and lies in the DVC remote `embedded`, inside the repository, so a
-fresh clone has it without a network. starter.dvc names its version.
+It lies in the DVC remote `embedded`, inside the repository, so that a fresh clone has it without a network. starter.dvc
+names its version.
 """
 
 from __future__ import annotations
@@ -10,39 +10,32 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 
+from ferops import formats, model_config
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import folder_md5, require_own_remote
 from ferops.errors import FeropsError
-from ferops.files import read_json
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig
-from ferops.model_config import read as read_config
+from ferops.records.starter import AboutStarter, StarterMetrics
 
 CARD_FILE, NOTICE_FILE, METRICS_FILE = "MODEL_CARD.md", "NOTICE", "metrics.json"
 
 
 @dataclass(frozen=True)
 class Starter:
-    """starter/, checked against starter.dvc.
-
-    `version` is DVC's MD5 of the folder, 32 hex digits. `metrics` holds what its own evaluation found on the test
-    split: `test_images`, `confidence_level`, `accuracy` and `macro_f1` (each with `value`, `low` and `high`, 0-1; the
-    ends of the interval may be null) and `chance_accuracy`.
-    """
+    """starter/, checked against starter.dvc; `version` is DVC's MD5 of the folder, 32 hex digits."""
 
     folder: Path
     version: str
     config: ExportConfig
-    metrics: dict[str, Any]
+    metrics: StarterMetrics
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What /info and the page say beside the config: `summary` and `terms`, a paragraph each, and `metrics`."""
-        return {"summary": summary(self.config, self.metrics), "terms": terms(self.config), "metrics": self.metrics}
+    def about(self) -> AboutStarter:
+        return AboutStarter(summary=summary(self.config, self.metrics), terms=terms(self.config), metrics=self.metrics)
 
 
 def fetch(layout: Layout) -> Starter | None:
@@ -61,8 +54,8 @@ def fetch(layout: Layout) -> Starter | None:
     return Starter(
         folder=layout.starter,
         version=version,
-        config=read_config(layout.starter, ExportConfig),
-        metrics=read_json(layout.starter / METRICS_FILE, made_by=f"dvc pull {layout.starter_dvc.name}"),
+        config=model_config.read(layout.starter, ExportConfig),
+        metrics=StarterMetrics.read(layout.starter / METRICS_FILE, made_by=f"dvc pull {layout.starter_dvc.name}"),
     )
 
 
@@ -75,7 +68,7 @@ def named_version(layout: Layout) -> str | None:
 
 
 def run_dvc(layout: Layout, *arguments: str) -> None:
-    """Run a DVC command in the project, without a word; FeropsError with DVC's own if it fails."""
+    """Run a DVC command in the project, quietly. Raises FeropsError: it failed; the message is DVC's."""
     command = [sys.executable, "-m", "dvc", *arguments, "--quiet"]
     done = subprocess.run(
         command, cwd=layout.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
@@ -94,46 +87,26 @@ def _pull(layout: Layout) -> None:
         ) from error
 
 
-def summary(config: ModelConfig, metrics: dict[str, Any]) -> str:
-    """Return what the model is, what it learnt from and how it did, in a few sentences."""
-    accuracy = _interval(metrics["accuracy"], scale=100.0, digits=1, unit=" %")
-    macro_f1 = _interval(metrics["macro_f1"], scale=1.0, digits=3, unit="")
-    said = (
+def summary(config: ModelConfig, metrics: StarterMetrics) -> str:
+    """Return what the model is, what it was trained on and how well it did, in a few sentences."""
+    origin = config.provenance
+    sources = " + ".join(SOURCES[name].title.partition(" (")[0] if name in SOURCES else name for name in origin.sources)
+    text = (
         f"This is the starter model that comes with ferops: {config.architecture} at {config.size_px} px, trained "
-        f"{'from pretrained weights ' if config.pretrained else ''}on "
-        f"{' + '.join(map(_short_title, _sources(config)))} (data version {config.provenance.data_version[:10]}). "
-        f"On the {metrics['test_images']:,} faces of its test split: accuracy {accuracy}, macro-F1 {macro_f1}; in "
-        f"brackets {100 * metrics['confidence_level']:.0f} % intervals. Giving always the most frequent answer: "
-        f"{100 * metrics['chance_accuracy']:.1f} %."
+        f"{'from pretrained weights ' if config.pretrained else ''}on {sources} (data version "
+        f"{origin.data_version[:10]}). On the {metrics.test_images:,} faces of its test split: accuracy "
+        f"{formats.interval(metrics.accuracy)} %, macro-F1 {formats.figure(metrics.macro_f1)}; "
+        f"{100 * metrics.confidence_level:.0f} % intervals in brackets. The most frequent answer alone: "
+        f"{100 * metrics.chance_accuracy:.1f} %."
     )
-    return f"{said} The faces are rendered: this says nothing about photographs." if _synthetic(config) else said
+    return f"{text} The faces are rendered: this says nothing about photographs." if origin.synthetic else text
 
 
 def terms(config: ModelConfig) -> str:
-    """Return under which terms the weights may be used, by what they learnt from."""
-    learnt = "; ".join(
+    """Return under which terms the weights may be used, by what they were trained on."""
+    sources = "; ".join(
         f"{SOURCES[name].title}: {SOURCES[name].licence}" if name in SOURCES else f"{name}: on its owner's terms"
-        for name in _sources(config)
+        for name in config.provenance.sources
     )
     start = f" They started from weights under {config.pretrained['licence']}." if config.pretrained else ""
-    return f"Licence note: the weights were learnt from {learnt}.{start}"
-
-
-def _sources(config: ModelConfig) -> list[str]:
-    return list(config.provenance.sources)
-
-
-def _short_title(source: str) -> str:
-    return SOURCES[source].title.partition(" (")[0] if source in SOURCES else source
-
-
-def _synthetic(config: ModelConfig) -> bool:
-    return config.provenance.synthetic
-
-
-def _interval(metric: dict[str, float | None], *, scale: float, digits: int, unit: str) -> str:
-    value, low, high = (metric[key] for key in ("value", "low", "high"))
-    if value is None:
-        return "undefined"
-    ends = "" if low is None or high is None else f" ({scale * low:.{digits}f} to {scale * high:.{digits}f})"
-    return f"{scale * value:.{digits}f}{unit}{ends}"
+    return f"Licence note: the weights were trained on {sources}.{start}"

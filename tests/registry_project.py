@@ -5,21 +5,17 @@ from __future__ import annotations
 import functools
 import json
 import shutil
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
-
-sys.path.append(str(Path(__file__).parents[1] / "evaluation"))  # for evaluation_project
 
 import numpy as np
 import onnx
 import pandas as pd
-from evaluation_project import build
 from onnx import TensorProto, helper, numpy_helper
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
 
+from evaluation_project import evaluated
 from ferops import presets
 from ferops.classes import DEFAULT_CLASSES
 from ferops.layout import Layout
@@ -54,18 +50,9 @@ def people(column: str, value: str, n: int, accuracy: float | None, *, small: bo
 
 
 @functools.cache
-def evaluated() -> Metrics:
-    """The metrics.json that `evaluate` wrote for a small project; the candidate is much better than the baseline."""
-    with tempfile.TemporaryDirectory() as folder:
-        project = build(Path(folder) / "project")
-        project.evaluate()
-        return project.metrics
-
-
-@functools.cache
 def good_metrics() -> Metrics:
-    """The same with figures that are round, and pass the gates of `params_tree`."""
-    made = evaluated().model_copy(
+    """The metrics.json that `evaluate` wrote, with figures that are round and pass the gates of `params_tree`."""
+    made = evaluated().metrics.model_copy(
         update={
             "provenance": PROVENANCE,
             "slices": (
