@@ -3,13 +3,13 @@ from __future__ import annotations
 import math
 
 import pytest
-from registry_project import against_champion, changed, evaluated, people
 
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate
 from ferops.registry.gates import GATES, evaluate_gates
+from registry_project import against_champion, changed, evaluated, people
 
 
 def gate(metrics: Metrics, params: Params, name: str, **overrides: str) -> Gate:
