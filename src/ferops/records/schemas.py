@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import inspect
 import json
-import pkgutil
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,13 +12,11 @@ from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from ferops import records
+import ferops
 from ferops.files import write_text
 from ferops.records.base import Record
 
 COMMAND = "python -m ferops.records docs"
-_OUTSIDE = ("ferops.model_config", "ferops.inference.answer")
-"""Modules outside `ferops.records` that hold records."""
 
 
 class _WithoutTitles(GenerateJsonSchema):
@@ -30,12 +27,11 @@ class _WithoutTitles(GenerateJsonSchema):
 
 
 def stored_records() -> list[type[Record]]:
-    """Return the records that say where they are stored, by that place; abstract bases say nothing."""
-    for module in pkgutil.iter_modules(records.__path__, "ferops.records."):
-        if module.name != "ferops.records.__main__":
-            importlib.import_module(module.name)
-    for name in _OUTSIDE:
-        importlib.import_module(name)
+    """Return the records that say where they are stored, by that place."""
+    source = Path(ferops.__file__).parent
+    for path in sorted(source.rglob("*.py")):
+        if "stored_in: ClassVar" in path.read_text(encoding="utf-8"):
+            importlib.import_module(".".join(("ferops", *path.relative_to(source).with_suffix("").parts)))
     stored = {record for record in all_records() if "stored_in" in vars(record)}
     return sorted(stored, key=lambda record: (record.stored_in, record.__name__))
 

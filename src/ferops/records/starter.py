@@ -9,7 +9,7 @@ from ferops.records.metrics import Interval
 
 
 class StarterMetrics(Record):
-    """starter/metrics.json: what its own evaluation measured on its test split.
+    """What the starter's own evaluation measured on its test split.
 
     Attributes:
         test_images: faces of the test split.
