@@ -323,7 +323,7 @@ def measure_cost(pictures: list[Grey], sizes: list[int], rng: np.random.Generato
         started, cpu_before = time.perf_counter(), time.process_time()
         pairs = near.candidates(crowd)
         found = time.perf_counter()
-        near.compare(pairs, crowd, threshold=0.95)
+        near.compare_candidates(pairs, crowd, threshold=0.95)
         ended = time.perf_counter()
         cpu_s = time.process_time() - cpu_before
         seconds.append((ended - started, cpu_s))

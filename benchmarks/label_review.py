@@ -14,17 +14,17 @@ import argparse
 import resource
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import load
-from ferops.datasets.raw import open_raw
+from ferops.config import Params, load
 from ferops.layout import Layout
 from ferops.machine import cpu_name
-from ferops.validation.labels import review
+from ferops.validation.descriptors import Views
+from ferops.validation.label_review import review_labels
+from ferops.validation.measure import measure_sources
 
 CONFUSED_WITH = {
     "anger": "disgust",
@@ -44,7 +44,7 @@ def main() -> None:
     options = parser.parse_args()
     layout = Layout(options.project)
     params = load(layout.params_file)
-    rows = accepted(layout)
+    rows, views = accepted(layout, params)
     print(f"{', '.join(params.data.sources)}: {len(rows)} accepted rows, {options.share:.0%} changed; {cpu_name()}")
     print(
         f"{'kind':<11}{'seed':>5}{'AUROC':>8}{'first 60':>10}{'first 100':>11}{'first k':>9}"
@@ -53,7 +53,7 @@ def main() -> None:
     for kind in ("uniform", "confusable"):
         for seed in options.seeds:
             print(
-                line(kind, seed, run(layout, rows, params=params, kind=kind, share=options.share, seed=seed)),
+                line(kind, seed, run(rows, views, params=params, kind=kind, share=options.share, seed=seed)),
                 flush=True,
             )
     print("first n: share of planted ones among the n least likely labels; k: as many as were planted (there precision")
@@ -61,17 +61,17 @@ def main() -> None:
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 
-def accepted(layout: Layout) -> pd.DataFrame:
-    """Return the manifest with the position of each image in its source."""
+def accepted(layout: Layout, params: Params) -> tuple[pd.DataFrame, Views]:
+    """Return the manifest, indexed by the place of each image in the views, and the views."""
+    measured = measure_sources(layout, params.data.sources, params.validation)
+    raw = measured.raw.select(["image_id", "source"]).to_pandas().assign(row=measured.facts["row"])
+    places = raw.drop_duplicates(["image_id", "source"]).reset_index(names="place")
     manifest = pd.read_parquet(layout.manifest)
-    places = []
-    for source in manifest["source"].unique():
-        ids = open_raw(layout, source).table(["image_id"]).to_pandas().reset_index(names="row")
-        places.append(ids.drop_duplicates("image_id").assign(source=source))
-    return manifest.merge(pd.concat(places), on=["source", "image_id"], validate="one_to_one")
+    rows = manifest.merge(places, on=["source", "image_id"], validate="one_to_one").set_index("place")
+    return rows, measured.views
 
 
-def run(layout: Layout, rows: pd.DataFrame, *, params: Any, kind: str, share: float, seed: int) -> dict[str, float]:
+def run(rows: pd.DataFrame, views: Views, *, params: Params, kind: str, share: float, seed: int) -> dict[str, float]:
     from sklearn.metrics import roc_auc_score
 
     random = np.random.default_rng(seed)
@@ -82,7 +82,7 @@ def run(layout: Layout, rows: pd.DataFrame, *, params: Any, kind: str, share: fl
         other = rows["label"].map(CONFUSED_WITH).map(DEFAULT_CLASSES.index).to_numpy()
     given = np.array(DEFAULT_CLASSES)[np.where(planted, other, right)]
     started = time.perf_counter()
-    found = review(layout, rows.assign(label=given), params.validation, seed=params.seed)
+    found = review_labels(rows.assign(label=given), views, params.validation, DEFAULT_CLASSES, seed=params.seed)
     seconds = time.perf_counter() - started
     if found is None:
         raise SystemExit("too little data for a review")
@@ -96,7 +96,7 @@ def run(layout: Layout, rows: pd.DataFrame, *, params: Any, kind: str, share: fl
         "listed": listed.sum(),
         "precision": is_planted[listed].mean(),
         "recall": is_planted[listed].sum() / planted.sum(),
-        "agrees": found.accuracy,
+        "agrees": found.record.accuracy,
         "seconds": seconds,
     }
 

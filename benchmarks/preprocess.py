@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def settings(**preprocess: Any) -> Params:
-    tree = config.read(QUICK)
+    tree = config.read_yaml(QUICK)
     tree["data"]["sources"] = ["images"]
     tree["preprocess"] |= {"tight_sources": [], "no_face": "keep", "min_face_px": 0, **preprocess}
     return config.parse(tree)

@@ -42,6 +42,7 @@ COMMON = (
     "layout",
     "machine",
     "model_config",
+    "pages",
     "plots",
     "presets",
     "provenance",

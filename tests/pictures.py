@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.config import Params, load, read
+from ferops.config import Params, load, read_yaml
 from ferops.datasets import manifest
 from ferops.layout import Layout
 
@@ -49,4 +49,4 @@ def quick_params(**blocks: dict[str, Any]) -> Params:
 
 def quick_tree() -> dict[str, Any]:
     """The preset `quick` as a tree of its own, to change and to parse."""
-    return read(PARAMS_FILE)
+    return read_yaml(PARAMS_FILE)

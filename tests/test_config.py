@@ -40,6 +40,12 @@ def test_an_unknown_block_and_an_unknown_model_key_name_the_nearest(tree: dict[s
     assert "models.candidate.epoch: unknown key, did you mean epochs?" in str(caught.value)
 
 
+def test_a_setting_of_an_earlier_version_names_what_replaced_it(tree: dict[str, Any]) -> None:
+    tree["data"]["other_labels"] = {"contempt": "disgust"}
+    with pytest.raises(FeropsError, match=r"data\.other_labels: no longer exists; list the classes in data\.classes"):
+        config.parse(tree)
+
+
 def test_a_missing_key_and_a_value_out_of_range_are_both_named(tree: dict[str, Any]) -> None:
     del tree["split"]["val_share"]
     tree["split"]["test_share"] = 1.5

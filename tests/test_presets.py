@@ -24,6 +24,17 @@ def test_the_readme_describes_every_preset() -> None:
     assert [name for name in presets.names() if f"\n| `{name}` |" not in table] == []
 
 
+def test_seven_and_eight_classes_differ_from_quick_in_nothing_else(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    presets.apply(layout, "quick")
+    quick = config.load(layout.params_file)
+    for name, more in (("quick-seven", ("neutral",)), ("quick-eight", ("neutral", "contempt"))):
+        presets.apply(layout, name)
+        params = config.load(layout.params_file)
+        assert params.data.classes == (*quick.data.classes, *more)
+        assert params == quick.model_copy(update={"preset": name, "data": params.data})
+
+
 def test_switching_there_and_back_leaves_no_residue(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     presets.apply(layout, "quick")

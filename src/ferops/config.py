@@ -22,6 +22,9 @@ from ferops.errors import FeropsError
 PURPOSES = ("research", "education_of_practitioners", "accessibility_aid", "entertainment", "usability_study")
 """Purposes that a deployment may declare. None of them judges a person at work, at school or in hiring."""
 
+REPLACED = {"data.other_labels": "list the classes in data.classes, and map other labels to them in data.map"}
+"""Settings of earlier versions, and what to use instead."""
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
@@ -106,8 +109,8 @@ class Split(Block):
             )
         if self.test_fold >= max(self.folds, 1):
             raise _contradiction(
-                f"test_fold {self.test_fold} is none of the {self.folds} folds: "
-                + (f"they are counted from 0 to {self.folds - 1}" if self.folds else "set folds, too")
+                f"test_fold {self.test_fold} does not exist: "
+                + (f"folds are counted from 0 to {self.folds - 1}" if self.folds else "set folds, too")
             )
         return self
 
@@ -281,10 +284,10 @@ def load(path: Path = Path("params.yaml")) -> Params:
         FeropsError: the file is missing or not YAML, a key is unknown, missing or out of its range, or the blocks
             contradict each other.
     """
-    return parse(read(path), origin=str(path))
+    return parse(read_yaml(path), origin=str(path))
 
 
-def read(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping without checking its keys. Raises FeropsError: missing, not YAML, or not a mapping."""
     try:
         tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -294,7 +297,7 @@ def read(path: Path) -> dict[str, Any]:
         ) from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise FeropsError(
-            f"{path} is not valid YAML: {error}\nMend it, or start again from a preset: ferops preset quick --overwrite"
+            f"{path} is not valid YAML: {error}\nCorrect it, or write a preset again: ferops preset quick --overwrite"
         ) from error
     if not isinstance(tree, dict):
         raise FeropsError(f"{path} must hold blocks of settings (a mapping), found {type(tree).__name__}")
@@ -332,6 +335,8 @@ def _explain(detail: ErrorDetails) -> str:
     *parents, key = [str(part) for part in detail["loc"]] or ["params"]
     dotted = ".".join([*parents, key])
     if detail["type"] == "extra_forbidden":
+        if dotted in REPLACED:
+            return f"{dotted}: no longer exists; {REPLACED[dotted]}"
         near = difflib.get_close_matches(key, _known_keys(parents), n=1)
         return f"{dotted}: unknown key" + (f", did you mean {near[0]}?" if near else "")
     if detail["type"] == "missing":

@@ -29,7 +29,7 @@ WORDS = {
 """Table 3 of the paper, in the words of ferops."""
 
 NO_EXPRESSION = {
-    "code 8: the face shows none of the expressions": 1,
+    "code 8: the face shows another expression": 1,
     "code 9: the annotator was uncertain": 1,
     "code 10: no face": 1,
 }
@@ -54,7 +54,7 @@ def file_of(seed: int) -> str:
 
 
 def listed(top: str = "Manually_Annotated/Manually_Annotated_Images/") -> dict[str, bytes]:
-    """Training pictures of the codes 0 to 10, validation ones of 0 to 7, that list without column names."""
+    """Training images of the codes 0 to 10, validation ones of 0 to 7, that list without column names."""
     training = "".join(line(file_of(code), code) for code in range(11))
     validation = "".join(line(file_of(100 + code), code) for code in range(8))
     files = {
@@ -112,7 +112,7 @@ WANTED = sorted(
     "top", ["Manually_Annotated/Manually_Annotated_Images/", "Manually_Annotated_Images/", "", "a/b/"]
 )
 def test_lists_with_and_without_column_names(tmp_path: Path, top: str) -> None:
-    rows, skipped = read_all(affectnet.read, make_folder(tmp_path, listed(top)))
+    rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, listed(top)))
     assert facts(rows) == WANTED
     assert skipped == NO_EXPRESSION
 
@@ -124,14 +124,14 @@ def test_lists_and_pictures_in_several_archives(tmp_path: Path) -> None:
         part = {f"Manually_Annotated_Images/{name}": x for name, x in files.items() if name.startswith(f"{folder}/")}
         make_tar(tmp_path / f"Manually_Annotated_{folder}.tar.gz", part)
     make_zip(tmp_path / "Manually_Annotated_file_lists.zip", {name.split("/")[1]: x for name, x in lists.items()})
-    rows, skipped = read_all(affectnet.read, tmp_path)
+    rows, skipped = read_all(affectnet.read_affectnet, tmp_path)
     assert facts(rows) == WANTED
     assert skipped == NO_EXPRESSION
 
 
 @pytest.mark.parametrize(("kind", "val"), [("npy", "val_set"), ("json", "validation_set")])
 def test_one_annotation_file_per_picture(tmp_path: Path, kind: str, val: str) -> None:
-    rows, skipped = read_all(affectnet.read, make_folder(tmp_path, numbered(kind=kind, val=val)))
+    rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, numbered(kind=kind, val=val)))
     assert facts(rows) == WANTED
     assert not skipped
 
@@ -140,7 +140,7 @@ def test_an_archive_per_part_unpacked_into_a_folder_of_its_name(tmp_path: Path) 
     for part in ("train_set", "val_set"):
         files = {name: content for name, content in numbered().items() if name.startswith(part)}
         make_zip(tmp_path / f"{part}.zip", files)  # train_set/train_set/images/0.jpg
-    rows, skipped = read_all(affectnet.read, tmp_path)
+    rows, skipped = read_all(affectnet.read_affectnet, tmp_path)
     assert facts(rows) == WANTED
     assert not skipped
 
@@ -154,7 +154,7 @@ def test_an_archive_per_part_unpacked_into_a_folder_of_its_name(tmp_path: Path) 
     ],
 )
 def test_class_folders(tmp_path: Path, names: dict[int, str] | None) -> None:
-    rows, skipped = read_all(affectnet.read, make_folder(tmp_path, class_folders(names)))
+    rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, class_folders(names)))
     assert facts(rows) == WANTED
     assert not skipped
 
@@ -165,15 +165,15 @@ def test_class_folders_of_what_is_no_expression_or_unknown_are_counted(tmp_path:
         "train/No-Face/b.jpg": picture(2),
         "train/uncertain/c.jpg": picture(3),
         "train/17/d.jpg": picture(4),
-        "train/joy/e.jpg": picture(5),
+        "train/calm/e.jpg": picture(5),
         "readme.txt": b"x",
     }
-    rows, skipped = read_all(affectnet.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
     assert facts(rows) == WANTED
     assert skipped == NO_EXPRESSION | {
         "unknown expression code 17": 1,
-        "unknown class folder joy": 1,
-        "not a picture below train/<class>/ or val/<class>/": 1,
+        "unknown class folder calm": 1,
+        "not an image below train/<class>/ or val/<class>/": 1,
     }
 
 
@@ -181,7 +181,7 @@ def test_what_does_not_fit_together_in_lists_is_counted(tmp_path: Path) -> None:
     files = listed()
     top = "Manually_Annotated/Manually_Annotated_Images/"
     files["Manually_Annotated_file_lists/training.csv"] += (
-        line(file_of(50), 1)  # no such picture
+        line(file_of(50), 1)  # no such image
         + line(file_of(1), 1)  # once more
         + line(file_of(60), 42)
         + line(file_of(61), 0).replace(",0,", ",happy,")
@@ -189,14 +189,14 @@ def test_what_does_not_fit_together_in_lists_is_counted(tmp_path: Path) -> None:
     ).encode()
     files |= {top + file_of(60): image(60), top + file_of(70): image(70), "copy/" + file_of(2): image(2)}
     files |= {"Automatically_Annotated/Automatically_Annotated_Images/" + file_of(80): image(80), top + file_of(0): b""}
-    rows, skipped = read_all(affectnet.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
     assert facts(rows) == [fact for fact in WANTED if fact[0] != image(0)]
     assert skipped == NO_EXPRESSION | {
-        "label without a picture": 1,
+        "label without an image": 1,
         "unknown expression code 42": 1,
         "line of a list without a code": 2,
-        "picture without a label": 1,
-        "second copy of a picture (unpacked beside its archive?)": 1,
+        "image without a label": 1,
+        "second copy of an image (unpacked beside its archive?)": 1,
         "labelled by a network, not by people": 1,
         "empty file": 1,
     }
@@ -205,7 +205,7 @@ def test_what_does_not_fit_together_in_lists_is_counted(tmp_path: Path) -> None:
 def test_a_picture_with_two_labels_gives_two_rows_for_the_validation_to_judge(tmp_path: Path) -> None:
     files = listed()
     files["Manually_Annotated_file_lists/validation.csv"] += line(file_of(3), 4).encode()
-    rows, _ = read_all(affectnet.read, make_folder(tmp_path, files))
+    rows, _ = read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
     assert facts(rows) == sorted([*WANTED, (image(3), "fear", "val")])
 
 
@@ -236,9 +236,9 @@ def test_annotations_that_cannot_be_read_are_counted_and_never_unpickled(
         "train_set/annotations/5_exp.npy": huge,
         "train_set/annotations/6_exp.npy": claims,
     }
-    rows, skipped = read_all(affectnet.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
     assert facts(rows) == [fact for fact in WANTED if fact[0] not in map(image, range(7))]
-    assert skipped == {"annotation that cannot be read": 7, "picture without a label": 7}
+    assert skipped == {"annotation that cannot be read": 7, "image without a label": 7}
     assert "unpickled" not in capsys.readouterr().out
 
 
@@ -259,21 +259,21 @@ def test_json_that_says_no_code(content: bytes) -> None:
         ),
         (
             {name: content for name, content in listed().items() if name.endswith("csv")},
-            "no picture with an expression.*wanted AffectNet as published.*19 x label without a picture",
+            "no image with an expression.*wanted AffectNet as published.*19 x label without an image",
         ),
         (
             {"training.csv": b"subDirectory_filePath,face_x\n1/a.jpg,3\n", "1/a.jpg": picture(1)},
             r"training\.csv lacks the columns \['expression'\]",
         ),
-        ({"training.csv": b"x" * 200_000, "1/a.jpg": picture(1)}, r"training\.csv is no CSV \(field larger"),
-        ({"train_set/annotations/1_exp.npy": npy("1")}, "no picture with an expression.*label without a picture"),
+        ({"training.csv": b"x" * 200_000, "1/a.jpg": picture(1)}, r"training\.csv is not a CSV \(field larger"),
+        ({"train_set/annotations/1_exp.npy": npy("1")}, "no image with an expression.*label without an image"),
     ],
 )
 def test_another_layout_is_an_error_that_says_what_was_found(
     tmp_path: Path, files: dict[str, bytes], said: str
 ) -> None:
     with pytest.raises(FeropsError, match=said):
-        read_all(affectnet.read, make_folder(tmp_path, files))
+        read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
 
 
 PEAK = """
@@ -281,7 +281,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 from ferops.datasets import affectnet, manifest
-_, rows = affectnet.read(Path(sys.argv[1]), skipped=Counter())
+_, rows = affectnet.read_affectnet(Path(sys.argv[1]), skipped=Counter())
 manifest.write(Path(sys.argv[2]), rows, source="affectnet")
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
 print(peak.split()[1])

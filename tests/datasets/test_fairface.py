@@ -58,7 +58,7 @@ WANTED = {
 def test_lists_beside_the_zip_as_downloaded(tmp_path: Path) -> None:
     make_folder(tmp_path, lists())
     make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures())
-    rows, skipped = read_all(fairface.read, tmp_path)
+    rows, skipped = read_all(fairface.read_fairface, tmp_path)
     assert facts(rows) == WANTED
     assert not skipped
 
@@ -66,7 +66,7 @@ def test_lists_beside_the_zip_as_downloaded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("top", ["", "fairface-img-margin025-trainval/", "data/FairFace/"])
 def test_pictures_unpacked_at_any_depth(tmp_path: Path, top: str) -> None:
     files = lists() | {top + name: image for name, image in pictures().items()}
-    rows, skipped = read_all(fairface.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(fairface.read_fairface, make_folder(tmp_path, files))
     assert facts(rows) == WANTED
     assert not skipped
 
@@ -75,14 +75,14 @@ def test_of_two_margins_the_wider_one_is_taken(tmp_path: Path) -> None:
     make_folder(tmp_path, lists())
     make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures(12))
     make_zip(tmp_path / "fairface-img-margin125-trainval.zip", pictures(30))
-    rows, skipped = read_all(fairface.read, tmp_path)
+    rows, skipped = read_all(fairface.read_fairface, tmp_path)
     assert {row["width"] for row in rows} == {30}
-    assert skipped == {"further copy of the pictures, as fairface-img-margin125-trainval was taken": 5}
+    assert skipped == {"further copy of the images, as fairface-img-margin125-trainval was taken": 5}
 
 
 def test_a_validation_part_alone(tmp_path: Path) -> None:
     files = {name: content for name, content in release().items() if "train/" not in name and "train.csv" not in name}
-    rows, skipped = read_all(fairface.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(fairface.read_fairface, make_folder(tmp_path, files))
     assert facts(rows) == {row for row in WANTED if row[2] == "val"}
     assert not skipped
 
@@ -93,13 +93,13 @@ def test_what_does_not_fit_together_is_counted(tmp_path: Path) -> None:
     files["fairface_label_train.csv"] += b"elsewhere.jpg,20-29,Male,White,False\ntrain/1.jpg,20-29,Male,White,True\n"
     files |= {"fairface-img-margin025-trainval/train/4.jpg": picture(9), "README.md": b"#"}
     files["fairface-img-margin025-trainval/train/2.jpg"] = b""
-    rows, skipped = read_all(fairface.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(fairface.read_fairface, make_folder(tmp_path, files))
     assert skipped == {
-        "line in a label list without its picture": 1,
+        "line in a label list without its image": 1,
         "line of a label list that is not like 'train/1.jpg,50-59,Male,East Asian,True'": 1,
-        "picture with two different lines in the label lists, its groups empty (kept)": 1,
-        "picture without a line in the label lists": 1,
-        "not a picture below train/ or val/": 1,
+        "image with two different lines in the label lists, its groups empty (kept)": 1,
+        "image without a line in the label lists": 1,
+        "not an image below train/ or val/": 1,
         "empty file": 1,
     }
     twice = (pictures()["train/1.jpg"], None, "train", None, None, None, None)
@@ -111,7 +111,7 @@ def test_what_does_not_fit_together_is_counted(tmp_path: Path) -> None:
     [
         ({}, "holds 0 files, but neither fairface_label_train.csv nor fairface_label_val.csv"),
         (pictures(), "holds 5 files.*but neither fairface_label_train.csv"),
-        (lists(), "of 5 lines in the label lists and 0 pictures none belong together"),
+        (lists(), "no one of 5 lines in the label lists belongs to one of 0 images"),
         (pictures() | lists(header="file,age,gender,ethnicity,service_test"), "lacks the columns \\['race'\\]"),
     ],
 )
@@ -119,7 +119,9 @@ def test_another_layout_is_an_error_that_says_what_is_wanted(
     tmp_path: Path, files: dict[str, bytes], said: str
 ) -> None:
     with pytest.raises(FeropsError, match=said):
-        read_all(fairface.read, make_folder(tmp_path / "there", files | {}) if files else _empty(tmp_path / "there"))
+        read_all(
+            fairface.read_fairface, make_folder(tmp_path / "there", files | {}) if files else _empty(tmp_path / "there")
+        )
 
 
 def _empty(folder: Path) -> Path:
@@ -129,4 +131,4 @@ def _empty(folder: Path) -> Path:
 
 def test_what_is_wanted_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"wanted one folder with fairface_label_train\.csv.*margin125-trainval\.zip"):
-        read_all(fairface.read, make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures()))
+        read_all(fairface.read_fairface, make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures()))

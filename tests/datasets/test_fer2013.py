@@ -31,7 +31,7 @@ def members(names: Any = NAMES) -> dict[str, bytes]:
 
 def read(path: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
     skipped: Counter[str] = Counter()
-    _, rows = fer2013.read(path, skipped=skipped)
+    _, rows = fer2013.read_fer2013(path, skipped=skipped)
     return list(rows), skipped
 
 
@@ -73,7 +73,7 @@ def test_what_is_no_picture_is_skipped_and_counted(tmp_path: Path) -> None:
     assert len(rows) == len(NAMES)
     assert skipped == {
         "not below train/ or test/": 1,
-        "not a picture": 1,
+        "not an image": 1,
         "litter of an operating system (__MACOSX, .DS_Store, Thumbs.db ...)": 2,
         "unknown class folder contempt": 1,
         "empty file": 1,
@@ -81,8 +81,8 @@ def test_what_is_no_picture_is_skipped_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_picture_that_cannot_be_decoded_is_kept_for_validation_to_judge(tmp_path: Path) -> None:
-    rows, _ = read(make_zip(tmp_path / "fer.zip", members() | {"train/sad/Training_7.jpg": b"no picture"}))
-    assert [(row["width"], row["height"]) for row in rows if row["image"] == b"no picture"] == [(0, 0)]
+    rows, _ = read(make_zip(tmp_path / "fer.zip", members() | {"train/sad/Training_7.jpg": b"no image"}))
+    assert [(row["width"], row["height"]) for row in rows if row["image"] == b"no image"] == [(0, 0)]
 
 
 def test_a_missing_path(tmp_path: Path) -> None:
@@ -117,7 +117,7 @@ def test_a_zip_with_a_damaged_member(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [[], ["a.jpg"], ["train/fear/Training_1.jpg"], ["train/joy/1.jpg", "test/joy/2.jpg"]])
 def test_a_zip_without_the_layout(tmp_path: Path, names: list[str]) -> None:
-    with pytest.raises(FeropsError, match=rf"holds {len(names)} files.*, but not pictures in both"):
+    with pytest.raises(FeropsError, match=rf"holds {len(names)} files.*, but not images in both"):
         read(make_zip(tmp_path / "fer.zip", members(names)))
 
 
@@ -157,7 +157,7 @@ def table(*, header: str = "emotion,pixels,Usage", lines: Any = LINES) -> bytes:
 
 
 def votes(lines: Any = LINES) -> bytes:
-    # as in the real file, the names' numbers need not be those of the lines, and a removed picture has none
+    # as in the real file, the names' numbers need not be those of the lines, and a removed image has none
     named = [(part, "" if number == 2 else f"fer{number + 5:07}.png") for number, (_, part) in enumerate(lines)]
     return votes_of((part, name, counts) for (part, name), counts in zip(named, VOTES, strict=False))
 
@@ -198,7 +198,7 @@ def test_the_original_csv_goes_before_its_copies(tmp_path: Path) -> None:
     content = {"a/icml_face_data.csv": b"x", "fer2013.csv": table(), "README": b"x", "b/fer2013.csv": b"x"}
     rows, skipped = read(make_zip(tmp_path / "fer.zip", content))
     assert len(rows) == len(LINES)
-    assert skipped == {"not fer2013.csv, which holds every picture": 3}
+    assert skipped == {"not fer2013.csv, which holds every image": 3}
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "file"])
@@ -216,10 +216,10 @@ def test_votes_beside_the_csv_travel_with_the_pictures(tmp_path: Path, kind: str
 
 def test_votes_of_another_length_or_order_are_refused(tmp_path: Path) -> None:
     make_folder(tmp_path, {"fer2013.csv": table(), "fer2013new.csv": votes(LINES[:6])})
-    with pytest.raises(FeropsError, match=r"has 6 lines of votes, but the CSV beside it 7 pictures"):
+    with pytest.raises(FeropsError, match=r"has 6 lines of votes, but the CSV beside it 7 images"):
         read(tmp_path / "fer2013.csv")
     (tmp_path / "fer2013new.csv").write_bytes(votes(LINES[::-1]))
-    with pytest.raises(FeropsError, match=r"its picture 1 is 'PrivateTest', in the CSV beside it 'Training'"):
+    with pytest.raises(FeropsError, match=r"its image 1 is 'PrivateTest', in the CSV beside it 'Training'"):
         read(tmp_path / "fer2013.csv")
     (tmp_path / "fer2013new.csv").write_bytes(votes().replace(b",9,", b",many,", 1))
     with pytest.raises(FeropsError, match=r"fer2013new.csv, line 2: votes are whole numbers"):
@@ -240,7 +240,7 @@ def test_votes_that_are_shifted_by_a_line_are_noticed(
         {"fer2013.csv": table_of((code, pixels, "Training") for code in codes), "fer2013new.csv": votes_of(lines)},
     )
     if shift:
-        with pytest.raises(FeropsError, match=r"of 200 labels have the most votes, as if .* for other pictures"):
+        with pytest.raises(FeropsError, match=r"of 200 labels have the most votes, as if .* for other images"):
             read(tmp_path)
     else:
         assert len(read(tmp_path)[0]) == 200
@@ -252,14 +252,14 @@ def test_votes_without_the_csv_are_told(tmp_path: Path) -> None:
 
 
 BROKEN = {
-    "9,{pixels},Training": "emotion '9' is none of 0-6",
-    ",{pixels},Training": "emotion '' is none of 0-6",
-    "0,{pixels},Holdout": "Usage 'Holdout' is none of Training, PublicTest, PrivateTest",
+    "9,{pixels},Training": "emotion '9' is not a code from 0 to 6",
+    ",{pixels},Training": "emotion '' is not a code from 0 to 6",
+    "0,{pixels},Holdout": "Usage 'Holdout' is not one of Training, PublicTest, PrivateTest",
     "0,{pixels} 7,Training": "2305 pixels instead of 2304",
     "0,,Training": "0 pixels instead of 2304",
-    "0,{pixels}x,Training": "a pixel is no whole number from 0 to 255",
-    "0,1{pixels}000,Training": "a pixel is no whole number from 0 to 255",
-    "0": "Usage '' is none of",
+    "0,{pixels}x,Training": "a pixel is not a whole number from 0 to 255",
+    "0,1{pixels}000,Training": "a pixel is not a whole number from 0 to 255",
+    "0": "Usage '' is not one of",
 }
 
 
@@ -278,7 +278,7 @@ def test_a_broken_line_is_left_out_with_its_number(tmp_path: Path, line: str) ->
 
 def test_more_than_a_few_broken_lines_are_an_error(tmp_path: Path) -> None:
     (tmp_path / "fer2013.csv").write_bytes(table() + b"0,1 2 3,Training\n" * 11)
-    with pytest.raises(FeropsError, match=r"more than 10 lines are no pictures of FER2013 \(line 9: 3 pixels"):
+    with pytest.raises(FeropsError, match=r"more than 10 lines are not images of FER2013 \(line 9: 3 pixels"):
         read(tmp_path / "fer2013.csv")
 
 

@@ -19,7 +19,7 @@ def pictures(*names: str) -> dict[str, bytes]:
 
 def read(path: Path, files: dict[str, bytes], **options: Any) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
     """Return the rows by the name of the file whose bytes they hold, and what was skipped."""
-    rows, skipped = read_all(lambda path, *, skipped: folder.read(path, skipped=skipped, **options), path)
+    rows, skipped = read_all(lambda path, *, skipped: folder.read_folder(path, skipped=skipped, **options), path)
     names = {content: name for name, content in files.items()}
     return {names[row["image"]]: row for row in rows}, skipped
 
@@ -43,7 +43,7 @@ def test_a_folder_for_each_class(tmp_path: Path, kind: str) -> None:
     ],
 )  # fmt: skip
 def test_common_words(word: str, label: str | None) -> None:
-    assert folder.label_of(word) == label
+    assert folder.label_of_folder(word) == label
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_a_name_that_is_not_understood_refuses_the_import(tmp_path: Path) -> Non
     files = pictures("angery/1.jpg", "angery/2.jpg", "Happy/1.jpg", "zzz/1.jpg")
     with pytest.raises(
         FeropsError,
-        match=r"'angery' \(2 pictures, did you mean angry\?\), 'zzz' \(1 pictures\). Understood were: Happy. Rename",
+        match=r"'angery' \(2 images, did you mean angry\?\), 'zzz' \(1 images\). Understood: Happy. Rename",
     ):
         read(make_folder(tmp_path, files), files)
 
@@ -76,7 +76,7 @@ def test_a_name_that_is_not_understood_refuses_the_import(tmp_path: Path) -> Non
 @pytest.mark.parametrize("names", [[], ["1.jpg"], ["train/1.jpg"], ["anger/notes.txt"]])
 def test_no_picture_in_a_class_folder(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "root").mkdir()
-    with pytest.raises(FeropsError, match=r"but no picture in a class folder; wanted a folder for each class"):
+    with pytest.raises(FeropsError, match=r"but no image in a class folder; wanted a folder for each class"):
         read(make_folder(tmp_path / "root", pictures(*names)), {})
 
 
@@ -84,7 +84,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
     files = pictures("anger/1.jpg", "cover.png", "anger/list.txt") | {"anger/2.jpg": b""}
     rows, skipped = read(make_folder(tmp_path, files), files)
     assert list(rows) == ["anger/1.jpg"]
-    assert skipped == {"picture outside any class folder": 1, "not a picture": 1, "empty file": 1}
+    assert skipped == {"image outside any class folder": 1, "not an image": 1, "empty file": 1}
 
 
 # --- attributes ---------------------------------------------------------------------------------------------------
@@ -111,8 +111,8 @@ def test_attributes_fill_subject_usage_and_groups(tmp_path: Path) -> None:
         "train/sad/4.jpg": (None, "train", None, None),
     }
     assert skipped == {
-        "line of the attributes without a picture": 1,
-        "picture without a line in the attributes (kept)": 1,
+        "line of the attributes without an image": 1,
+        "image without a line in the attributes (kept)": 1,
     }
 
 
@@ -125,15 +125,15 @@ def test_the_column_of_names_may_be_called_image(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "said"),
     [
-        ("file,age\n1.jpg,old\n", r"line 2: '1.jpg' fits 2 pictures \(anger/1.jpg, sad/1.jpg"),
+        ("file,age\n1.jpg,old\n", r"line 2: '1.jpg' fits 2 images \(anger/1.jpg, sad/1.jpg"),
         ("file,age\nsad/1.jpg,old\nsad/1.jpg,young\n", r"line 3: 'sad/1.jpg' was described in line 2 already"),
         ("name,age\nsad/1.jpg,old\n", r"has no column `file` or `image`.*it has \['name', 'age'\]"),
         ("file;age\nsad/1.jpg;old\n", r"has no column `file` or `image`.*it has \['file;age'\]"),
-        ("file,label\nsad/1.jpg,sad\n", r"has a column for labels, but the folders say those"),
+        ("file,label\nsad/1.jpg,sad\n", r"has a column for labels, but the folders name those"),
         ("file,age,Age\nsad/1.jpg,1,2\n", r"has a column twice"),
-        ("file,age band,age_band\nsad/1.jpg,1,2\n", r"no names of groups, or the same one"),
-        ("file,??\nsad/1.jpg,1\n", r"no names of groups, or the same one"),
-        ("file,usage\nsad/1.jpg,holdout\n", r"line 2: usage 'holdout' is none of train, val, test"),
+        ("file,age band,age_band\nsad/1.jpg,1,2\n", r"do not make distinct names of groups"),
+        ("file,??\nsad/1.jpg,1\n", r"do not make distinct names of groups"),
+        ("file,usage\nsad/1.jpg,holdout\n", r"line 2: usage 'holdout' is not one of train, val, test"),
         ("file,age\n", r"has no line below the names"),
     ],
 )
@@ -144,5 +144,5 @@ def test_attributes_that_are_ambiguous_or_malformed(tmp_path: Path, table: str, 
 
 def test_attributes_that_are_not_there(tmp_path: Path) -> None:
     files = pictures("anger/1.jpg")
-    with pytest.raises(FeropsError, match=r"none.csv, named by --attributes, is no file"):
+    with pytest.raises(FeropsError, match=r"none.csv, named by --attributes, is not a file"):
         read(make_folder(tmp_path, files), files, attributes=tmp_path / "none.csv")

@@ -109,7 +109,7 @@ def test_a_picture_that_was_cut_short(kind: str, kept: float) -> None:
     noisy = encoded(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), kind=kind)
     cut = noisy[: int(len(noisy) * kept)]
     assert header(cut) == (64, 64, ("cut short",))
-    with pytest.raises(UnreadableImageError, match=r"not a complete image"):
+    with pytest.raises(UnreadableImageError, match=r"image is damaged or incomplete|not a readable image"):
         decode(cut)
 
 
@@ -132,7 +132,7 @@ def test_a_bomb_is_counted_and_not_decoded(side: int, width: int) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"GIF", b"<html>404</html>", b"%PDF-1.7", bytes(100)])
 def test_what_is_no_image(content: bytes) -> None:
-    assert header(content) == (0, 0, ("no image that can be recognised",))
+    assert header(content) == (0, 0, ("not a readable image",))
     with pytest.raises(UnreadableImageError):
         decode(content)
 

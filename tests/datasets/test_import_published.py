@@ -68,7 +68,7 @@ def test_jaffe_and_rafdb_side_by_side(layout: Layout, ferops: Ferops, tmp_path: 
         ("Annotation", "manual", test_rafdb.annotations()),
     ):
         make_zip(root / "basic" / folder / f"{name}.zip", content)
-    assert "7 x original picture, as there are aligned ones" in ferops("import", "rafdb", root)
+    assert "7 x original image, as there are aligned ones" in ferops("import", "rafdb", root)
 
     rows = pd.read_parquet(layout.source("rafdb"))
     assert rows["usage"].value_counts().to_dict() == {"train": 4, "test": 3}

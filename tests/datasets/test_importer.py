@@ -22,6 +22,7 @@ from ferops.datasets import inventory, manifest, swap, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records.data import ImportResult
 from pictures import encoded, noise, picture
 from releases import make_folder, make_zip
 
@@ -73,17 +74,17 @@ def _state(layout: Layout) -> dict[str, bytes]:
 
 def test_an_import_is_written_versioned_and_described(layout: Layout, release: Path) -> None:
     summary = import_source(layout, "fer2013", release, seed=1)
-    assert summary["rows"] == len(NAMES)
-    assert summary["classes"] == {"anger": 1, "happy": 1, "sad": 1, "surprised": 1, "neutral": 1}
-    assert summary["skipped"] == {}
-    assert _tracked(layout)["md5"] == summary["data_version"] + ".dir"
-    assert sorted(pd.read_parquet(layout.source("fer2013"))["label"]) == sorted(summary["classes"])
+    assert summary.rows == len(NAMES)
+    assert summary.classes == {"anger": 1, "happy": 1, "sad": 1, "surprised": 1, "neutral": 1}
+    assert summary.skipped == {}
+    assert _tracked(layout)["md5"] == summary.data_version + ".dir"
+    assert sorted(pd.read_parquet(layout.source("fer2013"))["label"]) == sorted(summary.classes)
     assert [file.name for file in layout.data.iterdir()] == ["fer2013.parquet"]
     versioning.require_current(layout)  # our name for the content is DVC's
-    said = inventory.describe(layout)
-    for wanted in ("5 images", "anger      1", "licence: no licence", "Goodfellow", summary["data_version"]):
+    said = inventory.describe_data(layout)
+    for wanted in ("5 images", "anger      1", "licence: no licence", "Goodfellow", summary.data_version):
         assert wanted in said
-    assert import_source(layout, "fer2013", release, seed=2)["data_version"] == summary["data_version"]
+    assert import_source(layout, "fer2013", release, seed=2).data_version == summary.data_version
 
 
 def test_changed_data_are_not_the_version_that_data_dvc_names(layout: Layout, release: Path) -> None:
@@ -144,7 +145,7 @@ def test_a_failed_first_import_leaves_no_data_folder(layout: Layout, release: Pa
 @pytest.mark.parametrize(
     ("source", "path", "said"),
     [
-        ("FER-2013", None, "no data set is called 'FER-2013'; did you mean fer2013\\?"),
+        ("FER-2013", None, "there is no data set named 'FER-2013'; did you mean fer2013\\?"),
         ("xyz", None, "known are .*fer2013.*synthetic"),
         ("fer2013", None, "fer2013 needs the path of your copy"),
         ("synthetic", Path("x.zip"), "takes no path, found x.zip"),
@@ -156,7 +157,7 @@ def test_a_request_that_cannot_be_met(tmp_path: Path, source: str, path: Path | 
 
 
 def test_outside_a_dvc_project_nothing_is_imported(tmp_path: Path, release: Path) -> None:
-    with pytest.raises(FeropsError, match=r"is no DVC project.*git init && dvc init"):
+    with pytest.raises(FeropsError, match=r"is not a DVC project.*git init && dvc init"):
         import_source(Layout(tmp_path / "empty"), "fer2013", release, seed=7)
 
 
@@ -168,21 +169,21 @@ def test_data_that_was_not_pulled_is_not_dropped_silently(layout: Layout, releas
 
 def test_describing_no_data_says_how_to_get_some(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"dvc pull data.dvc, or ferops import"):
-        inventory.describe(Layout(tmp_path))
+        inventory.describe_data(Layout(tmp_path))
 
 
 # --- your own folders, and what is odd ----------------------------------------------------------------------------
 
 
 def test_folders_of_your_own_live_side_by_side_under_their_names(layout: Layout, tmp_path: Path) -> None:
-    for number, name in enumerate(("lab", "web")):
+    for number, name in enumerate(("lab", "my-web")):
         source = make_folder(tmp_path / name, {f"anger/{i}.png": picture(10 * number + i) for i in range(number + 1)})
         summary = import_source(layout, "folder", source, seed=7, name=name)
-        assert summary["source"] == name
+        assert summary.source == name
         assert set(pd.read_parquet(layout.source(name))["source"]) == {name}
-    assert {entry["source"]: entry["rows"] for entry in inventory.entries(layout)} == {"lab": 1, "web": 2}
-    said = inventory.describe(layout)
-    assert said.count("your own pictures, a folder for each class") == 2
+    assert {entry.source: entry.rows for entry in inventory.list_sources(layout)} == {"lab": 1, "my-web": 2}
+    said = inventory.describe_data(layout)
+    assert said.count("your own images, a folder for each class") == 2
     assert "3 images in 2 sources" in said
 
 
@@ -195,15 +196,15 @@ def test_the_commands_say_what_came_and_what_is_there(
     options = ["--name", "lab", "--attributes", str(tmp_path / "lab.csv")]
     done = CliRunner().invoke(app, ["import", "folder", str(tmp_path / "lab"), *options], catch_exceptions=False)
     assert "lab: 2 images in data/lab.parquet\n    anger  1\n    happy  1\n" in done.output
-    assert "1 x picture without a line in the attributes" in done.output
+    assert "1 x image without a line in the attributes" in done.output
     said = CliRunner().invoke(app, ["data"], catch_exceptions=False).output
-    for wanted in ("lab: your own pictures", "people: 1", "groups: age", "licence: whatever applies", "2 images in 1"):
+    for wanted in ("lab: your own images", "people: 1", "groups: age", "licence: whatever applies", "2 images in 1"):
         assert wanted in said
 
 
 @pytest.mark.parametrize("name", ["fer2013", "synthetic", "Mine", "my set", "../x", "a-001", "1a", "a" * 41, "x.y"])
 def test_a_name_that_is_taken_or_no_name(tmp_path: Path, name: str) -> None:
-    with pytest.raises(FeropsError, match=r"--name .*(choose another one|cannot be a file's name)"):
+    with pytest.raises(FeropsError, match=r"--name .*(choose another one|cannot be the name of a file)"):
         import_source(Layout(tmp_path), "folder", tmp_path, seed=7, name=name)
     with pytest.raises(FeropsError, match=r"--name and --attributes are for `folder`"):
         import_source(Layout(tmp_path), "fer2013", tmp_path, seed=7, name="mine")
@@ -220,23 +221,25 @@ def test_the_summary_counts_what_was_left_out_and_what_is_odd(layout: Layout, tm
     }
     summary = import_source(layout, "folder", make_folder(tmp_path / "mine", files), seed=7)
     litter = "litter of an operating system (__MACOSX, .DS_Store, Thumbs.db ...)"
-    assert summary["skipped"] == {litter: 1, "empty file": 1}
-    assert summary["noticed"] == {"cut short": 1, "no image that can be recognised": 1}
+    assert summary.skipped == {litter: 1, "empty file": 1}
+    assert summary.noticed == {"cut short": 1, "not a readable image": 1}
     images = set(pd.read_parquet(layout.source("folder"))["image"])
     assert images == {files[f"sad/{name}.jpg"] for name in ("cut", "text", "whole")}  # byte for byte
     assert inventory.describe_import(summary) == (
         f"folder: 3 images in {layout.source('folder')}\n"
         "    sad  3\n"
         f"  left out:\n    1 x {litter}\n    1 x empty file\n"
-        "  odd, but taken as published:\n    1 x cut short\n    1 x no image that can be recognised\n"
-        f"  data version {summary['data_version']}"
+        "  unusual, but imported as published:\n    1 x cut short\n    1 x not a readable image\n"
+        f"  data version {summary.data_version}"
     )
 
 
 def test_the_summary_is_short_and_plain_whatever_an_archive_holds() -> None:
     skipped = {f"unknown folder \x1b[2J{number}": 2 for number in range(50)}
-    summary = {"source": "x", "rows": 1, "file": "x", "files": 3, "classes": {"sad": 1}, "noticed": {}}
-    said = inventory.describe_import(summary | {"skipped": skipped, "data_version": "v"})
+    result = ImportResult(
+        source="x", rows=1, file="x", files=3, classes={"sad": 1}, noticed={}, skipped=skipped, data_version="v"
+    )
+    said = inventory.describe_import(result)
     assert "x and 2 more" in said
     assert "\x1b" not in said
     assert "    60 x 30 other reasons" in said
@@ -305,10 +308,10 @@ def test_a_killed_import_loses_nothing(layout: Layout, release: Path, moment: st
     if moment != "while reading":
         with pytest.raises(FeropsError, match=r"was interrupted.*ferops data"):
             versioning.require_current(layout)
-    inventory.describe(layout)
+    inventory.describe_data(layout)
     assert _state(layout) == before
     versioning.require_current(layout)
-    assert import_source(layout, "fer2013", changed, seed=7)["rows"] == len(NAMES) + 1
+    assert import_source(layout, "fer2013", changed, seed=7).rows == len(NAMES) + 1
     assert [path.name for path in layout.state.iterdir()] == ["import.lock"]
 
 
@@ -319,28 +322,28 @@ def test_an_import_killed_after_dvc_is_finished_by_the_next_command(layout: Layo
     layout.data_dvc.write_text(text + "  remote: embedded\n", encoding="utf-8")
     changed = make_zip(release.with_name("more.zip"), members([*NAMES, "train/fear/Training_8.jpg"]))
     _kill_import(layout, changed, "after dvc")
-    assert f"{len(NAMES) + 1} images" in inventory.describe(layout)
+    assert f"{len(NAMES) + 1} images" in inventory.describe_data(layout)
     versioning.require_current(layout)
-    assert "remote" not in _tracked(layout)  # or the next push would publish the pictures
+    assert "remote" not in _tracked(layout)  # or the next push would publish the images
 
 
 @pytest.mark.slow
 def test_a_killed_first_import_leaves_no_data_folder(layout: Layout, release: Path) -> None:
     _kill_import(layout, release, "before dvc")
     with pytest.raises(FeropsError, match=r"no data in"):
-        inventory.describe(layout)
+        inventory.describe_data(layout)
     assert not layout.data.exists()
     assert not layout.data_dvc.exists()
-    assert import_source(layout, "fer2013", release, seed=7)["rows"] == len(NAMES)
+    assert import_source(layout, "fer2013", release, seed=7).rows == len(NAMES)
 
 
 def _describe_when_free(layout: Layout) -> str:
     """DVC, if it was at work for a killed import, ends first: it holds the lock."""
     for _ in range(100):
         with suppress(FeropsError):
-            return inventory.describe(layout)
+            return inventory.describe_data(layout)
         time.sleep(0.1)
-    return inventory.describe(layout)
+    return inventory.describe_data(layout)
 
 
 @pytest.mark.slow
@@ -359,7 +362,7 @@ def test_a_kill_at_any_time_leaves_the_old_data_or_the_new(layout: Layout, relea
     said = _describe_when_free(layout)
     versioning.require_current(layout)
     assert _state(layout) == before or f"{len(NAMES) + 1} images" in said
-    assert import_source(layout, "fer2013", changed, seed=7)["rows"] == len(NAMES) + 1
+    assert import_source(layout, "fer2013", changed, seed=7).rows == len(NAMES) + 1
 
 
 def test_two_imports_at_once(layout: Layout, release: Path) -> None:
@@ -394,7 +397,7 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
         found, _, peaks_mb[images] = ingest.measure(archive, source="folder")
         assert found == images
     each_kb = 1024 * (peaks_mb[22_000] - peaks_mb[2_000]) / 20_000
-    assert each_kb < 2.5  # with 290,000 pictures, 700 MB more than with none
+    assert each_kb < 2.5  # with 290,000 images, 700 MB more than with none
     assert peaks_mb[2_000] < 300
 
 
@@ -402,8 +405,8 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
 @pytest.mark.skipif(not REAL.exists(), reason="needs ../shared/data/fer2013.zip, which is not part of the product")
 def test_the_real_release_comes_in_whole(layout: Layout) -> None:
     summary = import_source(layout, "fer2013", REAL, seed=7)
-    assert summary["rows"] == 28_709 + 3_589
-    assert summary["classes"]["neutral"] == 4_965 + 607
-    assert summary["skipped"] == {}
+    assert summary.rows == 28_709 + 3_589
+    assert summary.classes["neutral"] == 4_965 + 607
+    assert summary.skipped == {}
     usage = pd.read_parquet(layout.source("fer2013"), columns=["usage"])["usage"].value_counts()
     assert usage.to_dict() == {"train": 28_709, "test": 3_589}

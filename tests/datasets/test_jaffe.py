@@ -31,19 +31,19 @@ def test_subject_and_label_are_in_the_name(tmp_path: Path) -> None:
         "jaffe/README": b"The Japanese Female Facial Expression Database",
         "jaffe/a_names.dat": b"KA\n",
     }
-    rows, skipped = read_all(jaffe.read, make_folder(tmp_path / "folder", release))
+    rows, skipped = read_all(jaffe.read_jaffe, make_folder(tmp_path / "folder", release))
     wanted = {content: NAMES[name.split("/")[1]] for name, content in files().items()}
     assert {row["image"]: (row["label"], row["subject"]) for row in rows} == wanted
     assert {(row["source"], row["usage"], row["width"], row["height"]) for row in rows} == {("jaffe", None, 16, 16)}
-    assert skipped == {"not a picture with a name of JAFFE (README ...)": 2}
+    assert skipped == {"not an image with a name of JAFFE (README ...)": 2}
     assert decode(rows[0]["image"]).shape == (16, 16, 3)
-    assert read_all(jaffe.read, make_zip(tmp_path / "jaffe.zip", release)) == (rows, skipped)
+    assert read_all(jaffe.read_jaffe, make_zip(tmp_path / "jaffe.zip", release)) == (rows, skipped)
     inside = zip_below(tmp_path / "download", "jaffe.zip", release).parent
-    assert read_all(jaffe.read, inside) == (rows, skipped)
+    assert read_all(jaffe.read_jaffe, inside) == (rows, skipped)
 
 
 def test_the_folder_of_the_pictures_itself(tmp_path: Path) -> None:
-    rows, _ = read_all(jaffe.read, make_folder(tmp_path, files()) / "jaffe")
+    rows, _ = read_all(jaffe.read_jaffe, make_folder(tmp_path, files()) / "jaffe")
     assert len(rows) == 7
 
 
@@ -56,20 +56,20 @@ def test_odd_names_are_counted(tmp_path: Path) -> None:
         "jaffe/KA.AN1.39.png": picture(3),
         "jaffe/ka.di1.42.TIFF": encoded(noise(42), kind="TIFF"),
     }
-    rows, skipped = read_all(jaffe.read, make_folder(tmp_path, release))
+    rows, skipped = read_all(jaffe.read_jaffe, make_folder(tmp_path, release))
     assert len(rows) == 8
     assert picture(3) not in {row["image"] for row in rows}
     assert ("disgust", "KA") in {(row["label"], row["subject"]) for row in rows}
     assert skipped == {
         "unknown expression code XX": 1,
-        "not a picture with a name of JAFFE (README ...)": 2,
+        "not an image with a name of JAFFE (README ...)": 2,
         "empty file": 1,
-        "second copy of a picture (unpacked beside its archive, or converted?)": 1,
+        "second copy of an image (unpacked beside its archive, or converted?)": 1,
     }
 
 
 def test_another_data_set(tmp_path: Path) -> None:
-    with pytest.raises(FeropsError, match=r"holds 1 files.*but no picture.*of JAFFE.*wanted.*KA\.AN1\.39\.tiff"):
-        read_all(jaffe.read, make_folder(tmp_path, {"train/happy/1.jpg": picture(1)}))
+    with pytest.raises(FeropsError, match=r"holds 1 files.*but no image.*of JAFFE.*wanted.*KA\.AN1\.39\.tiff"):
+        read_all(jaffe.read_jaffe, make_folder(tmp_path, {"train/happy/1.jpg": picture(1)}))
     with pytest.raises(FeropsError, match=r"does not exist"):
-        read_all(jaffe.read, tmp_path / "missing")
+        read_all(jaffe.read_jaffe, tmp_path / "missing")

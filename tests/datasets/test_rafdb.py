@@ -74,23 +74,23 @@ def wanted(width: int) -> set[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_labels_usage_and_groups(tmp_path: Path, newline: str) -> None:
-    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, aligned_release(newline)))
+    rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, aligned_release(newline)))
     assert facts(rows) == wanted(10)
     assert [row["image"] for row in rows] == [
         pictures("aligned")[f"aligned/{key}_aligned.jpg"] for key in sorted(PEOPLE)
     ]
     assert {(row["source"], row["subject"]) for row in rows} == {("rafdb", None)}
-    assert skipped == {"neither a picture nor a label (automatic landmarks, boxes, features, documents)": 2}
+    assert skipped == {"neither an image nor a label (automatic landmarks, boxes, features, documents)": 2}
 
 
 def test_the_archives_as_published(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "raf", label_list())
     zip_below(root / "basic" / "Image", "aligned.zip", pictures("aligned"))
     zip_below(root / "basic" / "Annotation", "manual.zip", annotations())
-    rows, skipped = read_all(rafdb.read, root)
+    rows, skipped = read_all(rafdb.read_rafdb, root)
     assert facts(rows) == wanted(10)
     assert not skipped
-    unpacked, _ = read_all(rafdb.read, make_folder(tmp_path / "unpacked", aligned_release()))
+    unpacked, _ = read_all(rafdb.read_rafdb, make_folder(tmp_path / "unpacked", aligned_release()))
     assert rows == unpacked
 
 
@@ -100,33 +100,35 @@ def test_folders_named_by_the_number_of_the_label(tmp_path: Path) -> None:
         for key, (code, _, usage, _, _) in PEOPLE.items()
     }
     files |= {"train_labels.csv": b"image,label\ntrain_00001_aligned.jpg,5\n", "DATASET/train/9/train_00004.jpg": b"x"}
-    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, files))
     assert {(row["label"], row["usage"]) for row in rows} == {(label, usage) for _, label, usage, *_ in PEOPLE.values()}
     assert len(rows) == len(PEOPLE)
     assert skipped == {
-        "neither a picture nor a label (automatic landmarks, boxes, features, documents)": 1,
-        "original picture, as there are aligned ones": 1,
+        "neither an image nor a label (automatic landmarks, boxes, features, documents)": 1,
+        "original image, as there are aligned ones": 1,
     }
     files["DATASET/train/9/train_00004_aligned.jpg"] = picture(4)
-    assert read_all(rafdb.read, make_folder(tmp_path, files))[1]["picture without a label"] == 1
+    assert read_all(rafdb.read_rafdb, make_folder(tmp_path, files))[1]["image without a label"] == 1
 
 
 def test_original_pictures_where_there_are_no_aligned_ones(tmp_path: Path) -> None:
     files = label_list() | below("basic/Image", pictures("original")) | below("basic/Annotation", annotations())
-    rows, skipped = read_all(rafdb.read, make_zip(tmp_path / "basic.zip", files))
+    rows, skipped = read_all(rafdb.read_rafdb, make_zip(tmp_path / "basic.zip", files))
     assert facts(rows) == wanted(25)
     assert not skipped
 
 
 def test_aligned_pictures_where_there_are_both(tmp_path: Path) -> None:
     files = aligned_release() | below("basic/Image", pictures("original"))
-    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, files))
     assert facts(rows) == wanted(10)
-    assert skipped["original picture, as there are aligned ones"] == len(PEOPLE)
+    assert skipped["original image, as there are aligned ones"] == len(PEOPLE)
 
 
 def test_without_annotations_there_are_no_groups(tmp_path: Path) -> None:
-    rows, _ = read_all(rafdb.read, make_folder(tmp_path, label_list() | below("basic/Image", pictures("aligned"))))
+    rows, _ = read_all(
+        rafdb.read_rafdb, make_folder(tmp_path, label_list() | below("basic/Image", pictures("aligned")))
+    )
     assert len(rows) == len(PEOPLE)
     assert not [column for column in rows[0] if column.startswith("group_")]
 
@@ -138,15 +140,15 @@ def test_an_annotation_that_cannot_be_read_leaves_its_groups_empty(tmp_path: Pat
     files = aligned_release() | {"basic/Annotation/manual/train_00001_manu_attri.txt": content}
     del files["basic/Annotation/manual/test_3068_manu_attri.txt"]
     files["basic/Annotation/manual/train_09999_manu_attri.txt"] = b"x"
-    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, files))
     empty = [row for row in rows if row["group_gender"] is None]
     assert sorted(row["label"] for row in empty) == ["neutral", "sad"]
     assert {(row["group_race"], row["group_age"]) for row in empty} == {(None, None)}
     assert len(rows) == len(PEOPLE)
     reasons = {reason.split(",")[0].split(" (")[0]: count for reason, count in skipped.items()}
     assert reasons["annotation that cannot be read"] == 1
-    assert reasons["picture without annotation"] == 1
-    assert reasons["annotation without a picture"] == 1
+    assert reasons["image without annotation"] == 1
+    assert reasons["annotation without an image"] == 1
 
 
 def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
@@ -154,22 +156,22 @@ def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
     files["basic/EmoLabel/list_patition_label.txt"] += b"train_00077.jpg 3\ntrain_00078.jpg 8\nnonsense\n\n"
     files["basic/Image/aligned/train_00099_aligned.jpg"] = picture(99)
     files["basic/Image/aligned/test_0002_aligned.jpg"] = b""
-    rows, skipped = read_all(rafdb.read, make_folder(tmp_path, files))
+    rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, files))
     assert len(rows) == len(PEOPLE) - 1
-    assert skipped["label without a picture"] == 1
-    assert skipped["picture without a label"] == 1
+    assert skipped["label without an image"] == 1
+    assert skipped["image without a label"] == 1
     assert skipped["line of the label list that is not like 'train_00001.jpg 5'"] == 2
     assert skipped["empty file"] == 1
 
 
 def test_bad_layouts(tmp_path: Path) -> None:
-    only_pictures = make_folder(tmp_path / "pictures", below("basic/Image", pictures("aligned")))
+    only_pictures = make_folder(tmp_path / "images", below("basic/Image", pictures("aligned")))
     with pytest.raises(
         FeropsError, match=r"no label list list_patition_label\.txt.*wanted the folder basic/ of RAF-DB"
     ):
-        read_all(rafdb.read, only_pictures)
-    with pytest.raises(FeropsError, match=r"7 labels in the list and 0 pictures"):
-        read_all(rafdb.read, make_folder(tmp_path / "labels", label_list()))
+        read_all(rafdb.read_rafdb, only_pictures)
+    with pytest.raises(FeropsError, match=r"7 labels in the list and 0 images"):
+        read_all(rafdb.read_rafdb, make_folder(tmp_path / "labels", label_list()))
     two = label_list() | {"compound/EmoLabel/list_patition_label.txt": b"train_00001.jpg 1\n"}
     with pytest.raises(FeropsError, match=r"2 label lists that differ"):
-        read_all(rafdb.read, make_folder(tmp_path / "two", two | below("basic/Image", pictures("aligned"))))
+        read_all(rafdb.read_rafdb, make_folder(tmp_path / "two", two | below("basic/Image", pictures("aligned"))))

@@ -45,14 +45,14 @@ def test_files_of_different_imports_do_not_mix(tmp_path: Path) -> None:
     write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
     other = [make_row(picture(2), source="one", label="sad", group_age="old")]
     manifest.write(layout.data / "one-001.parquet", other, source="one")
-    with pytest.raises(FeropsError, match=r"\['one-001.parquet'\] in .* left from another import"):
+    with pytest.raises(FeropsError, match=r"\['one-001.parquet'\] in .* remain from another import"):
         open_raw(layout, "one")
 
 
 def test_a_missing_source_says_what_is_there_and_how_to_import_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
-    said = r"'two' in data.sources.* holds one. It is none of .*fer2013.*folder PATH --name two"
+    said = r"'two' in data.sources.* holds one. It is not a data set that .*fer2013.*folder PATH --name two"
     with pytest.raises(FeropsError, match=said):
         open_raw(layout, "two")
     with pytest.raises(

@@ -128,7 +128,7 @@ def test_a_mutilated_release_gives_true_rows_or_an_error(name: str, data: st.Dat
         except FeropsError:
             return
     check_form(rows, source=source)
-    # A picture whose bytes are as before has no other label than before
+    # An image whose bytes are as before has no other label than before
     before = {(row["image_id"], row["label"]) for row in whole}
     known = {image_id for image_id, _ in before}
     after = Counter((row["image_id"], row["label"]) for row in rows if row["image_id"] in known)

@@ -1,6 +1,6 @@
-"""The mix of the reference system, from FER2013, CK+ (48 px) and JAFFE as published: 24,854 pictures of six classes.
+"""The mix of the reference system, from FER2013, CK+ (48 px) and JAFFE as published: 24,854 images of six classes.
 
-The counts are those of the publishers; the pictures are made up.
+The counts are those of the publishers; the images are made up.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MIX = {"anger": 4_160, "disgust": 642, "fear": 4_204, "happy": 7_453, "sad": 4_9
 
 
 def images(kind: str, seed: int) -> Iterator[bytes]:
-    """Pictures of 48 px, no two alike."""
+    """Images of 48 px, no two alike."""
     random = np.random.default_rng(seed)
     while True:
         yield encoded(random.integers(0, 256, (48, 48), dtype=np.uint8), kind=kind)
@@ -65,7 +65,7 @@ def jaffe_release() -> dict[str, bytes]:
     return {f"{name}.{number}.tiff": next(tiff) for number, name in enumerate(names, 1)} | {"jaffe/README": b"JAFFE"}
 
 
-@pytest.mark.slow  # 33,492 pictures through three imports and the stage `validate`
+@pytest.mark.slow  # 33,492 images through three imports and the stage `validate`
 def test_the_mix_of_the_reference_system_comes_out_exactly(tmp_path: Path) -> None:
     layout = empty_project(tmp_path / "project")
     imported = {
@@ -76,7 +76,7 @@ def test_the_mix_of_the_reference_system_comes_out_exactly(tmp_path: Path) -> No
             ("jaffe", make_zip(tmp_path / "jaffe.zip", jaffe_release())),
         )
     }
-    rows = {source: summary["rows"] for source, summary in imported.items()}
+    rows = {source: summary.rows for source, summary in imported.items()}
     assert rows == {"fer2013": 28_709 + 3_589, "ckplus": 981, "jaffe": 213}
 
     presets.apply(layout, "reference")
@@ -85,11 +85,11 @@ def test_the_mix_of_the_reference_system_comes_out_exactly(tmp_path: Path) -> No
     # Which labels are doubtful is another question, and a slow one.
     validation = params.validation.model_copy(update={"label_review_folds": 0})
     summary = validate(layout, params.model_copy(update={"validation": validation}))
-    accepted = {source: counts["accepted"] for source, counts in summary["sources"].items()}
+    accepted = {source: counts.accepted for source, counts in summary.sources.items()}
     assert accepted == {"fer2013": 23_744, "ckplus": 927, "jaffe": 183}
-    assert summary["class_counts"] == MIX
-    assert summary["accepted"] == 24_854
-    assert summary["quarantined"] == {}
+    assert summary.class_counts == MIX
+    assert summary.accepted == 24_854
+    assert summary.quarantined == {}
     assert len(pd.read_parquet(layout.manifest)) == 24_854
     subjects = pd.read_parquet(layout.manifest, columns=["source", "subject"]).groupby("source")["subject"].nunique()
     assert subjects["jaffe"] == 10

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferops.datasets import tars, untrusted
-from ferops.datasets.release import KEPT, Release, open_release, wrong_layout
+from ferops.datasets.release import Release, open_release, wrong_layout
+from ferops.datasets.untrusted import KEPT
 from ferops.errors import FeropsError
 from releases import KINDS, make_folder, make_release, make_tar, make_zip
 
@@ -28,7 +29,7 @@ LITTER = "litter of an operating system (__MACOSX, .DS_Store, Thumbs.db ...)"
 
 def opened(path: Path) -> tuple[Release, Counter[str]]:
     skipped: Counter[str] = Counter()
-    return open_release(path, wanted="pictures", skipped=skipped), skipped
+    return open_release(path, wanted="images", skipped=skipped), skipped
 
 
 def refused(path: Path, said: str) -> None:
@@ -122,8 +123,8 @@ def test_an_archive_inside_an_archive_is_left_out_and_named(tmp_path: Path, kind
     assert release.names == ()
     assert skipped["archive inside an archive (unpack the outer one and import the folder)"] == 2
     assert sum(skipped.values()) == 3
-    error = wrong_layout(release, wanted="pictures", found="no pictures", skipped=skipped)
-    assert "holds 0 files, but no pictures; wanted pictures. Left out: 2 x archive inside an archive" in str(error)
+    error = wrong_layout(release, wanted="images", found="no images", skipped=skipped)
+    assert "holds 0 files, but no images; wanted images. Left out: 2 x archive inside an archive" in str(error)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "tar.gz"])
@@ -167,7 +168,7 @@ def test_a_name_that_is_no_utf8_is_read_as_latin_1(tmp_path: Path) -> None:
         release, skipped = opened(path)
         assert dict(release.stream(release.names)) == {"café.jpg": b"x"}
         assert release.names[0].encode()
-        assert skipped == {f"name is no printable text{KEPT}": 1}
+        assert skipped == {f"name is not printable text{KEPT}": 1}
 
 
 def test_names_in_a_zip_are_text_whatever_their_encoding(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_names_in_a_zip_are_text_whatever_their_encoding(tmp_path: Path) -> None
 def test_a_name_with_control_characters_is_taken_and_counted(tmp_path: Path, name: str) -> None:
     release, skipped = opened(make_zip(tmp_path / "a.zip", {name: b"x"}))
     assert release.names == (name,)
-    assert skipped == {f"name is no printable text{KEPT}": 1}
+    assert skipped == {f"name is not printable text{KEPT}": 1}
     assert name not in str(wrong_layout(release, wanted="w", found="f", skipped=skipped))
 
 
@@ -226,7 +227,7 @@ def test_damage_inside_is_found_when_the_member_is_read(tmp_path: Path, kind: st
 def test_what_is_no_archive_that_we_read(tmp_path: Path, start: bytes, said: str) -> None:
     (tmp_path / "a.zip").write_bytes(start + bytes(600))
     refused(tmp_path / "a.zip", said)
-    with pytest.raises(FeropsError, match=r"none.zip does not exist; wanted pictures"):
+    with pytest.raises(FeropsError, match=r"none.zip does not exist; wanted images"):
         opened(tmp_path / "none.zip")
 
 
@@ -373,7 +374,7 @@ def test_absurd_sizes_and_numbers(tmp_path: Path, kind: str, monkeypatch: pytest
     path = make_release(tmp_path, kind, FILES)
     opened(path)
     for limit, value, said in (
-        ("MAX_PICTURE_BYTES", 499, r"has 500 bytes; at most 499 are accepted"),
+        ("MAX_IMAGE_BYTES", 499, r"has 500 bytes; at most 499 are accepted"),
         ("MAX_TOTAL_BYTES", 3999, r"holds . files with 4000 bytes; at most"),
         ("MAX_FILES", 7, r"holds 8 files"),
     ):
@@ -387,7 +388,7 @@ def test_a_list_that_would_fill_the_memory_is_not_read_at_once(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     release, _ = opened(make_release(tmp_path, kind, FILES | {"list.csv": random.Random(0).randbytes(4_000_000)}))
-    monkeypatch.setattr(untrusted, "MAX_PICTURE_BYTES", 10_000)
+    monkeypatch.setattr(untrusted, "MAX_IMAGE_BYTES", 10_000)
     with pytest.raises(FeropsError, match=r"has 4000000 bytes; at most 10000 are accepted for such a file"):
         release.read("list.csv")
     with release.open("list.csv") as file:

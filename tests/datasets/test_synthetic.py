@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ferops.classes import DEFAULT_CLASSES
+from ferops.classes import DEFAULT_CLASSES, KNOWN_LABELS
 from ferops.datasets import synthetic
 from ferops.datasets.images import UnreadableImageError, decode
-from ferops.datasets.synthetic import identity, portrait, scene
+from ferops.datasets.synthetic import identity, portrait, scene, shape
+from ferops.datasets.synthetic.flaws import ALTERED
 from ferops.errors import FeropsError
 
 COLUMNS = [
@@ -36,7 +37,7 @@ COLUMNS = [
 
 
 def small_set() -> list[dict[str, Any]]:
-    return list(synthetic.rows(seed=3, identities=2, images_per_identity=6, size_px=96))
+    return list(synthetic.rows(seed=3, identities=2, images_per_expression=1, size_px=96))
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +47,17 @@ def rows() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def good(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return rows[:12]
+    return rows[:16]
 
 
 @pytest.fixture(scope="module")
 def bad(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return rows[12:]
+    return rows[16:32]
+
+
+@pytest.fixture(scope="module")
+def copies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return rows[32:]
 
 
 def test_the_same_seed_gives_the_same_bytes(rows: list[dict[str, Any]]) -> None:
@@ -59,16 +65,16 @@ def test_the_same_seed_gives_the_same_bytes(rows: list[dict[str, Any]]) -> None:
 
 
 def test_another_seed_gives_other_pictures(good: list[dict[str, Any]]) -> None:
-    other = next(synthetic.rows(seed=4, identities=1, images_per_identity=6, size_px=96))
+    other = next(synthetic.rows(seed=4, identities=1, images_per_expression=1, size_px=96))
     assert other["image_id"] != good[0]["image_id"]
 
 
 def test_every_row_has_the_columns_of_raw_data(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        assert list(row) == COLUMNS
+        assert set(row) == set(COLUMNS)
         assert row["image_id"] == hashlib.sha256(row["image"]).hexdigest()
         assert row["source"] == "synthetic"
-        assert row["label"] in DEFAULT_CLASSES
+        assert row["label"] in KNOWN_LABELS
         assert row["usage"] in {"train", "test"}
     assert len({row["image_id"] for row in rows}) == len(rows)
 
@@ -76,8 +82,8 @@ def test_every_row_has_the_columns_of_raw_data(rows: list[dict[str, Any]]) -> No
 def test_each_person_shows_each_expression_equally_often(good: list[dict[str, Any]]) -> None:
     for subject in ("s01", "s02"):
         labels = [row["label"] for row in good if row["subject"] == subject]
-        assert sorted(labels) == sorted(DEFAULT_CLASSES)
-    assert [row["group_skin_tone"] for row in good[::6]] == ["monk_01", "monk_02"]
+        assert sorted(labels) == sorted(KNOWN_LABELS)
+    assert [row["group_skin_tone"] for row in good[::8]] == ["monk_01", "monk_02"]
 
 
 def test_good_pictures_are_jpeg_of_the_size_asked_for(good: list[dict[str, Any]]) -> None:
@@ -104,20 +110,21 @@ def test_truth_stays_in_its_ranges(good: list[dict[str, Any]]) -> None:
         assert abs(row["truth_yaw_degrees"]) <= 30
         assert abs(row["truth_pitch_degrees"]) <= 12
         assert abs(row["truth_roll_degrees"]) <= 15
-        assert 0.35 <= row["truth_intensity"] <= 1
+        assert 0.35 <= row["truth_intensity"] <= 1 or (row["label"], row["truth_intensity"]) == ("neutral", 0)
         assert row["truth_light"] in scene.LIGHTS
 
 
 def test_expressions_change_the_face_and_nothing_else() -> None:
     who = identity.draw(0, seed=3)
-    shots = {name: portrait.take(who, name, seed=(5,), size_px=96, light="front") for name in DEFAULT_CLASSES}
+    shots = {name: portrait.take(who, name, seed=(5,), size_px=96, light="front") for name in KNOWN_LABELS}
     pixels = {name: shot.pixels.astype(float) for name, shot in shots.items()}
     top, left = (shots["sad"].landmarks[0, ::-1] - 12).astype(int)
     bottom, right = (shots["sad"].landmarks[4, ::-1] + 12).astype(int)
-    for index, first in enumerate(DEFAULT_CLASSES):
-        for second in DEFAULT_CLASSES[index + 1 :]:
+    for index, first in enumerate(KNOWN_LABELS):
+        for second in KNOWN_LABELS[index + 1 :]:
+            least = 3 if {first, second} <= set(DEFAULT_CLASSES) else 1  # contempt moves one corner of the mouth
             difference = np.abs(pixels[first] - pixels[second])
-            assert difference[top:bottom, left:right].mean() > 3, (first, second)
+            assert difference[top:bottom, left:right].mean() > least, (first, second)
             assert difference[:8, :8].mean() < 1
 
 
@@ -180,6 +187,30 @@ def test_pictures_without_a_face_decode_and_the_small_one_is_small(bad: list[dic
     assert decode(bad[14]["image"]).shape == (20, 20, 3)
 
 
+def test_contempt_moves_one_corner_of_the_mouth() -> None:
+    who = identity.draw(0, seed=3)
+    units = {12: 0.8, 14: 0.8}
+    rest, left, right = (shape.build(who, u, only_side=side) for u, side in (({}, None), (units, 0), (units, 1)))
+    for face, moved in ((left, 0), (right, 1)):
+        rise = np.subtract(face.mouth.corner, rest.mouth.corner)
+        assert rise[moved] > 0.05
+        assert abs(rise[1 - moved]) < 0.01
+        assert face.folds.dimple[moved] > 0.5
+        assert face.folds.dimple[1 - moved] == 0
+
+
+def test_altered_copies_show_training_images_of_the_same_person(
+    good: list[dict[str, Any]], copies: list[dict[str, Any]]
+) -> None:
+    assert len(copies) == len(ALTERED) == 8
+    pixels = {tuple(decode(row["image"]).ravel()) for row in good}
+    train = [row for row in good if row["usage"] == "train"]
+    for copy in copies:
+        assert tuple(decode(copy["image"]).ravel()) not in pixels
+        assert copy["subject"] in {row["subject"] for row in train}
+    assert {row["usage"] for row in copies} == {"train", "test"}
+
+
 def test_a_contact_sheet_holds_every_picture(good: list[dict[str, Any]]) -> None:
     sheet = decode(synthetic.contact_sheet([row["image"] for row in good[:4]], columns=3))
     assert sheet.shape == (192, 288, 3)
@@ -190,7 +221,7 @@ def test_a_contact_sheet_holds_every_picture(good: list[dict[str, Any]]) -> None
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"images_per_identity": 10}, "multiple of 6"),
+        ({"images_per_expression": 0}, "at least 1 person, 1 image"),
         ({"identities": 0}, "at least 1 person"),
         ({"size_px": 40}, "96 px"),
     ],

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferops.classes import DEFAULT_CLASSES
+from ferops.classes import KNOWN_LABELS
 from ferops.datasets.synthetic import identity, shape
 from ferops.datasets.synthetic.action_units import ACTION_UNITS, EMFACS, sample
 
@@ -16,12 +16,14 @@ def test_combinations_are_those_of_emfacs() -> None:
         "happy": ({6, 12}, {25}),
         "sad": ({1, 4, 15}, {17}),
         "surprised": ({1, 2, 5, 26}, {27}),
+        "neutral": (set(), set()),
+        "contempt": ({12, 14}, set()),
     }
-    assert set(EMFACS) == set(DEFAULT_CLASSES)
+    assert set(EMFACS) == set(KNOWN_LABELS)
     assert set().union(*[{*p.core, *p.optional} for p in EMFACS.values()]) <= set(ACTION_UNITS)
 
 
-@pytest.mark.parametrize("name", DEFAULT_CLASSES)
+@pytest.mark.parametrize("name", KNOWN_LABELS)
 def test_samples_hold_the_core_and_at_most_a_trace_of_others(name: str) -> None:
     rng = np.random.default_rng(0)
     for _ in range(50):
@@ -57,6 +59,7 @@ def test_units_move_what_facs_says_they_move() -> None:
     assert face({6: 1.0}).folds.cheek[0] > rest.folds.cheek[0]
     assert face({9: 1.0}).folds.nose_wrinkle > rest.folds.nose_wrinkle
     assert face({12: 1.0}).mouth.corner[0] > rest.mouth.corner[0]
+    assert face({14: 1.0}).folds.dimple[0] > rest.folds.dimple[0]
     assert face({15: 1.0}).mouth.corner[0] < rest.mouth.corner[0]
     assert face({16: 1.0}).mouth.lower_open > rest.mouth.lower_open
     assert face({17: 1.0}).folds.chin > rest.folds.chin

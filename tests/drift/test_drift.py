@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 import subprocess
 import sys
@@ -16,10 +15,11 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest
 from ferops.datasets.manifest import make_row
 from ferops.drift import compare as module
-from ferops.drift.compare import drift, looks, row_changes, table
+from ferops.drift.compare import Sides, appearance, compare_versions, drift_table, row_changes
 from ferops.drift.versions import at_revision, current
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records.drift import DriftSummary, SourceChange
 from pictures import encoded, noise, quick_params
 
 PARAMS = quick_params()
@@ -75,10 +75,9 @@ def _digest(folder: Path) -> dict[str, str]:
 
 def test_two_revisions(project: Layout) -> None:
     before = _digest(project.data)
-    summary = drift(project, PARAMS, "v1", "v2")
-    assert json.loads(project.summary("drift").read_text(encoding="utf-8")) == summary
-    assert list(summary)[:2] == ["stage", "provenance"]
-    assert summary["sources"] == [
+    summary = compare_versions(project, PARAMS, "v1", "v2")
+    assert DriftSummary.read(project.summary("drift"), made_by="ferops drift") == summary
+    assert [one.as_json() for one in summary.sources] == [
         {
             "source": "made",
             "status": "changed",
@@ -90,12 +89,12 @@ def test_two_revisions(project: Layout) -> None:
             "relabels": {"anger -> neutral": 1},
         }
     ]
-    found = {shift["quantity"]: shift for shift in summary["shifts"]}
+    found = {shift.quantity: shift for shift in summary.shifts}
     assert set(found) == {"class", "width", "height", "brightness", "contrast", "sharpness"}
-    assert found["brightness"]["effect"] == pytest.approx(0.5)
-    assert {name for name, shift in found.items() if shift["word"] != "no"} == {"brightness"}
-    assert summary["verdict"] == "large"
-    assert summary["looked_at"] == 126
+    assert found["brightness"].effect == pytest.approx(0.5)
+    assert {name for name, shift in found.items() if shift.word != "no"} == {"brightness"}
+    assert summary.verdict == "large"
+    assert summary.looked_at == 126
     page = (project.reports("drift") / "index.html").read_text(encoding="utf-8")
     assert "http" not in page
     assert "anger -&gt; neutral" in page
@@ -106,13 +105,13 @@ def test_two_revisions(project: Layout) -> None:
 
 
 def test_a_revision_and_what_is_there_now(project: Layout) -> None:
-    summary = drift(project, PARAMS, "v2", None)
-    assert [(one["source"], one["status"], one["rows_after"]) for one in summary["sources"]] == [
+    summary = compare_versions(project, PARAMS, "v2", None)
+    assert [(one.source, one.status, one.rows_after) for one in summary.sources] == [
         ("made", "same rows", 120),
         ("other", "new", 24),
     ]
-    assert {shift["source"] for shift in summary["shifts"]} == {"all sources"}
-    said = "\n".join(table(summary))
+    assert {shift.source for shift in summary.shifts} == {"all sources"}
+    said = "\n".join(drift_table(summary))
     assert "v2 (" in said
     assert "other: new, 0 -> 24 rows; 24 added, 0 removed, 0 relabelled" in said
 
@@ -130,11 +129,11 @@ def test_a_version_that_only_the_remote_has(project: Layout, tmp_path: Path) -> 
 
 def test_what_cannot_be_compared_is_said(project: Layout, tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"v1 and v1 are the same data version"):
-        drift(project, PARAMS, "v1", "v1")
+        compare_versions(project, PARAMS, "v1", "v1")
     with pytest.raises(FeropsError, match=r"Git knows no revision 'v9'"):
-        drift(project, PARAMS, "v9", None)
+        compare_versions(project, PARAMS, "v9", None)
     with pytest.raises(FeropsError, match=r"Git knows no revision '--all'"):
-        drift(project, PARAMS, "--all", None)
+        compare_versions(project, PARAMS, "--all", None)
     with pytest.raises(FeropsError, match=r"no data in"):
         current(Layout(tmp_path))
     _run(tmp_path, "git", "init", "-q")
@@ -147,11 +146,11 @@ def test_a_sample_is_the_same_in_both_versions_and_bounds_the_decoding(
     project: Layout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "SAMPLE_ROWS", 40)
-    summary = drift(project, PARAMS, "v1", "v2")
+    summary = compare_versions(project, PARAMS, "v1", "v2")
     ids = [row["image_id"] for row in [*_rows("made", 66), *_rows("made", 60, first=100, brighter=100)]]
-    assert summary["looked_at"] == sum(int(name[:8], 16) / 2**32 < 40 / 120 for name in ids)
-    width = next(shift for shift in summary["shifts"] if shift["quantity"] == "width")
-    assert width["n"] == [66, 120]
+    assert summary.looked_at == sum(int(name[:8], 16) / 2**32 < 40 / 120 for name in ids)
+    width = next(shift for shift in summary.shifts if shift.quantity == "width")
+    assert width.n == (66, 120)
 
 
 def test_rows_are_matched_as_often_as_they_occur() -> None:
@@ -162,20 +161,22 @@ def test_rows_are_matched_as_often_as_they_occur() -> None:
     assert counted == {"a": (0, 1, 0), "b": (0, 0, 1), "c": (1, 0, 0), "e": (0, 1, 0), "f": (1, 0, 0)}
 
 
-def test_looks_are_those_of_the_pixels() -> None:
+def test_the_appearance_is_that_of_the_pixels() -> None:
     pixels = noise(2)
-    brightness, contrast, _ = looks(encoded(pixels))
+    brightness, contrast, _ = appearance(encoded(pixels))
     assert brightness == pytest.approx(pixels.mean())
     assert contrast == pytest.approx(pixels.std())
-    assert np.isnan(looks(b"no picture")).all()
+    assert np.isnan(appearance(b"no image")).all()
 
 
-def test_black_pictures_count_and_unreadable_ones_do_not() -> None:
+def test_black_images_count_and_unreadable_ones_do_not() -> None:
     rows = {"source": "made", "image_id": ["0" * 64, "1" * 64], "label": "sad", "width": [48, 0], "height": [48, 0]}
     side = pd.DataFrame(rows)
     seen = side[["source", "image_id"]].assign(brightness=[0, np.nan], contrast=[0, np.nan], sharpness=[0, np.nan])
-    sources = [{"source": "made", "status": "changed", "rows_before": 2, "rows_after": 2}]
-    shifts = module._shifts({"before": side, "after": side}, sources, seen)
-    found = {shift["quantity"]: shift["n"] for shift in shifts}
-    assert found.pop("class") == [2, 2]
-    assert found == {name: [1, 1] for name in ("width", "height", "brightness", "contrast", "sharpness")}
+    counts = {"rows_before": 2, "rows_after": 2, "added": 0, "removed": 0, "relabelled": 0, "relabels": {}}
+    sources = [SourceChange(source="made", status="changed", **counts)]
+    sampled = side.assign(in_total=True)
+    shifts = module._shifts(Sides(side, side), Sides(sampled, sampled), sources, seen)
+    found = {shift.quantity: shift.n for shift in shifts}
+    assert found.pop("class") == (2, 2)
+    assert found == dict.fromkeys(("width", "height", "brightness", "contrast", "sharpness"), (1, 1))

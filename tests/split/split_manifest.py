@@ -44,7 +44,7 @@ def make_manifest(
 
 @st.composite
 def tied_manifests(draw: st.DrawFn, *, usages: tuple[str | None, ...] = (None,)) -> pd.DataFrame:
-    """Rows in blocks, each tied in its own way: alone, a giant group, a chain row by row, a mesh, people with pictures.
+    """Rows in blocks, each tied in its own way: alone, a giant group, a chain row by row, a mesh, people with images.
 
     Everything is drawn: sources, labels (tiny classes come by themselves), official usage.
     """
@@ -75,7 +75,7 @@ def tied_manifests(draw: st.DrawFn, *, usages: tuple[str | None, ...] = (None,))
                     "connected": f"{block} {i}",
                 }
             )
-    # A picture of one source found again in another ties the two, whatever else they are tied to
+    # An image of one source found again in another ties the two, whatever else they are tied to
     for _ in range(draw(st.integers(0, 2))):
         one, other = rng.integers(0, len(rows), 2)
         rows[one]["cluster"] = rows[other]["cluster"]

@@ -12,7 +12,7 @@ from pictures import PARAMS_FILE
 
 
 def _parse(**changes: Any) -> config.Params:
-    tree = config.read(PARAMS_FILE)
+    tree = config.read_yaml(PARAMS_FILE)
     tree["split"] |= changes
     return config.parse(tree, origin="params.yaml")
 
@@ -24,8 +24,8 @@ def _parse(**changes: Any) -> config.Params:
             {"folds": 5, "official_test": True},
             "split: folds 5 and official_test contradict each other: a fold is drawn",
         ),
-        ({"folds": 5, "test_fold": 5}, "split: test_fold 5 is none of the 5 folds: they are counted from 0 to 4"),
-        ({"test_fold": 2}, "split: test_fold 2 is none of the 0 folds: set folds, too"),
+        ({"folds": 5, "test_fold": 5}, "split: test_fold 5 does not exist: folds are counted from 0 to 4"),
+        ({"test_fold": 2}, "split: test_fold 2 does not exist: set folds, too"),
         ({"folds": 1}, "split: folds is 1: one fold leaves nothing to train on"),
         ({"folds": -1}, "split.folds: Input should be greater than or equal to 0, found -1"),
     ],

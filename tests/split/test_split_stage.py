@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from pathlib import Path
@@ -16,6 +15,7 @@ from ferops.datasets import fer2013
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.provenance import split_hash
+from ferops.records.split import SplitSummary
 from ferops.split import assign as assign_module
 from ferops.split.stage import split
 from ferops.validation.stage import validate
@@ -36,15 +36,15 @@ def test_the_stage_writes_the_assignment_and_a_summary_that_adds_up(tmp_path: Pa
     manifest = make_manifest(240, people=80)
     layout, params = _project(tmp_path, manifest)
     summary = split(layout, params)
-    assert json.loads(layout.summary("split").read_text(encoding="utf-8")) == summary
+    assert SplitSummary.read(layout.summary("split"), made_by="ferops split") == summary
     assignment = pd.read_parquet(layout.assignment)
     assert list(assignment.columns) == ["image_id", "split", "group"]
     counts = manifest.merge(assignment, on="image_id").groupby(["split", "label"]).size()
-    assert {(name, label): n for name, row in summary["counts"].items() for label, n in row.items()} == counts.to_dict()
-    assert sum(summary["sources"]["here"].values()) == summary["rows"] == 240
-    assert summary["leakage"] == 0
-    assert summary["groups"] == manifest["subject"].nunique()
-    assert summary["provenance"]["split_hash"] == split_hash(layout) is not None
+    assert {(name, label): n for name, row in summary.counts.items() for label, n in row.items()} == counts.to_dict()
+    assert sum(summary.sources["here"].values()) == summary.rows == 240
+    assert summary.leakage == 0
+    assert summary.groups == manifest["subject"].nunique()
+    assert summary.provenance.split_hash == split_hash(layout) is not None
 
 
 @pytest.mark.parametrize("changes", [{"official_test": True}, {"folds": 3, "test_fold": 2}])
@@ -56,26 +56,26 @@ def test_the_summary_says_what_every_mode_came_to(tmp_path: Path, changes: dict[
     layout, params = _project(tmp_path, manifest, **changes)
     summary = split(layout, params)
     joined = manifest.merge(pd.read_parquet(layout.assignment), on="image_id", how="left")
-    strata = pd.DataFrame(summary["strata"])
+    strata = pd.DataFrame([one.as_json() for one in summary.strata])
     assert strata["rows"].sum() == len(manifest)
-    assert strata["dropped"].sum() == summary["dropped_crossing"] == joined["split"].isna().sum()
+    assert strata["dropped"].sum() == summary.dropped_crossing == joined["split"].isna().sum()
     for name in ("train", "val", "test"):
         by_label = joined[joined["split"] == name]["label"].value_counts().to_dict()
         assert strata.set_index("label")[name].to_dict() == by_label
     kept = joined.dropna(subset="split")
-    assert summary["shares"]["test"] == pytest.approx((kept["split"] == "test").mean(), abs=1e-4)
-    assert sum(summary["wanted"].values()) == pytest.approx(1.0)
-    assert summary["together"]["subjects"] == kept["subject"].nunique()
+    assert summary.shares["test"] == pytest.approx((kept["split"] == "test").mean(), abs=1e-4)
+    assert sum(summary.wanted.values()) == pytest.approx(1.0)
+    assert summary.together.subjects == kept["subject"].nunique()
     largest = kept["group"].value_counts()
-    assert [group["rows"] for group in summary["largest_groups"]] == largest.head(10).to_list()
-    assert sum(summary["group_sizes"].values()) == summary["groups"] == len(largest)
+    assert [group.rows for group in summary.largest_groups] == largest.head(10).to_list()
+    assert sum(summary.group_sizes.values()) == summary.groups == len(largest)
     if "folds" in changes:
-        assert summary["wanted"]["test"] == pytest.approx(1 / 3, abs=1e-4)
-        assert {fold["fold"]: fold["rows"] for fold in summary["folds"]} == kept["fold"].value_counts().to_dict()
-        assert summary["folds"][2]["rows"] == (kept["split"] == "test").sum()
+        assert summary.wanted["test"] == pytest.approx(1 / 3, abs=1e-4)
+        assert {fold.fold: fold.rows for fold in summary.folds} == kept["fold"].value_counts().to_dict()
+        assert summary.folds[2].rows == (kept["split"] == "test").sum()
     else:
-        assert summary["dropped_crossing"] > 0
-        assert summary["folds"] == []
+        assert summary.dropped_crossing > 0
+        assert summary.folds == ()
 
 
 def test_the_page_shows_what_a_reviewer_asks_for_and_needs_nothing_else(tmp_path: Path) -> None:
@@ -84,12 +84,12 @@ def test_the_page_shows_what_a_reviewer_asks_for_and_needs_nothing_else(tmp_path
     layout, params = _project(tmp_path, manifest, folds=3, test_fold=1)
     summary = split(layout, params)
     page = (layout.reports("split") / "index.html").read_text(encoding="utf-8")
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.split("</style>")[1]))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.split("</style>")[-1]))
     assert "Nothing crosses." in text
     assert "51 images name no subject" in text
     assert f"{manifest['subject'].nunique()} subjects" in text
     assert "Fold 1 is the test split here" in text
-    assert summary["largest_groups"][0]["group"] in text
+    assert summary.largest_groups[0].group in text
     assert "&lt;there&gt;" in page
     assert "<there>" not in page
     assert not re.search(r"(src|href)=.?(https?:)?//|url\(|@import", page)
@@ -101,7 +101,7 @@ def test_a_source_without_an_official_split_is_named(tmp_path: Path) -> None:
         tmp_path, pd.concat([*published, make_manifest(60, source="other", seed=2)]), official_test=True
     )
     summary = split(layout, params)
-    assert summary["sources"]["other"]["test"] == 0
+    assert summary.sources["other"]["test"] == 0
     page = (layout.reports("split") / "index.html").read_text(encoding="utf-8")
     assert "other has no official split: none of its images is tested." in page
     assert "here has no official split" not in page
@@ -110,7 +110,7 @@ def test_a_source_without_an_official_split_is_named(tmp_path: Path) -> None:
 def test_a_share_that_the_groups_do_not_allow_is_marked(tmp_path: Path) -> None:
     layout, params = _project(tmp_path, make_manifest(240, people=7))
     summary = split(layout, params)
-    off = max(abs(summary["shares"][name] - summary["wanted"][name]) for name in ("train", "val", "test"))
+    off = max(abs(summary.shares[name] - summary.wanted[name]) for name in ("train", "val", "test"))
     marked = (layout.reports("split") / "index.html").read_text(encoding="utf-8").count('class="number bad"')
     assert (off > 0.02) == (marked > 0)
     assert off > 0.02  # seven people: a fifth of the images is not to be had
@@ -128,7 +128,7 @@ def test_a_class_that_a_split_lacks_is_named(tmp_path: Path) -> None:
 def test_a_leak_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, params = _project(tmp_path, make_manifest(240, people=40))
     monkeypatch.setattr(
-        assign_module, "components", lambda rows, **_: rows["image_id"].to_numpy(dtype=object)
+        assign_module, "connected_groups", lambda rows, **_: rows["image_id"].to_numpy(dtype=object)
     )  # forgets people
     with pytest.raises(FeropsError, match=r"clusters or subjects are in two splits, such as subject p"):
         split(layout, params)
@@ -145,14 +145,14 @@ def test_without_a_manifest_the_command_is_named(tmp_path: Path) -> None:
 def test_the_official_test_of_fer2013_is_honoured(tmp_path: Path) -> None:
     skipped: Counter[str] = Counter()
     layout = Layout(tmp_path)
-    write_source(layout, "fer2013", fer2013.read(REAL, skipped=skipped)[1])
+    write_source(layout, "fer2013", fer2013.read_fer2013(REAL, skipped=skipped)[1])
     params = quick_params(data={"sources": ("fer2013",)}, split={"official_test": True, "val_share": 0.15})
     validate(layout, params)
     summary = split(layout, params)
     manifest = pd.read_parquet(layout.manifest)
     joined = manifest.merge(pd.read_parquet(layout.assignment), on="image_id")
-    assert len(joined) == len(manifest) - summary["dropped_crossing"]
+    assert len(joined) == len(manifest) - summary.dropped_crossing
     assert (joined["split"] == "test").sum() == (manifest["usage"] == "test").sum()
     assert ((joined["split"] == "test") == (joined["usage"] == "test")).all()
-    assert summary["shares"]["val"] == pytest.approx(0.15, abs=0.005)
-    assert summary["leakage"] == 0
+    assert summary.shares["val"] == pytest.approx(0.15, abs=0.005)
+    assert summary.leakage == 0

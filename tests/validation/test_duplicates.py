@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ferops.validation import duplicates
-from ferops.validation.duplicates import cluster_names, describe, duplicate_counts, find_near
+from ferops.validation.duplicates import (
+    SAME_PERSON_SIMILARITY,
+    cluster_names,
+    describe_pairs,
+    duplicate_counts,
+    find_near_duplicates,
+)
 from pictures import quick_params
 
 SETTINGS = quick_params(validation={"min_side_px": 40, "max_side_px": 100, "blank_std": 4.0}).validation
@@ -22,7 +28,15 @@ def _pairs(ends: Iterable[tuple[int, int]]) -> pd.DataFrame:
 
 
 def _facts(*rows: dict[str, Any], near: Iterable[tuple[int, int]] = ()) -> pd.DataFrame:
-    fine = {"source": "here", "label": "sad", "usage": None, "width": 48, "height": 48, "grey_std": 50.0}
+    fine = {
+        "source": "here",
+        "label": "sad",
+        "subject": None,
+        "usage": None,
+        "width": 48,
+        "height": 48,
+        "grey_std": 50.0,
+    }
     facts = pd.DataFrame([fine | {"row": i, "pixel_hash": f"c{i}"} | row for i, row in enumerate(rows)])
     facts["image_id"] = [f"id{i}" for i in facts.index]
     return facts.assign(cluster=cluster_names(facts["pixel_hash"], _pairs(near)))
@@ -65,7 +79,7 @@ def test_duplicates_are_counted_as_published() -> None:
         {"pixel_hash": None},
         {},
     )
-    assert duplicate_counts(facts, _pairs([])) == {
+    assert duplicate_counts(facts, _pairs([])).as_json() == {
         "exact_duplicate_groups": 2,
         "exact_duplicate_surplus": 3,
         "label_conflict_groups": 1,
@@ -90,10 +104,10 @@ def test_altered_copies_are_counted_apart_from_equal_pixels() -> None:
         near=near,
     )
     found = duplicate_counts(facts, _pairs(near))
-    assert (found["exact_duplicate_groups"], found["exact_duplicate_surplus"]) == (1, 1)
-    assert (found["label_conflict_groups"], found["cross_usage_duplicate_groups"]) == (0, 0)
-    assert (found["near_duplicate_pairs"], found["near_duplicate_groups"]) == (3, 2)
-    assert (found["near_label_conflict_groups"], found["cross_usage_near_groups"]) == (1, 1)
+    assert (found.exact_duplicate_groups, found.exact_duplicate_surplus) == (1, 1)
+    assert (found.label_conflict_groups, found.cross_usage_duplicate_groups) == (0, 0)
+    assert (found.near_duplicate_pairs, found.near_duplicate_groups) == (3, 2)
+    assert (found.near_label_conflict_groups, found.cross_usage_near_groups) == (1, 1)
 
 
 def test_only_sound_pictures_are_compared_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,18 +128,41 @@ def test_only_sound_pictures_are_compared_and_each_once(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(duplicates, "near_pairs", all_pairs)
     thumbnails = np.arange(7, dtype=np.uint8)[:, None, None].repeat(32, 1).repeat(32, 2)
-    found = find_near(facts, thumbnails, SETTINGS)
+    found = find_near_duplicates(facts, thumbnails, SETTINGS)
     assert seen == [([1, 6], SETTINGS.near_threshold)]
     assert found[["a", "b"]].to_numpy().tolist() == [[1, 6]]
-    ignored = find_near(facts, thumbnails, SETTINGS.model_copy(update={"near_duplicates": "ignore"}))
+    ignored = find_near_duplicates(facts, thumbnails, SETTINGS.model_copy(update={"near_duplicates": "ignore"}))
     assert len(ignored) == 0
     assert list(ignored.columns) == list(found.columns)
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize(
+    ("people", "labels", "similarity", "kept"),
+    [
+        (("p", "q"), ("sad", "sad"), 1.0, False),
+        (("p", "p"), ("sad", "sad"), 0.951, True),
+        (("p", "p"), ("sad", "fear"), SAME_PERSON_SIMILARITY - 0.001, False),
+        (("p", "p"), ("sad", "fear"), SAME_PERSON_SIMILARITY, True),
+        (("p", "p"), ("sad", None), 0.951, True),
+        (("p", None), ("sad", "fear"), 0.951, True),
+        ((None, None), ("sad", "fear"), 0.951, True),
+    ],
+)
+def test_known_people_decide_before_likeness_does(
+    people: tuple[str, str], labels: tuple[str, str], similarity: float, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = _facts(*({"subject": who, "label": label} for who, label in zip(people, labels, strict=True)))
+    monkeypatch.setattr(duplicates, "near_pairs", lambda *_, **__: _pairs([(0, 1)]).assign(similarity=similarity))
+    thumbnails = np.zeros((2, 32, 32), np.uint8)
+    assert len(find_near_duplicates(facts, thumbnails, SETTINGS)) == kept
+    elsewhere = facts.assign(source=["here", "there"])  # a subject is a person within a source
+    assert len(find_near_duplicates(elsewhere, thumbnails, SETTINGS)) == 1
+
+
 def test_a_pair_is_described_from_both_sides() -> None:
     facts = _facts({"usage": "train"}, {}, {"label": "fear", "source": "there", "row": 8})
-    (row,) = describe(facts, _pairs([(0, 2)])).to_dict("records")
+    (row,) = describe_pairs(facts, _pairs([(0, 2)])).to_dict("records")
     assert pd.isna(row.pop("usage_b"))
     assert row == {
         **{"image_id_a": "id0", "image_id_b": "id2", "similarity": 0.95, "mirrored": False},

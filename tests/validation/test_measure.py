@@ -2,24 +2,32 @@ from __future__ import annotations
 
 import hashlib
 import io
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
 
+from ferops.classes import DEFAULT_CLASSES
+from ferops.datasets.images import decode
 from ferops.datasets.manifest import make_row
 from ferops.layout import Layout
 from ferops.validation import measure
+from ferops.validation.descriptors import image_views
 from ferops.validation.measure import Measures, measure_sources
+from ferops.validation.near_duplicates import thumbnail
+from ferops.validation.stage import validate
 from pictures import encoded, noise, picture, quick_params, write_source
 
 SETTINGS = quick_params().validation
 
 
 def _measure(image: bytes, *, header_px: int = 48) -> Measures:
-    return measure.measure(image, image_id=hashlib.sha256(image).hexdigest(), header_px=header_px, settings=SETTINGS)
+    image_id = hashlib.sha256(image).hexdigest()
+    return measure.measure(image, image_id=image_id, header_px=header_px, settings=SETTINGS)[0]
 
 
 def test_the_numbers_are_those_of_the_pixels() -> None:
@@ -72,11 +80,39 @@ def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypa
     layout = Layout(tmp_path)
     write_source(layout, "one", [make_row(picture(i), source="one", label="sad", group_age="old") for i in range(20)])
     write_source(layout, "two", [make_row(picture(i), source="two", label="sad", subject=str(i)) for i in range(7)])
-    raw, measured, thumbnails = measure_sources(layout, ("two", "one"), SETTINGS)
+    found = measure_sources(layout, ("two", "one"), SETTINGS)
     expected = [picture(i) for i in (*range(7), *range(20))]
-    assert raw.column("image_id").to_pylist() == [hashlib.sha256(image).hexdigest() for image in expected]
-    assert list(measured["pixel_hash"]) == [_measure(image).pixel_hash for image in expected]
-    assert list(measured["row"]) == [*range(7), *range(20)]
-    assert "image" not in raw.column_names
-    assert [list(one.ravel()) for one in thumbnails] == [list(_measure(image).thumbnail.ravel()) for image in expected]
-    assert raw.column("group_age").to_pylist() == [None] * 7 + ["old"] * 20
+    assert found.raw.column("image_id").to_pylist() == [hashlib.sha256(image).hexdigest() for image in expected]
+    assert list(found.facts["pixel_hash"]) == [_measure(image).pixel_hash for image in expected]
+    assert list(found.facts["row"]) == [*range(7), *range(20)]
+    assert "image" not in found.raw.column_names
+    grey = [decode(image)[..., 0] for image in expected]
+    assert [list(one.ravel()) for one in found.thumbnails] == [list(thumbnail(one).ravel()) for one in grey]
+    assert [list(one) for one in found.views] == [list(image_views(one)) for one in grey]
+    assert found.raw.column("group_age").to_pylist() == [None] * 7 + ["old"] * 20
+
+
+def test_without_a_label_review_no_views_are_kept(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
+    off = quick_params(validation={"label_review_folds": 0}).validation
+    assert len(measure_sources(layout, ("one",), off).views) == 0
+
+
+def test_every_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the whole stage: the label review and the near-duplicates work on what the one decoding left."""
+    decoded = Counter[bytes]()
+
+    def counting(image: bytes, **options: float) -> Any:
+        decoded[image] += 1
+        return decode(image, **options)
+
+    monkeypatch.setattr(measure, "decode", counting)
+    layout = Layout(tmp_path)
+    rows = [make_row(picture(i), source="one", label=name) for i, name in enumerate(DEFAULT_CLASSES * 5)]
+    write_source(layout, "one", rows)
+    settings = {"min_rows_per_class": 1, "label_review_folds": 2}
+    summary = validate(layout, quick_params(data={"sources": ("one",)}, validation=settings))
+    assert summary.label_review is not None
+    # Any other decoding of the package goes through the same function of `ferops.datasets.images`
+    assert decoded == Counter(row["image"] for row in rows)

@@ -72,7 +72,7 @@ def test_few_pictures() -> None:
 
 
 def test_candidates_are_the_exact_nearest_ones(crowd: NDArray[np.uint8]) -> None:
-    """The graph index is approximate; on a few pictures it must agree with a search of all pairs."""
+    """The graph index is approximate; on a few images it must agree with a search of all pairs."""
     points = signatures(crowd).astype(float)
     mirrored = signatures(np.concatenate([crowd, crowd[:, :, ::-1]])).astype(float)[len(crowd) :]
     expected = set()

@@ -11,7 +11,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.validation.selection import relabel, takes_part
+from ferops.validation.selection import map_labels, takes_part
 from ferops.validation.stage import validate
 from pictures import PARAMS_FILE, picture, quick_params, write_source
 
@@ -21,10 +21,10 @@ DATA = quick_params().data
 def test_mapped_labels_count_as_the_class_that_the_settings_name() -> None:
     settings = DATA.model_copy(update={"map": {"contempt": "disgust"}})
     raw = pa.table({"image_id": list("abcde"), "label": ["contempt", "neutral", "sad", None, "odd"], "width": range(5)})
-    found = relabel(raw, settings)
+    found = map_labels(raw, settings)
     assert found.column("label").to_pylist() == ["disgust", "neutral", "sad", None, "odd"]
     assert found.schema == raw.schema
-    assert relabel(raw, DATA).equals(raw)
+    assert map_labels(raw, DATA).equals(raw)
 
 
 def test_rows_without_an_official_part_always_take_part() -> None:
@@ -54,15 +54,13 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     summary = validate(layout, params)
     manifest = pd.read_parquet(layout.manifest)
     extra = 3 if counts_as == "sad" else 0
-    assert summary["excluded_by_usage"] == {"test": 7}
-    assert summary["excluded"] == ({} if extra else {"neutral": 3})
-    assert (
-        summary["class_counts"] == summary["class_counts_in"] == dict.fromkeys(DEFAULT_CLASSES, 3) | {"sad": 3 + extra}
-    )
+    assert summary.excluded_by_usage == {"test": 7}
+    assert summary.excluded == ({} if extra else {"neutral": 3})
+    assert summary.class_counts == summary.class_counts_in == dict.fromkeys(DEFAULT_CLASSES, 3) | {"sad": 3 + extra}
     assert set(manifest["label"]) == set(DEFAULT_CLASSES)
     assert set(manifest["usage"].dropna()) == {"train"}
     assert manifest["label"].value_counts()["sad"] == 3 + extra
-    assert (summary["suspected_label_errors"], summary["label_review"]) == (None, None)
+    assert (summary.suspected_label_errors, summary.label_review) == (None, None)
     assert not (layout.artifacts("validate") / "label_review.parquet").exists()
     page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
     assert "official part: test 7" in page
@@ -80,7 +78,7 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     ],
 )
 def test_a_setting_that_means_nothing_is_refused(block: str, change: dict[str, object], said: str) -> None:
-    tree = config.read(PARAMS_FILE)
+    tree = config.read_yaml(PARAMS_FILE)
     tree[block] |= change
     with pytest.raises(FeropsError, match=said):
         config.parse(tree)

@@ -16,6 +16,7 @@ from ferops.datasets import fairface, inventory
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records.validate import ValidateSummary
 from ferops.split.stage import split
 from ferops.validation.stage import validate
 from pictures import picture, quick_params, write_source
@@ -35,11 +36,13 @@ def labelled_rows() -> list[dict[str, Any]]:
 
 
 def fairface_rows(folder: Path) -> list[dict[str, Any]]:
-    """As published; its first picture is also a labelled one of the other source, its last one cannot be decoded."""
+    """As published; its first image is also a labelled one of the other source, its last one cannot be decoded."""
     lines = [f"train/{i}.jpg,20-29,Female,White,True" for i in range(1, 8)]
     pictures = {f"train/{i}.jpg": picture(1000 + i if i > 1 else 0) for i in range(1, 7)} | {"train/7.jpg": b"torn"}
     table = "\n".join(["file,age,gender,race,service_test", *lines]).encode()
-    _, rows = fairface.read(make_folder(folder, pictures | {"fairface_label_train.csv": table}), skipped=Counter())
+    _, rows = fairface.read_fairface(
+        make_folder(folder, pictures | {"fairface_label_train.csv": table}), skipped=Counter()
+    )
     return list(rows)
 
 
@@ -52,18 +55,18 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 @pytest.fixture(scope="module")
-def summary(layout: Layout) -> dict[str, Any]:
+def summary(layout: Layout) -> ValidateSummary:
     return validate(layout, PARAMS)
 
 
-def test_unlabelled_rows_are_counted_and_kept_out(layout: Layout, summary: dict[str, Any]) -> None:
-    assert summary["rows_in"] == LABELLED + 7
+def test_unlabelled_rows_are_counted_and_kept_out(layout: Layout, summary: ValidateSummary) -> None:
+    assert summary.rows_in == LABELLED + 7
     # Left out for the label that they lack, the torn one too: nothing of them is held back
-    assert summary["sources"]["fairface"]["excluded"] == {"unlabelled": 7}
-    assert summary["sources"]["fairface"]["quarantined"] == {}
-    assert summary["sources"]["fairface"]["accepted"] == 0
-    assert summary["sources"]["made"]["accepted"] == LABELLED, "an unlabelled copy takes nobody's place"
-    assert sum(summary["class_counts"].values()) == LABELLED
+    assert summary.sources["fairface"].excluded == {"unlabelled": 7}
+    assert summary.sources["fairface"].quarantined == {}
+    assert summary.sources["fairface"].accepted == 0
+    assert summary.sources["made"].accepted == LABELLED, "an unlabelled copy takes nobody's place"
+    assert sum(summary.class_counts.values()) == LABELLED
     manifest = pq.read_table(layout.manifest, columns=["source", "label", "group_gender"]).to_pandas()
     assert set(manifest["source"]) == {"made"}
     assert manifest["label"].notna().all()
@@ -73,8 +76,8 @@ def test_unlabelled_rows_are_counted_and_kept_out(layout: Layout, summary: dict[
     assert "unlabelled" in page
 
 
-def test_no_unlabelled_row_reaches_a_split(layout: Layout, summary: dict[str, Any]) -> None:
-    assert summary["accepted"] == LABELLED
+def test_no_unlabelled_row_reaches_a_split(layout: Layout, summary: ValidateSummary) -> None:
+    assert summary.accepted == LABELLED
     split(layout, PARAMS)
     assignment = pd.read_parquet(layout.assignment)
     unlabelled = set(pd.read_parquet(layout.source("fairface"), columns=["image_id"])["image_id"])
@@ -84,12 +87,12 @@ def test_no_unlabelled_row_reaches_a_split(layout: Layout, summary: dict[str, An
 
 
 def test_the_list_of_data_shows_what_has_no_label(layout: Layout) -> None:
-    said = inventory.describe(layout)
+    said = inventory.describe_data(layout)
     assert "unlabelled" in said
     assert "FairFace" in said
-    (entry,) = (entry for entry in inventory.entries(layout) if entry["source"] == "fairface")
-    assert entry["classes"] == {"unlabelled": 7}
-    assert entry["groups"] == ["age", "gender", "race"]
+    (entry,) = (entry for entry in inventory.list_sources(layout) if entry.source == "fairface")
+    assert entry.classes == {"unlabelled": 7}
+    assert entry.groups == ("age", "gender", "race")
 
 
 def test_nothing_but_unlabelled_pictures_is_an_error(tmp_path: Path) -> None:
@@ -108,4 +111,4 @@ def test_unlabelled_rows_do_not_hide_how_much_is_held_back(tmp_path: Path) -> No
     with pytest.raises(FeropsError, match=r"at most 30% of the rows that are not excluded.*; found: 40"):
         validate(layout, PARAMS)
     summary = json.loads(layout.summary("validate").read_text(encoding="utf-8"))
-    assert summary["quarantine_share"] == 0.4
+    assert summary.quarantine_share == 0.4

@@ -17,6 +17,7 @@ from ferops.datasets.importer import import_source
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.records.validate import ValidateSummary
 from ferops.validation.stage import validate
 from pictures import encoded, noise, picture, quick_params, write_source
 
@@ -42,7 +43,7 @@ def _good_rows(*, per_class: int = 4) -> list[dict[str, Any]]:
 
 
 def _planted_rows() -> dict[str, dict[str, Any]]:
-    """One row for each reason that can come out of an import; the picture of good row 0 (anger, p0) is copied."""
+    """One row for each reason that can come out of an import; the image of good row 0 (anger, p0) is copied."""
     common = {
         "source": "made",
         "usage": "test",
@@ -52,7 +53,7 @@ def _planted_rows() -> dict[str, dict[str, Any]]:
         "truth_xy": None,
     }
     return {
-        "undecodable": make_row(b"no picture", label="sad", **common),
+        "undecodable": make_row(b"no image", label="sad", **common),
         "too_small": make_row(picture(900, size_px=20), label="sad", **common),
         "blank": make_row(encoded(np.full((48, 48), 7, np.uint8)), label="fear", **common),
         "exact_duplicate": make_row(encoded(noise(0), kind="BMP"), label="anger", **common),
@@ -62,14 +63,14 @@ def _planted_rows() -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def passed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, Any]]:
+def passed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, ValidateSummary]:
     layout = Layout(tmp_path_factory.mktemp("passed"))
     write_source(layout, "made", [*_planted_rows().values(), *_good_rows()])
     return layout, validate(layout, PARAMS)
 
 
 def test_a_dropped_copy_ties_the_people_it_names_and_a_blank_image_nobody(tmp_path: Path) -> None:
-    """A portrait of p0 is published again as q: the copy goes, but p0 and the other pictures of q stay together."""
+    """A portrait of p0 is published again as q: the copy goes, but p0 and the other images of q stay together."""
     layout = Layout(tmp_path)
     black = encoded(np.zeros((48, 48), np.uint8))
     common = {"source": "made", "usage": "test", "group_age": None, "votes_sad": None, "truth_xy": None}
@@ -97,7 +98,7 @@ def failed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, str]:
     return layout, str(caught.value)
 
 
-def test_the_manifest_holds_the_good_rows_in_the_promised_form(passed: tuple[Layout, dict[str, Any]]) -> None:
+def test_the_manifest_holds_the_good_rows_in_the_promised_form(passed: tuple[Layout, ValidateSummary]) -> None:
     layout, _ = passed
     manifest = pd.read_parquet(layout.manifest)
     assert list(manifest.columns) == [
@@ -114,7 +115,7 @@ def test_the_manifest_holds_the_good_rows_in_the_promised_form(passed: tuple[Lay
     assert set(manifest["votes_sad"]) == {0, 1, 2, 3}
 
 
-def test_the_quarantine_has_a_reason_and_a_sentence_per_row(passed: tuple[Layout, dict[str, Any]]) -> None:
+def test_the_quarantine_has_a_reason_and_a_sentence_per_row(passed: tuple[Layout, ValidateSummary]) -> None:
     layout, _ = passed
     quarantine = pd.read_parquet(layout.quarantine)
     planted = _planted_rows()
@@ -126,35 +127,34 @@ def test_the_quarantine_has_a_reason_and_a_sentence_per_row(passed: tuple[Layout
     assert quarantine["detail"].str.len().min() > 10
 
 
-def test_the_summary_adds_up(passed: tuple[Layout, dict[str, Any]]) -> None:
+def test_the_summary_adds_up(passed: tuple[Layout, ValidateSummary]) -> None:
     layout, summary = passed
-    assert json.loads(layout.summary("validate").read_text(encoding="utf-8")) == summary
-    assert list(summary)[:2] == ["stage", "provenance"]
-    assert summary["rows_in"] == 30
-    assert summary["accepted"] == 24
-    assert summary["excluded"] == {"neutral": 1}
-    assert summary["class_counts"] == dict.fromkeys(DEFAULT_CLASSES, 4)
-    assert summary["quarantined"] == dict.fromkeys(
+    assert ValidateSummary.read(layout.summary("validate"), made_by="ferops validate") == summary
+    assert summary.rows_in == 30
+    assert summary.accepted == 24
+    assert summary.excluded == {"neutral": 1}
+    assert summary.class_counts == dict.fromkeys(DEFAULT_CLASSES, 4)
+    assert summary.quarantined == dict.fromkeys(
         ["undecodable", "too_small", "blank", "exact_duplicate", "label_conflict"], 1
     )
-    assert (summary["exact_duplicate_groups"], summary["exact_duplicate_surplus"]) == (2, 2)
-    assert (summary["label_conflict_groups"], summary["cross_usage_duplicate_groups"]) == (1, 1)
-    assert summary["sources"]["made"]["usage"] == {"test": 6, "train": 24}
-    assert summary["provenance"]["data_version"] == "0123" * 8
-    assert all(verdict["success"] for verdict in summary["expectations"])
+    assert (summary.exact_duplicate_groups, summary.exact_duplicate_surplus) == (2, 2)
+    assert (summary.label_conflict_groups, summary.cross_usage_duplicate_groups) == (1, 1)
+    assert summary.sources["made"].usage == {"test": 6, "train": 24}
+    assert summary.provenance.data_version == "0123" * 8
+    assert all(one.success for one in summary.expectations)
 
 
-def test_the_page_is_self_contained_and_shows_what_was_held_back(passed: tuple[Layout, dict[str, Any]]) -> None:
+def test_the_page_is_self_contained_and_shows_what_was_quarantined(passed: tuple[Layout, ValidateSummary]) -> None:
     layout, _ = passed
     page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
     assert "http" not in page
-    assert page.count("data:image/png;base64,") == 4  # the undecodable one has no picture
+    assert page.count("data:image/png;base64,") == 4  # the undecodable one has no image
     assert "unreadable" in page
     assert "the same pixels as made row 6 (train), which is kept" in page
     assert (layout.reports("validate") / "data_docs" / "index.html").exists()
 
 
-def test_the_great_expectations_context_can_be_opened_again(passed: tuple[Layout, dict[str, Any]]) -> None:
+def test_the_great_expectations_context_can_be_opened_again(passed: tuple[Layout, ValidateSummary]) -> None:
     layout, _ = passed
     stored = layout.artifacts("validate") / "gx"
     suite = json.loads((stored / "expectations" / "accepted.json").read_text(encoding="utf-8"))
@@ -168,7 +168,7 @@ def test_a_failure_names_each_expectation_with_wanted_and_found(failed: tuple[La
     layout, message = failed
     assert "does not meet 1 expectation(s)" in message
     assert "wanted: at least 4 accepted rows of disgust (min_rows_per_class); found: 1" in message
-    assert str(layout.reports("validate") / "data_docs" / "index.html") in message
+    assert str(layout.reports("validate") / "index.html") in message
 
 
 def test_a_failure_leaves_the_reports_and_no_manifest(failed: tuple[Layout, str]) -> None:
@@ -176,8 +176,8 @@ def test_a_failure_leaves_the_reports_and_no_manifest(failed: tuple[Layout, str]
     assert not layout.manifest.exists()
     assert layout.quarantine.exists()
     assert (layout.reports("validate") / "data_docs" / "index.html").exists()
-    summary = json.loads(layout.summary("validate").read_text(encoding="utf-8"))
-    assert [verdict["observed"] for verdict in summary["expectations"] if not verdict["success"]] == ["1"]
+    summary = ValidateSummary.read(layout.summary("validate"), made_by="ferops validate")
+    assert [one.observed for one in summary.expectations if not one.success] == ["1"]
     page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
     assert "1 of 22 expectations failed" in page
 
@@ -191,7 +191,7 @@ def test_every_kind_of_failure_is_found(tmp_path: Path) -> None:
         validate(layout, PARAMS)
     message = str(caught.value)
     assert "at least 70% of the images can be decoded; found: 20 of 40 rows differ" in message
-    assert "not excluded are held back (max_quarantine_share); found: 20 of 40 rows differ" in message
+    assert "not excluded are quarantined (max_quarantine_share); found: 20 of 40 rows differ" in message
     for name in set(DEFAULT_CLASSES) - {"happy"}:
         assert f"at least 4 accepted rows of {name} (min_rows_per_class); found: 0" in message
     assert "found: anger 0.00%, disgust 0.00%, fear 0.00%, happy 100.00%, sad 0.00%, surprised 0.00%" in message
@@ -215,10 +215,10 @@ def test_the_known_duplicates_of_fer2013_are_found(tmp_path: Path) -> None:
     raw = pd.read_parquet(layout.source("fer2013"))
     # This release encodes equal pixels to equal bytes, so the files' own hashes count the copies independently.
     copies = raw["image"].map(lambda image: hashlib.md5(image).hexdigest()).value_counts()
-    assert summary["exact_duplicate_groups"] == int((copies > 1).sum())
-    assert summary["exact_duplicate_surplus"] == int((copies - 1).sum())
-    assert summary["exact_duplicate_surplus"] <= 1853  # of the whole data set, with its PrivateTest part
-    assert summary["blank_images"] == 11
-    quarantined = sum(summary["quarantined"].values())
-    assert summary["accepted"] + quarantined + sum(summary["excluded"].values()) == len(raw)
+    assert summary.exact_duplicate_groups == int((copies > 1).sum())
+    assert summary.exact_duplicate_surplus == int((copies - 1).sum())
+    assert summary.exact_duplicate_surplus <= 1853  # of the whole data set, with its PrivateTest part
+    assert summary.blank_images == 11
+    quarantined = sum(summary.quarantined.values())
+    assert summary.accepted + quarantined + sum(summary.excluded.values()) == len(raw)
     shutil.rmtree(tmp_path)

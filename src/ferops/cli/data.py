@@ -17,7 +17,7 @@ verbs = typer.Typer()
 def import_(
     source: Annotated[str, typer.Argument(help="a data set of docs/sources.md; folder for your own; or synthetic")],
     path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
-    name: Annotated[str | None, typer.Option(help="for folder: what to call it in data/")] = None,
+    name: Annotated[str | None, typer.Option(help="for folder: its name in data/ (a-z, 0-9, _ and -)")] = None,
     attributes: Annotated[Path | None, typer.Option(help="for folder: CSV with file, subject, usage, ...")] = None,
     seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
 ) -> None:
@@ -32,9 +32,9 @@ def import_(
 @verbs.command()
 def data() -> None:
     """List the data sets in data/ with counts, licence notes and citations."""
-    from ferops.datasets.inventory import describe
+    from ferops.datasets.inventory import describe_data
 
-    say(describe(Layout.find(or_here=True)))
+    say(describe_data(Layout.find(or_here=True)))
 
 
 @verbs.command()
@@ -55,16 +55,16 @@ def drift(
     after: Annotated[str | None, typer.Argument(metavar="[REV_B]", help="another one; what is in data/ now")] = None,
 ) -> None:
     """Compare two versions of the data: rows, class shares, and how the images look. Changes nothing in data/."""
-    from ferops.drift.compare import drift as compare
-    from ferops.drift.compare import table
+    from ferops.drift.compare import compare_versions, drift_table
 
     layout, params = project()
-    say(*table(compare(layout, params, before, after)), f"report: {layout.reports('drift') / 'index.html'}")
+    summary = compare_versions(layout, params, before, after)
+    say(*drift_table(summary), f"report: {layout.reports('drift') / 'index.html'}")
 
 
 @verbs.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="quick, fer2013-cpu or reference")],
+    name: Annotated[str, typer.Argument(help="quick, quick-seven, quick-eight, fer2013-cpu, edge, ...")],
     overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
 ) -> None:
     """Write a preset to params.yaml, the single source of settings."""

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """`tight`: the pictures are face crops already, so the detector has no room to work in."""
+    """`tight`: the images are face crops already, so a detector has little around the face to work with."""
 
     name: str
     title: str
     release: str
     licence: str
     citation: str
-    tight: bool
-    needs_path: bool
+    tight: bool = False
+
+    @property
+    def needs_path(self) -> bool:
+        return self.name != "synthetic"
 
 
 SOURCES = {
@@ -30,14 +33,12 @@ SOURCES = {
             ),
             licence=(
                 "by an agreement that a professor or head of a laboratory signs, for non-commercial research; the "
-                "pictures are from the web and belong to their owners"
+                "images are from the web and belong to their owners"
             ),
             citation=(
                 "A. Mollahosseini, B. Hasani, M. H. Mahoor, AffectNet: A Database for Facial Expression, Valence, and "
                 "Arousal Computing in the Wild, IEEE Transactions on Affective Computing 10(1), 2019, arXiv:1708.03985"
             ),
-            tight=False,
-            needs_path=True,
         ),
         Source(
             name="ckplus",
@@ -47,7 +48,7 @@ SOURCES = {
                 "class folders, anger/S010_004_00000017.png"
             ),
             licence=(
-                "by an agreement with its authors, for research; print only pictures of the people who agreed to it "
+                "by an agreement with its authors, for research; print only images of the people who agreed to it "
                 "(Consent-for-publication in the release)"
             ),
             citation=(
@@ -55,8 +56,6 @@ SOURCES = {
                 "emotion-specified expression, CVPR Workshops 2010; T. Kanade, J. F. Cohn, Y. Tian, Comprehensive "
                 "database for facial expression analysis, FG 2000"
             ),
-            tight=False,
-            needs_path=True,
         ),
         Source(
             name="fairface",
@@ -66,15 +65,13 @@ SOURCES = {
                 "fairface-img-margin125-trainval.zip or fairface-img-margin025-trainval.zip"
             ),
             licence=(
-                "CC BY 4.0, as its README says; the pictures are Flickr users' under Creative Commons licences, and "
+                "CC BY 4.0, as its README says; the images are Flickr users' under Creative Commons licences, and "
                 "the people in them were not asked"
             ),
             citation=(
                 "K. Kärkkäinen, J. Joo, FairFace: Face Attribute Dataset for Balanced Race, Gender, and Age for Bias "
                 "Measurement and Mitigation, WACV 2021"
             ),
-            tight=False,
-            needs_path=True,
         ),
         Source(
             name="fer2013",
@@ -84,8 +81,8 @@ SOURCES = {
                 "with train/<class>/*.jpg and test/<class>/*.jpg as on Kaggle; each as it is or in an archive"
             ),
             licence=(
-                "no licence covers the pictures, which a web search collected without asking the people in them; "
-                "take it for research only, and mind the law where you are"
+                "no licence covers the images, which a web search collected without asking the people in them; "
+                "use it for research only, and observe the law of your country"
             ),
             citation=(
                 "I. J. Goodfellow et al., Challenges in Representation Learning: A report on three machine learning "
@@ -93,31 +90,26 @@ SOURCES = {
                 "Facial Expression Recognition with Crowd-Sourced Label Distribution, ICMI 2016, arXiv:1608.01041"
             ),
             tight=True,
-            needs_path=True,
         ),
         Source(
             name="folder",
-            title="your own pictures, a folder for each class",
+            title="your own images, a folder for each class",
             release=(
                 "a folder or an archive with a folder for each class: anger, disgust, fear, happy, sad, surprised, "
                 "neutral, contempt, or common words for them"
             ),
-            licence="whatever applies to your pictures; the people in them have a say, too",
+            licence="whatever applies to your images; the people in them have a say, too",
             citation="yours to add",
-            tight=False,
-            needs_path=True,
         ),
         Source(
             name="jaffe",
             title="JAFFE (Japanese Female Facial Expression)",
-            release="the folder or archive of pictures named like KA.AN1.39.tiff",
+            release="the folder or archive of images named like KA.AN1.39.tiff",
             licence="granted by its authors on request, for non-commercial research that cites the source",
             citation=(
                 "M. J. Lyons, S. Akamatsu, M. Kamachi, J. Gyoba, Coding Facial Expressions with Gabor Wavelets, "
                 "FG 1998, doi:10.1109/AFGR.1998.670949; see also arXiv:2009.05938"
             ),
-            tight=False,
-            needs_path=True,
         ),
         Source(
             name="rafdb",
@@ -127,7 +119,7 @@ SOURCES = {
                 "Annotation/manual, as folders or zips"
             ),
             licence=(
-                "by an agreement with its authors, for non-commercial research; the pictures are from the web and "
+                "by an agreement with its authors, for non-commercial research; the images are from the web and "
                 "belong to their owners"
             ),
             citation=(
@@ -135,7 +127,6 @@ SOURCES = {
                 "Recognition in the Wild, CVPR 2017"
             ),
             tight=True,
-            needs_path=True,
         ),
         Source(
             name="synthetic",
@@ -143,8 +134,6 @@ SOURCES = {
             release="generated on the spot from the seed",
             licence="Apache-2.0, as the project; no person is shown",
             citation="generated by ferops.datasets.synthetic; figures on it say nothing about real faces",
-            tight=False,
-            needs_path=False,
         ),
     )
 }

@@ -10,19 +10,17 @@ and Mitigation", WACV 2021, pp. 1548-1558. Documentation: the README of the data
   70`), `gender` (`Male`, `Female`), `race` (`White`, `Black`, `Indian`, `East Asian`, `Southeast Asian`, `Middle
   Eastern`, `Latino_Hispanic`) and `service_test` (a subset of the paper's experiments; not imported).
 
-Annotators chose among these words by looking at a picture; nobody in it was asked.
+Annotators chose among these words by looking at an image; nobody in it was asked.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ferops.datasets.manifest import make_row
-from ferops.datasets.release import KEPT, PICTURES, Release, open_release, stream_pictures, wrong_layout
+from ferops.datasets.release import Release, Rows, open_release, rows_of, wrong_layout
 from ferops.datasets.tables import lines
+from ferops.datasets.untrusted import IMAGE_ENDINGS, KEPT
 
 LISTS = {"fairface_label_train.csv": "train", "fairface_label_val.csv": "val"}
 """The label lists, and which official part each one is."""
@@ -34,38 +32,31 @@ WANTED = (
     "fairface-img-margin125-trainval.zip (or margin025, or either one unpacked: train/1.jpg ..., val/1.jpg ...)"
 )
 
-Groups = tuple[str | None, ...]  # in the order of ATTRIBUTES
+Groups = dict[str, str | None]  # group_<name> of ATTRIBUTES -> word
 
 
-def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, Any]]]:
-    """Return the number of pictures in a release, and their rows: no label, usage (train, val), no subject, and
-    group_age, group_gender (in small letters, as in other sources) and group_race (both as published).
-
-    `skipped` counts files that were left out, by reason; complete once the rows are exhausted.
+def read_fairface(path: Path, *, skipped: Counter[str]) -> Rows:
+    """Read a release: no label, usage (train, val), no subject, and group_age, group_gender (in small letters, as in
+    other sources) and group_race (both as published).
 
     Raises:
         FeropsError: no such path, a damaged or dangerous archive, no label list or one without its columns, or no
-            picture of a list.
+            image of a list.
     """
     release = open_release(path, wanted=WANTED, skipped=skipped)
     groups = _read_lists(release, skipped=skipped)
-    pictures = _pictures(release, skipped=skipped)
-    taken = {name: key for key, name in pictures.items() if key in groups}
-    skipped["picture without a line in the label lists"] += len(pictures) - len(taken)
-    skipped["line in a label list without its picture"] += len(groups) - len(taken)
-    if not taken:
-        found = f"of {len(groups)} lines in the label lists and {len(pictures)} pictures none belong together"
-        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
-    return len(taken), _rows(release, taken, groups, skipped=skipped)
-
-
-def _rows(
-    release: Release, taken: dict[str, str], groups: dict[str, Groups], *, skipped: Counter[str]
-) -> Iterator[dict[str, Any]]:
-    for name, image in stream_pictures(release, taken, skipped=skipped):
-        key = taken[name]
-        words = {f"group_{name}": word for name, word in zip(ATTRIBUTES, groups[key], strict=True)}
-        yield make_row(image, source="fairface", label=None, usage=key.split("/")[0], **words)
+    images = _images(release, skipped=skipped)
+    found = {
+        name: {"label": None, "usage": key.split("/")[0], **groups[key]}
+        for key, name in images.items()
+        if key in groups
+    }
+    skipped["image without a line in the label lists"] += len(images) - len(found)
+    skipped["line in a label list without its image"] += len(groups) - len(found)
+    if not found:
+        reason = f"no one of {len(groups)} lines in the label lists belongs to one of {len(images)} images"
+        raise wrong_layout(release, wanted=WANTED, found=reason, skipped=skipped)
+    return rows_of(release, found, source="fairface", skipped=skipped)
 
 
 def _read_lists(release: Release, *, skipped: Counter[str]) -> dict[str, Groups]:
@@ -80,30 +71,35 @@ def _read_lists(release: Release, *, skipped: Counter[str]) -> dict[str, Groups]
             if not key.startswith(f"{part}/"):
                 skipped["line of a label list that is not like 'train/1.jpg,50-59,Male,East Asian,True'"] += 1
             elif groups.setdefault(key, words := _words(line)) != words:
-                # Nobody can tell which line is right, so neither is believed
-                skipped[f"picture with two different lines in the label lists, its groups empty{KEPT}"] += 1
-                groups[key] = (None,) * len(ATTRIBUTES)
+                # It is not known which line is right, so neither is used
+                skipped[f"image with two different lines in the label lists, its groups empty{KEPT}"] += 1
+                groups[key] = dict.fromkeys(words)
     return groups
 
 
 def _words(line: dict[str, str]) -> Groups:
-    age, gender, race = (line[column] or None for column in ATTRIBUTES)
-    return age, gender and gender.lower(), race
+    words = {f"group_{name}": line[name] or None for name in ATTRIBUTES}
+    gender = words["group_gender"]
+    return words | {"group_gender": gender and gender.lower()}
 
 
-def _pictures(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
-    """Return key -> path of the pictures in one copy of the data set: the widest, if there are several."""
+def _images(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
+    """Return key -> path of the images in one copy of the data set: the widest, if there are several."""
     copies: dict[str, dict[str, str]] = {}
     for name in release.names:
         file = PurePosixPath(name)
-        if file.parent.name in LISTS.values() and file.suffix.lower() in PICTURES and not file.name.startswith("."):
+        if (
+            file.parent.name in LISTS.values()
+            and file.suffix.lower() in IMAGE_ENDINGS
+            and not file.name.startswith(".")
+        ):
             copies.setdefault(str(file.parent.parent), {})[_key(name)] = name
         elif file.name.lower() not in LISTS:
-            skipped["not a picture below train/ or val/"] += 1
+            skipped["not an image below train/ or val/"] += 1
     # The wider margin leaves a detector room to work in; otherwise the first by name
     order = sorted(copies, key=lambda folder: ("margin125" not in folder, folder))
     for folder in order[1:]:
-        skipped[f"further copy of the pictures, as {order[0]} was taken"] += len(copies[folder])
+        skipped[f"further copy of the images, as {order[0]} was taken"] += len(copies[folder])
     return copies[order[0]] if order else {}
 
 

@@ -8,91 +8,67 @@
 A release with only `PublicTest` beside the training images uses that part as its test set, and so do we.
 
 Source: Goodfellow et al., "Challenges in Representation Learning: A report on three machine learning contests" (2013),
-arXiv:1307.0414: 28,709 pictures for training, 3,589 public and 3,589 private ones for the test, 48 px, grey.
+arXiv:1307.0414: 28,709 images for training, 3,589 public and 3,589 private ones for the test, 48 px, grey.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
 
+from ferops.classes import canonical
 from ferops.datasets import fer2013_csv, ferplus
-from ferops.datasets.manifest import make_row
-from ferops.datasets.release import PICTURES, Folder, Release, open_release, stream_pictures, wrong_layout
+from ferops.datasets.release import Folder, Release, Rows, open_release, rows_of, wrong_layout
+from ferops.datasets.untrusted import IMAGE_ENDINGS
 
-LABELS = {
-    "angry": "anger",
-    "disgust": "disgust",
-    "fear": "fear",
-    "happy": "happy",
-    "neutral": "neutral",
-    "sad": "sad",
-    "surprise": "surprised",
-}
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""Names of the class folders."""
 PARTS = {"Training": "train", "PublicTest": "val", "PrivateTest": "test"}
 
 WANTED = (
     "fer2013.csv or icml_face_data.csv, or the Kaggle folder release: train/<class>/*.jpg and test/<class>/*.jpg with "
-    f"the classes {', '.join(LABELS)}"
+    f"the classes {', '.join(CLASSES)}"
 )
 
 
-class Entry(NamedTuple):
-    """One picture of the release: what its place and name say about it."""
-
-    folder: str
-    label: str
-    part: str | None
-
-
-def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, Any]]]:
-    """Return the number of pictures in a release, and its rows: in the order of the CSV, or in that of the paths.
-
-    `skipped` counts what is left out, by reason, complete once the rows are exhausted.
+def read_fer2013(path: Path, *, skipped: Counter[str]) -> Rows:
+    """Read a release: label and usage, no subject; in the order of the CSV, or in that of the paths.
 
     Raises:
-        FeropsError: no such path, a damaged or dangerous archive, or none of the layouts. A damaged member, or more
-            than a few broken rows in a CSV, are found while the rows are drawn.
+        FeropsError: no such path, a damaged or dangerous archive, or no known layout. A damaged member, or more than a
+            few broken rows in a CSV, are found while the rows are drawn.
     """
     release: Release
     if path.is_file() and path.suffix.lower() == ".csv":
         beside = [name for name in (path.name, ferplus.FILE) if (path.parent / name).is_file()]
         release = Folder(path.parent, skipped=skipped, only=beside)
-        return fer2013_csv.read(release, path.name, parts=PARTS, skipped=skipped)
+        return fer2013_csv.read_table(release, path.name, parts=PARTS, skipped=skipped)
     release = open_release(path, wanted=WANTED, skipped=skipped)
-    table = fer2013_csv.find(release, skipped=skipped)
+    table = fer2013_csv.find_table(release, skipped=skipped)
     if table is not None:
-        return fer2013_csv.read(release, table, parts=PARTS, skipped=skipped)
-    entries = _entries(release, skipped=skipped)
-    return len(entries), _rows(release, entries, skipped=skipped)
+        return fer2013_csv.read_table(release, table, parts=PARTS, skipped=skipped)
+    return rows_of(release, _images(release, skipped=skipped), source="fer2013", skipped=skipped)
 
 
-def _entries(release: Release, *, skipped: Counter[str]) -> dict[str, Entry]:
-    entries = {}
+def _images(release: Release, *, skipped: Counter[str]) -> dict[str, dict[str, str]]:
+    """Return path -> label and usage of the images of the folder release."""
+    found: dict[str, dict[str, str]] = {}
+    folders, parts_named = set(), set()
     for name in release.names:
         parts = PurePosixPath(name).parts
         if len(parts) < 3 or parts[-3] not in ("train", "test"):
             skipped["not below train/ or test/"] += 1
-        elif not parts[-1].lower().endswith(PICTURES):
-            skipped["not a picture"] += 1
-        elif parts[-2] not in LABELS:
+        elif not parts[-1].lower().endswith(IMAGE_ENDINGS):
+            skipped["not an image"] += 1
+        elif parts[-2] not in CLASSES:
             skipped[f"unknown class folder {parts[-2]}"] += 1
         else:
-            prefix = parts[-1].split("_")[0]
-            entries[name] = Entry(parts[-3], LABELS[parts[-2]], prefix if prefix in PARTS else None)
-    if not {"train", "test"} <= {entry.folder for entry in entries.values()}:
-        found = "not pictures in both train/<class>/ and test/<class>/"
-        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
-    return entries
-
-
-def _rows(release: Release, entries: dict[str, Entry], *, skipped: Counter[str]) -> Iterator[dict[str, Any]]:
-    private = any(entry.part == "PrivateTest" for entry in entries.values())
-    for name, image in stream_pictures(release, entries, skipped=skipped):
-        entry = entries[name]
-        usage = PARTS[entry.part] if entry.part else entry.folder
-        if entry.part == "PublicTest" and not private:
-            usage = "test"
-        yield make_row(image, source="fer2013", label=entry.label, usage=usage)
+            part = parts[-1].split("_")[0]
+            folders.add(parts[-3])
+            parts_named.add(part)
+            found[name] = {"label": canonical(parts[-2]), "usage": part if part in PARTS else parts[-3]}
+    if folders != {"train", "test"}:
+        reason = "not images in both train/<class>/ and test/<class>/"
+        raise wrong_layout(release, wanted=WANTED, found=reason, skipped=skipped)
+    usages = PARTS if "PrivateTest" in parts_named else PARTS | {"PublicTest": "test"}
+    return {name: {**one, "usage": usages.get(one["usage"], one["usage"])} for name, one in found.items()}

@@ -1,4 +1,4 @@
-"""FER2013 as one CSV, a picture a line, with the FERPlus votes for each picture where they lie beside it.
+"""FER2013 as one CSV, an image a line, with the FERPlus votes for each image where they lie beside it.
 
 `fer2013.csv` has the columns emotion, pixels, Usage; `icml_face_data.csv` the same content as emotion, " Usage",
 " pixels". `emotion` is 0-6 (angry, disgust, fear, happy, sad, surprise, neutral), `pixels` are 48 x 48 grey levels from
@@ -16,7 +16,7 @@ from typing import Any
 
 from ferops.datasets import ferplus
 from ferops.datasets.manifest import make_row
-from ferops.datasets.release import Release
+from ferops.datasets.release import Release, Rows
 from ferops.datasets.tables import lines
 from ferops.errors import FeropsError
 
@@ -27,14 +27,14 @@ CODES = ("anger", "disgust", "fear", "happy", "sad", "surprised", "neutral")
 SIDE_PX = 48
 
 MAX_BAD_LINES = 10
-"""A few broken lines are left out and told; more, and this is not the file it should be."""
+"""A few broken lines are left out and counted; more, and this is not the file it should be."""
 
 
 class BadLineError(ValueError):
-    """One line of the CSV is no picture; the message says why."""
+    """One line of the CSV does not hold an image; the message says why."""
 
 
-def find(release: Release, *, skipped: Counter[str]) -> str | None:
+def find_table(release: Release, *, skipped: Counter[str]) -> str | None:
     """Return the name of the table in `release`: fer2013.csv before icml_face_data.csv, the uppermost one; or None."""
     found = [name for table in TABLES for name in _named(release, table)]
     if not found:
@@ -43,20 +43,18 @@ def find(release: Release, *, skipped: Counter[str]) -> str | None:
         return None
     others = len(release.names) - 1 - (_votes_beside(release, found[0]) is not None)
     if others:
-        skipped[f"not {PurePosixPath(found[0]).name}, which holds every picture"] += others
+        skipped[f"not {PurePosixPath(found[0]).name}, which holds every image"] += others
     return found[0]
 
 
-def read(
-    release: Release, name: str, *, parts: Mapping[str, str], skipped: Counter[str]
-) -> tuple[int, Iterator[dict[str, Any]]]:
+def read_table(release: Release, name: str, *, parts: Mapping[str, str], skipped: Counter[str]) -> Rows:
     """Return the number of lines of the table `name` in `release`, and its rows in their order, one at a time.
 
     Rows have `votes_<name>` (ferplus.VOTES) if FERPlus's file lies in the same folder. `parts` is part -> usage.
 
     Raises:
-        FeropsError: a column lacks, or FERPlus's file has another number of lines; while the rows are drawn: more than
-            MAX_BAD_LINES lines are no pictures, or the votes belong to other pictures.
+        FeropsError: a column is missing, or FERPlus's file has another number of lines; while the rows are drawn: more
+            than MAX_BAD_LINES lines are not images, or the votes belong to other images.
     """
     usage = Counter(row["usage"] for _, row in lines(release, name, columns=COLUMNS))
     beside = _votes_beside(release, name)
@@ -74,13 +72,13 @@ def _rows(
     bad: list[str] = []
     for number, (line, row) in enumerate(lines(release, name, columns=COLUMNS)):
         try:
-            label, usage, image = _picture(row, parts=parts)
+            label, usage, image = _image(row, parts=parts)
         except BadLineError as error:
             bad.append(f"line {line}: {error}")
             skipped[bad[-1]] += 1
             if len(bad) > MAX_BAD_LINES:
                 raise FeropsError(
-                    f"{release.path}, {name}: more than {MAX_BAD_LINES} lines are no pictures of FER2013 "
+                    f"{release.path}, {name}: more than {MAX_BAD_LINES} lines are not images of FER2013 "
                     f"({'; '.join(bad)}). Download it again"
                 ) from error
             continue
@@ -90,20 +88,20 @@ def _rows(
         votes.check()
 
 
-def _picture(row: dict[str, str], *, parts: Mapping[str, str]) -> tuple[str, str, bytes]:
+def _image(row: dict[str, str], *, parts: Mapping[str, str]) -> tuple[str, str, bytes]:
     """Return the label, the usage and the PNG of a line; raise BadLineError."""
     code, part = row["emotion"], row["usage"]
     if code not in set("0123456"):
-        raise BadLineError(f"emotion {code[:20]!r} is none of 0-6")
+        raise BadLineError(f"emotion {code[:20]!r} is not a code from 0 to 6")
     if part not in parts:
-        raise BadLineError(f"Usage {part[:20]!r} is none of {', '.join(parts)}")
+        raise BadLineError(f"Usage {part[:20]!r} is not one of {', '.join(parts)}")
     levels = row["pixels"].split()
     if len(levels) != SIDE_PX**2:
         raise BadLineError(f"{len(levels)} pixels instead of {SIDE_PX**2}")
     try:
         pixels = bytes(map(int, levels))
     except ValueError as error:
-        raise BadLineError("a pixel is no whole number from 0 to 255") from error
+        raise BadLineError("a pixel is not a whole number from 0 to 255") from error
     return CODES[int(code)], parts[part], png(pixels, width_px=SIDE_PX)
 
 

@@ -17,7 +17,9 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF")
 """Formats that Pillow may try. Anything else is refused before its parser sees a byte."""
 
 MAX_MEGAPIXELS = 50.0
-"""Above what cameras take; a file of some bytes may claim any size."""
+"""Above what cameras take; a small file may claim any size."""
+
+NOT_AN_IMAGE = f"The file is not a readable image. Supported formats: {', '.join(FORMATS)}."
 
 _ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 # The last two: Pillow's EXIF code, at tags of the wrong type
@@ -33,7 +35,7 @@ _BROKEN = (
 
 
 class UnreadableImageError(FeropsError):
-    """The bytes are no image that can be decoded completely."""
+    """The bytes cannot be decoded to a complete image."""
 
 
 class Header(NamedTuple):
@@ -66,8 +68,12 @@ def decode(encoded: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray
                 return np.array(_on_black(upright).convert("RGB"))
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:  # Pillow's own words name an address in memory
+        raise UnreadableImageError(NOT_AN_IMAGE) from error
     except _BROKEN as error:
-        raise UnreadableImageError(f"not a complete image ({len(encoded)} bytes): {error}") from error
+        raise UnreadableImageError(
+            f"The image is damaged or incomplete ({len(encoded)} bytes): {error}. Get the file again from its source."
+        ) from error
 
 
 def _on_black(image: Image.Image) -> Image.Image:
@@ -80,7 +86,7 @@ def _on_black(image: Image.Image) -> Image.Image:
 def _require_size(width: int, height: int, *, max_megapixels: float) -> None:
     if width * height > max_megapixels * 1e6:
         raise UnreadableImageError(
-            f"the image has {width}x{height} pixels; at most {max_megapixels:g} megapixels are accepted"
+            f"The image has {width}x{height} pixels; at most {max_megapixels:g} megapixels are accepted."
         )
 
 
@@ -100,7 +106,7 @@ def header(encoded: bytes) -> Header:
     except Image.DecompressionBombError:
         return Header(0, 0, (_TOO_LARGE,))
     except _BROKEN:
-        return Header(0, 0, ("no image that can be recognised",))
+        return Header(0, 0, ("not a readable image",))
 
 
 _TOO_LARGE = f"more than {MAX_MEGAPIXELS:g} megapixels"
@@ -132,7 +138,7 @@ def _orientation(image: Image.Image) -> object:
 
 
 def _is_cut(kind: str | None, encoded: bytes) -> bool:
-    """Whether the mark that ends a JPEG or PNG lacks: cameras and tools append to it, but nobody leaves it out."""
+    """Whether the end marker of a JPEG or PNG is missing. Cameras and tools append bytes to it, but none omits it."""
     if kind in ("JPEG", "MPO"):
         return encoded.rfind(b"\xff\xd9") < len(encoded) // 2  # an embedded thumbnail ends with the same mark
     return kind == "PNG" and b"IEND" not in encoded[-4096:]

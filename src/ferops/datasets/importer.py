@@ -11,42 +11,37 @@ from typing import Any
 
 from tqdm import tqdm
 
-from ferops.datasets import (
-    affectnet,
-    catalogue,
-    ckplus,
-    fairface,
-    fer2013,
-    folder,
-    images,
-    jaffe,
-    manifest,
-    rafdb,
-    swap,
-    versioning,
-)
+from ferops.datasets import catalogue, images, manifest, swap, versioning
+from ferops.datasets.affectnet import read_affectnet
+from ferops.datasets.ckplus import read_ckplus
+from ferops.datasets.fairface import read_fairface
+from ferops.datasets.fer2013 import read_fer2013
+from ferops.datasets.folder import read_folder
+from ferops.datasets.jaffe import read_jaffe
+from ferops.datasets.rafdb import read_rafdb
 from ferops.datasets.raw import files_of
-from ferops.datasets.release import KEPT
+from ferops.datasets.release import Rows
+from ferops.datasets.untrusted import KEPT
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.provenance import data_version
-
-Rows = tuple[int | None, Iterator[dict[str, Any]]]
+from ferops.records.data import ImportResult
 
 READERS: dict[str, Callable[..., Rows]] = {
-    "affectnet": affectnet.read,
-    "ckplus": ckplus.read,
-    "fairface": fairface.read,
-    "fer2013": fer2013.read,
-    "folder": folder.read,
-    "jaffe": jaffe.read,
-    "rafdb": rafdb.read,
+    "affectnet": read_affectnet,
+    "ckplus": read_ckplus,
+    "fairface": read_fairface,
+    "fer2013": read_fer2013,
+    "folder": read_folder,
+    "jaffe": read_jaffe,
+    "rafdb": read_rafdb,
 }
-"""Sources read from a path: `read(path, *, skipped)` returns the number of pictures, or None, and the rows."""
+"""Sources read from a path: `reader(path, *, skipped)`."""
 
-NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-"""What a source may be called: the name of its file in data/, and a value of the column `source`."""
+NAME = re.compile(r"(?!.*-\d{3}$)[a-z][a-z0-9_-]{0,39}")
+"""Possible names of a source: of its file in data/, and a value of the column `source`. `-001` marks a further file of
+a large source (`manifest.shard_path`), so a name cannot end like that."""
 
 
 def import_source(
@@ -57,13 +52,10 @@ def import_source(
     seed: int,
     name: str | None = None,
     attributes: Path | None = None,
-) -> dict[str, Any]:
+) -> ImportResult:
     """Read the data set `source` from `path` into data/ and version it. Other sources in data/ stay.
 
-    `name` and `attributes` are for `folder` only: what the source is called in data/, and a CSV about its pictures.
-
-    Returns a summary: source, file (the first one), files (their number), rows, classes (label -> rows), skipped
-    (reason -> files), noticed (reason -> rows that came in, but are odd), data_version.
+    `name` and `attributes` are for `folder` only: the name of the source in data/, and a CSV about its images.
 
     Raises:
         FeropsError: the source is not known, the path holds something else, or DVC fails. data/ and data.dvc are
@@ -84,17 +76,17 @@ def import_source(
         swap.replace(layout, kept_as, staged, lock=lock)
     tally = +tally  # without what was counted 0 times
     noticed.update({reason.removesuffix(KEPT): tally.pop(reason) for reason in list(tally) if reason.endswith(KEPT)})
-    return {
-        "source": kept_as,
-        "file": str(layout.source(kept_as)),
-        "files": len(files_of(layout.data, kept_as)),
-        "rows": sum(counts.values()),
-        "classes": {label: counts[label] for label in manifest.LABELS if label in counts}
-        | ({"unlabelled": counts[""]} if "" in counts else {}),
-        "skipped": dict(tally.most_common()),
-        "noticed": dict(noticed.most_common()),
-        "data_version": data_version(layout),
-    }
+    classes = {label: counts[label] for label in manifest.LABELS if label in counts}
+    return ImportResult(
+        source=kept_as,
+        file=str(layout.source(kept_as)),
+        files=len(files_of(layout.data, kept_as)),
+        rows=sum(counts.values()),
+        classes=classes | ({"unlabelled": counts[""]} if "" in counts else {}),
+        skipped=dict(tally.most_common()),
+        noticed=dict(noticed.most_common()),
+        data_version=data_version(layout),
+    )
 
 
 def _noting(rows: Iterator[dict[str, Any]], noticed: Counter[str]) -> Iterator[dict[str, Any]]:
@@ -108,35 +100,30 @@ def _check_request(source: str, path: Path | None, *, name: str | None, attribut
     if known is None:
         near = difflib.get_close_matches(source.lower(), catalogue.SOURCES, n=2, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(catalogue.SOURCES)}"
-        raise FeropsError(f"no data set is called {source!r}; {hint}")
+        raise FeropsError(f"there is no data set named {source!r}; {hint}")
     if known.needs_path and path is None:
         raise FeropsError(f"{source} needs the path of your copy: ferops import {source} PATH, {known.release}")
     if not known.needs_path and path is not None:
         raise FeropsError(f"{source} is {known.release} and takes no path, found {path}")
     if source != "folder" and (name or attributes):
-        raise FeropsError(f"--name and --attributes are for `folder`, your own pictures, not for {source}")
+        raise FeropsError(f"--name and --attributes are for `folder`, your own images, not for {source}")
     if name in catalogue.SOURCES and name != "folder":
         raise FeropsError(f"--name {name} is the data set that `ferops import {name}` reads; choose another one")
     if name is not None and not NAME.fullmatch(name):
         raise FeropsError(
-            f"--name {name!r} cannot be a file's name in data/: wanted a small letter, then at most 39 small letters, "
-            "digits or _"
+            f"--name {name!r} cannot be the name of a file in data/. Use a lower-case letter, then at most 39 more "
+            "lower-case letters, digits, _ or -, but not - and three digits at the end: so are the further files of a "
+            "large source named"
         )
 
 
 def _read(
-    source: str,
-    path: Path | None,
-    *,
-    seed: int,
-    skipped: Counter[str],
-    name: str | None,
-    attributes: Path | None,
+    source: str, path: Path | None, *, seed: int, skipped: Counter[str], name: str | None, attributes: Path | None
 ) -> Rows:
     if path is None:
         from ferops.datasets import synthetic
 
         return None, iter(synthetic.rows(seed=seed))
     if source == "folder":
-        return folder.read(path, skipped=skipped, name=name or source, attributes=attributes)
+        return read_folder(path, skipped=skipped, name=name or source, attributes=attributes)
     return READERS[source](path, skipped=skipped)

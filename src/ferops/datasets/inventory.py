@@ -1,11 +1,10 @@
-"""What people read about data: what an import brought, and what lies in data/ with its terms and citations."""
+"""Data in words: what an import brought, and what lies in data/ with its terms and citations."""
 
 from __future__ import annotations
 
 import textwrap
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 
 from ferops.classes import KNOWN_LABELS
 from ferops.datasets.catalogue import SOURCES
@@ -16,91 +15,91 @@ from ferops.datasets.untrusted import plain
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.provenance import data_version
+from ferops.records.data import ImportResult, SourceEntry
 
 _WIDTH = 100
 _REASONS = 20
 
 
-def entries(layout: Layout) -> list[dict[str, Any]]:
-    """Return one dict per source in data/, by name: source, rows, classes (label -> rows), usage (part -> rows),
-    people (distinct subjects), groups and votes (names, without their prefix), size_mb, files, title, licence,
-    citation, tight. The last four are None for a file that no reader of ferops wrote."""
-    return [_describe_source(layout, name) for name in sources(layout)]
+def list_sources(layout: Layout) -> list[SourceEntry]:
+    """Return one entry per source in data/, by name."""
+    return [_entry(layout, name) for name in sources(layout)]
 
 
-def describe(layout: Layout) -> str:
+def describe_data(layout: Layout) -> str:
     """Return what `ferops data` prints. An interrupted import is undone first.
 
     Raises:
         FeropsError: there is no data, or it is not versioned.
     """
     settle(layout)
-    found = entries(layout)
+    found = list_sources(layout)
     if not found:
         raise FeropsError(f"no data in {layout.data}. Get it: dvc pull data.dvc, or ferops import SOURCE PATH")
     blocks = [_block(entry) for entry in found]
-    rows = sum(entry["rows"] for entry in found)
+    rows = sum(entry.rows for entry in found)
     sums = f"{rows:,} images in {len(found)} {'source' if len(found) == 1 else 'sources'}"
     return "\n\n".join([*blocks, f"{sums}, data version {data_version(layout)}"])
 
 
-def describe_import(summary: Mapping[str, Any]) -> str:
-    """Return what `ferops import` prints of the summary that `importer.import_source` returns."""
-    files = f" and {summary['files'] - 1} more" if summary["files"] > 1 else ""
-    lines = [f"{summary['source']}: {summary['rows']:,} images in {summary['file']}{files}"]
-    lines += _counts(summary["classes"])
-    for title, reasons in (("left out", summary["skipped"]), ("odd, but taken as published", summary["noticed"])):
+def describe_import(result: ImportResult) -> str:
+    """Return what `ferops import` prints."""
+    files = f" and {result.files - 1} more" if result.files > 1 else ""
+    lines = [f"{result.source}: {result.rows:,} images in {result.file}{files}", *_counts(result.classes)]
+    for title, reasons in (("left out", result.skipped), ("unusual, but imported as published", result.noticed)):
         if reasons:
             shown = list(reasons.items())[:_REASONS]
             lines += [f"  {title}:", *(f"    {count:,} x {plain(reason)}" for reason, count in shown)]
             if len(reasons) > len(shown):
                 rest = sum(reasons.values()) - sum(count for _, count in shown)
                 lines.append(f"    {rest:,} x {len(reasons) - len(shown)} other reasons")
-    lines.append(f"  data version {summary['data_version']}")
+    lines.append(f"  data version {result.data_version}")
     return "\n".join(lines)
 
 
-def _describe_source(layout: Layout, name: str) -> dict[str, Any]:
+def _entry(layout: Layout, name: str) -> SourceEntry:
     raw = open_raw(layout, name)
     table = raw.table(["label", "usage", "subject"])
     labels = Counter(table.column("label").to_pylist())
-    usage = Counter(table.column("usage").to_pylist())
-    order = [*KNOWN_LABELS]
-    odd = sorted(label for label in labels if label is not None and label not in order)
-    reader = (raw.schema.metadata or {}).get(READER_KEY, name.encode()).decode()
-    known = SOURCES.get(reader)
-    return {
-        "source": name,
-        "rows": table.num_rows,
-        "classes": {label: labels[label] for label in [*order, *odd] if labels[label]}
+    usage = Counter(part for part in table.column("usage").to_pylist() if part is not None)
+    others = sorted(label for label in labels if label is not None and label not in KNOWN_LABELS)
+    known = SOURCES.get((raw.schema.metadata or {}).get(READER_KEY, name.encode()).decode())
+
+    def suffixes(prefix: str) -> tuple[str, ...]:
+        return tuple(column.removeprefix(prefix) for column in raw.schema.names if column.startswith(prefix))
+
+    return SourceEntry(
+        source=name,
+        rows=table.num_rows,
+        classes={label: labels[label] for label in (*KNOWN_LABELS, *others) if labels[label]}
         | ({"unlabelled": labels[None]} if labels[None] else {}),
-        "usage": {str(part): count for part, count in sorted(usage.items(), key=str)},
-        "people": len(set(table.column("subject").to_pylist()) - {None}),
-        "groups": [column.removeprefix("group_") for column in raw.schema.names if column.startswith("group_")],
-        "votes": [column.removeprefix("votes_") for column in raw.schema.names if column.startswith("votes_")],
-        "size_mb": round(sum(path.stat().st_size for path in raw.files) / 2**20, 1),
-        "files": len(raw.files),
-        "title": known.title if known else None,
-        "licence": known.licence if known else None,
-        "citation": known.citation if known else None,
-        "tight": known.tight if known else None,
-    }
+        usage=dict(sorted(usage.items())),
+        people=len(set(table.column("subject").to_pylist()) - {None}),
+        groups=suffixes("group_"),
+        votes=suffixes("votes_"),
+        size_mb=round(sum(path.stat().st_size for path in raw.files) / 2**20, 1),
+        files=len(raw.files),
+        title=known.title if known else None,
+        licence=known.licence if known else None,
+        citation=known.citation if known else None,
+        tight=known.tight if known else None,
+    )
 
 
-def _block(entry: dict[str, Any]) -> str:
-    files = f" in {entry['files']} files" if entry["files"] > 1 else ""
+def _block(entry: SourceEntry) -> str:
+    files = f" in {entry.files} files" if entry.files > 1 else ""
     lines = [
-        f"{entry['source']}: {entry['title'] or 'not read by ferops; its terms are not known here'}",
-        f"  {entry['rows']:,} images, {entry['size_mb']} MB{files}",
-        *_counts(entry["classes"]),
+        f"{entry.source}: {entry.title or 'not read by ferops; its terms are not known here'}",
+        f"  {entry.rows:,} images, {entry.size_mb} MB{files}",
+        *_counts(entry.classes),
     ]
     more = {
-        "parts": ", ".join(f"{part} {count:,}" for part, count in entry["usage"].items() if part != "None"),
-        "people": f"{entry['people']:,}" if entry["people"] else "",
-        "groups": ", ".join(entry["groups"]),
-        "votes": ", ".join(entry["votes"]),
-        "licence": entry["licence"] or "",
-        "cite": entry["citation"] or "",
+        "parts": ", ".join(f"{part} {count:,}" for part, count in entry.usage.items()),
+        "people": f"{entry.people:,}" if entry.people else "",
+        "groups": ", ".join(entry.groups),
+        "votes": ", ".join(entry.votes),
+        "licence": entry.licence or "",
+        "cite": entry.citation or "",
     }
     for title, text in more.items():
         if text:

@@ -167,9 +167,9 @@ def _form_problem(row: dict[str, Any], *, source: str, columns: set[str]) -> str
     if row["source"] != source:
         return f"its source is {row['source']!r}"
     if row["label"] is not None and row["label"] not in LABELS:
-        return f"label {row['label']!r} is none of {LABELS} and not null"
+        return f"label {row['label']!r} is not one of {', '.join(LABELS)}, nor null"
     if row["usage"] is not None and row["usage"] not in USAGES:
-        return f"usage {row['usage']!r} is none of {USAGES} and not null"
+        return f"usage {row['usage']!r} is not one of {', '.join(USAGES)}, nor null"
     return None
 
 

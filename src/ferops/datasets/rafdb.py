@@ -1,4 +1,4 @@
-"""RAF-DB, the Real-world Affective Faces Database, its basic (single-label) part: 15,339 pictures from the web.
+"""RAF-DB, the Real-world Affective Faces Database, its basic (single-label) part: 15,339 images from the web.
 
 Paper: S. Li, W. Deng, J. Du, "Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition
 in the Wild", CVPR 2017. Documentation: the release's own README (version 1.1). Below `basic/`:
@@ -10,9 +10,9 @@ in the Wild", CVPR 2017. Documentation: the release's own README (version 1.1). 
 - `Annotation/manual/train_00001_manu_attri.txt`: five lines of landmarks, then one each for gender (0 male, 1 female, 2
   unsure), race (0 Caucasian, 1 African-American, 2 Asian) and age (0: 0-3, 1: 4-19, 2: 20-39, 3: 40-69, 4: 70+).
 
-`Image` and `Annotation` are published as zips; both forms are read. So is the copy on Kaggle, whose aligned pictures
+`Image` and `Annotation` are published as zips; both forms are read. So is the copy on Kaggle, whose aligned images
 lie in folders named by the label's number, `train/5/train_00001_aligned.jpg`, without annotations. Where both kinds of
-pictures are there, the aligned ones are taken: a label is about one face, and in a photograph of several the detector
+images are there, the aligned ones are taken: a label is about one face, and in a photograph of several the detector
 cannot know which.
 """
 
@@ -20,12 +20,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
 
-from ferops.datasets.manifest import make_row
-from ferops.datasets.release import KEPT, PICTURES, Release, open_release, stream_pictures, wrong_layout
+from ferops.datasets.release import Release, Rows, open_release, rows_of, wrong_layout
+from ferops.datasets.untrusted import IMAGE_ENDINGS, KEPT
 
 CODES = {"1": "surprised", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "anger", "7": "neutral"}
 
@@ -42,7 +40,7 @@ LISTS = ("list_patition_label.txt", "list_partition_label.txt")
 """The label list as it is named, and as the documentation also spells it."""
 
 WANTED = (
-    "the folder basic/ of RAF-DB, with EmoLabel/list_patition_label.txt, the pictures "
+    "the folder basic/ of RAF-DB, with EmoLabel/list_patition_label.txt, the images "
     "(Image/aligned/train_00001_aligned.jpg or Image/original/train_00001.jpg) and, if you have them, the manual "
     "annotations (Annotation/manual/train_00001_manu_attri.txt), as folders or as the zips published"
 )
@@ -51,50 +49,54 @@ _NAME = re.compile(r"(?P<key>(?P<part>train|test)_\d+)(?P<aligned>_aligned)?\.\w
 _ATTRIBUTES = re.compile(r"(?P<key>(?:train|test)_\d+)_manu_attri\.txt", re.IGNORECASE)
 
 
-def read(path: Path, *, skipped: Counter[str]) -> tuple[int, Iterator[dict[str, Any]]]:
-    """Return the number of pictures in a release, and their rows: label, usage (train, test), no subject, and
-    group_gender, group_race, group_age where there are manual annotations (null for a picture that has none).
-
-    `skipped` counts files that were left out, by reason; complete once the rows are exhausted.
+def read_rafdb(path: Path, *, skipped: Counter[str]) -> Rows:
+    """Read a release: label, usage (train, test), no subject, and group_gender, group_race, group_age where there are
+    manual annotations (null for an image that has none).
 
     Raises:
-        FeropsError: no such path, a damaged or dangerous archive, no label list or more than one, or no picture of it.
+        FeropsError: no such path, a damaged or dangerous archive, no label list or more than one, or no image of it.
     """
     release = open_release(path, wanted=WANTED, skipped=skipped)
     aligned, original, annotations = _sort(release, skipped=skipped)
-    pictures = aligned or original
-    labels = _listed(release, skipped=skipped) or _in_folders(pictures)
+    images = aligned or original
+    labels = _listed(release, skipped=skipped) or _in_folders(images)
     if not labels:
-        found = f"no label list {LISTS[0]} of lines like 'train_00001.jpg 5'"
-        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
+        reason = f"no label list {LISTS[0]} of lines like 'train_00001.jpg 5'"
+        raise wrong_layout(release, wanted=WANTED, found=reason, skipped=skipped)
     if aligned and original:
-        skipped["original picture, as there are aligned ones"] += len(original)
-    taken = {name: key for key, name in sorted(pictures.items()) if key in labels}
-    skipped["picture without a label"] += len(pictures) - len(taken)
-    skipped["label without a picture"] += len(labels) - len(taken)
-    if not taken:
-        found = f"no picture with a label: there are {len(labels)} labels in the list and {len(pictures)} pictures"
-        raise wrong_layout(release, wanted=WANTED, found=found, skipped=skipped)
-    return len(taken), _rows(release, taken, labels, annotations, skipped=skipped)
+        skipped["original image, as there are aligned ones"] += len(original)
+    found = {name: key for key, name in sorted(images.items()) if key in labels}
+    skipped["image without a label"] += len(images) - len(found)
+    skipped["label without an image"] += len(labels) - len(found)
+    if not found:
+        reason = f"no image with a label: there are {len(labels)} labels in the list and {len(images)} images"
+        raise wrong_layout(release, wanted=WANTED, found=reason, skipped=skipped)
+    groups = _read_annotations(release, annotations, keys=set(found.values()), skipped=skipped)
+    unknown: dict[str, str | None] = dict.fromkeys(ATTRIBUTES) if annotations else {}
+    columns = {
+        name: {"label": labels[key], "usage": key.split("_")[0], **groups.get(key, unknown)}
+        for name, key in found.items()
+    }
+    return rows_of(release, columns, source="rafdb", skipped=skipped)
 
 
 def _sort(release: Release, *, skipped: Counter[str]) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """Return key (`train_00001`) -> path of the aligned pictures, the original ones, and the manual annotations."""
+    """Return key (`train_00001`) -> path of the aligned images, the original ones, and the manual annotations."""
     aligned: dict[str, str] = {}
     original: dict[str, str] = {}
     annotations: dict[str, str] = {}
     for name in release.names:
         file = PurePosixPath(name)
-        picture, attributes = _NAME.fullmatch(file.name), _ATTRIBUTES.fullmatch(file.name)
-        if picture and file.suffix.lower() in PICTURES:
-            kind = aligned if picture["aligned"] else original
-            if kind.setdefault(picture["key"].lower(), name) != name:
-                skipped["second copy of a picture (unpacked beside its archive?)"] += 1
+        image, attributes = _NAME.fullmatch(file.name), _ATTRIBUTES.fullmatch(file.name)
+        if image and file.suffix.lower() in IMAGE_ENDINGS:
+            kind = aligned if image["aligned"] else original
+            if kind.setdefault(image["key"].lower(), name) != name:
+                skipped["second copy of an image (unpacked beside its archive?)"] += 1
         elif attributes:
             if annotations.setdefault(attributes["key"].lower(), name) != name:
                 skipped["second copy of an annotation (unpacked beside its archive?)"] += 1
         elif file.name.lower() not in LISTS:
-            skipped["neither a picture nor a label (automatic landmarks, boxes, features, documents)"] += 1
+            skipped["neither an image nor a label (automatic landmarks, boxes, features, documents)"] += 1
     return aligned, original, annotations
 
 
@@ -118,36 +120,20 @@ def _listed(release: Release, *, skipped: Counter[str]) -> dict[str, str]:
     return labels
 
 
-def _in_folders(pictures: dict[str, str]) -> dict[str, str]:
-    """Return key -> label of the pictures that lie in folders named by the label's number."""
-    folders = {key: PurePosixPath(name).parent.name for key, name in pictures.items()}
+def _in_folders(images: dict[str, str]) -> dict[str, str]:
+    """Return key -> label of the images that lie in folders named by the label's number."""
+    folders = {key: PurePosixPath(name).parent.name for key, name in images.items()}
     return {key: CODES[folder] for key, folder in folders.items() if folder in CODES}
-
-
-def _rows(
-    release: Release,
-    taken: dict[str, str],
-    labels: dict[str, str],
-    annotations: dict[str, str],
-    *,
-    skipped: Counter[str],
-) -> Iterator[dict[str, Any]]:
-    groups = _read_annotations(release, annotations, keys=set(taken.values()), skipped=skipped)
-    unknown: dict[str, str | None] = dict.fromkeys(ATTRIBUTES) if annotations else {}
-    for name, image in stream_pictures(release, taken, skipped=skipped):
-        key = taken[name]
-        usage = key.split("_")[0]
-        yield make_row(image, source="rafdb", label=labels[key], usage=usage, **groups.get(key, unknown))
 
 
 def _read_annotations(
     release: Release, annotations: dict[str, str], *, keys: set[str], skipped: Counter[str]
 ) -> dict[str, dict[str, str | None]]:
-    """Return key -> words of ATTRIBUTES for the pictures `keys`; all at once, as archives are quick only in order."""
+    """Return key -> words of ATTRIBUTES for the images `keys`; all at once, as archives are quick only in order."""
     key_of = {name: key for key, name in annotations.items() if key in keys}
-    skipped["annotation without a picture"] += len(annotations) - len(key_of)
+    skipped["annotation without an image"] += len(annotations) - len(key_of)
     if annotations:
-        skipped[f"picture without annotation, its groups empty{KEPT}"] += len(keys) - len(key_of)
+        skipped[f"image without annotation, its groups empty{KEPT}"] += len(keys) - len(key_of)
     groups: dict[str, dict[str, str | None]] = {}
     for name, content in release.stream(list(key_of)):
         words = _words(content)

@@ -71,7 +71,7 @@ def open_raw(layout: Layout, source: str) -> Raw:
     """Open the raw files of `source`.
 
     Raises:
-        FeropsError: there is none (the message says what is there instead), one is not Parquet, or a column lacks.
+        FeropsError: there is none (the message says what is there instead), one is not Parquet, or a column is missing.
     """
     if not layout.source(source).exists():
         raise FeropsError(_missing(layout, source))
@@ -80,8 +80,8 @@ def open_raw(layout: Layout, source: str) -> Raw:
     odd = [path.name for path, file in zip(files, opened, strict=True) if file.schema_arrow != opened[0].schema_arrow]
     if odd:
         raise FeropsError(
-            f"{odd} in {layout.data} have other columns than {files[0].name}: they are left from another import. "
-            f"Import it again: {way(source)}"
+            f"{odd} in {layout.data} have other columns than {files[0].name}: they remain from another import. "
+            f"Import it again: {import_command(source)}"
         )
     return Raw(source, tuple(files), opened[0].schema_arrow, sum(file.metadata.num_rows for file in opened))
 
@@ -90,14 +90,18 @@ def _open(path: Path, source: str) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise FeropsError(f"{path} is not a Parquet file ({error}). Import it again: {way(source)}") from error
+        raise FeropsError(
+            f"{path} is not a Parquet file ({error}). Import it again: {import_command(source)}"
+        ) from error
     missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
     if missing:
-        raise FeropsError(f"{path} lacks the columns {missing} of docs/files.md. Import it again: {way(source)}")
+        raise FeropsError(
+            f"{path} lacks the columns {missing} of docs/files.md. Import it again: {import_command(source)}"
+        )
     return file
 
 
-def way(source: str) -> str:
+def import_command(source: str) -> str:
     """Return the command that imports `source`."""
     known = SOURCES.get(source)
     if known is None:
@@ -107,13 +111,13 @@ def way(source: str) -> str:
 
 def _missing(layout: Layout, source: str) -> str:
     there = ", ".join(sources(layout)) or "nothing"
-    mend = (
-        f"Import it: {way(source)}, or change data.sources"
+    remedy = (
+        f"Import it: {import_command(source)}, or change data.sources"
         if source in SOURCES
-        else f"It is none of the data sets that ferops knows ({', '.join(SOURCES)}). If it is a folder of your own: "
-        f"{way(source)}. Otherwise change data.sources"
+        else f"It is not a data set that ferops knows ({', '.join(SOURCES)}). If it is a folder of your own: "
+        f"{import_command(source)}. Otherwise change data.sources"
     )
     return (
         f"params.yaml names the source {source!r} in data.sources, but {layout.source(source)} does not exist; "
-        f"{layout.data} holds {there}. {mend}"
+        f"{layout.data} holds {there}. {remedy}"
     )

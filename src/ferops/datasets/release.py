@@ -10,17 +10,16 @@ import os
 import stat
 import tarfile
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
+from ferops.datasets.manifest import make_row
 from ferops.datasets.tars import OPENERS, Tar
 from ferops.datasets.untrusted import (
     ARCHIVES,
     KEPT,
-    MAX_PICTURE_BYTES,
-    PICTURES,
     check_size,
     check_total,
     check_whole,
@@ -32,7 +31,11 @@ from ferops.datasets.untrusted import (
 from ferops.datasets.zips import Zip
 from ferops.errors import FeropsError
 
-__all__ = ["KEPT", "MAX_PICTURE_BYTES", "PICTURES", "Release", "open_release", "stream_pictures", "wrong_layout"]
+Columns = Mapping[str, Any]
+"""What a reader knows of one image: the arguments of `manifest.make_row` but `image` and `source`."""
+Rows = tuple[int | None, Iterator[dict[str, Any]]]
+"""The number of rows, where it is known before, and the raw rows. What a reader counts as `skipped`, reason -> files,
+is complete once they are exhausted."""
 
 _FOREIGN = {b"7z\xbc\xaf": "a 7z archive", b"Rar!": "a RAR archive", b"\x28\xb5\x2f\xfd": "a zstd archive"}
 
@@ -49,7 +52,7 @@ class Release(Protocol):
         """Open one file to be read in pieces: for a list that may be large. Only one at a time."""
 
     def read(self, name: str) -> bytes:
-        """Return one file of at most MAX_PICTURE_BYTES: for lists and labels, not for every picture."""
+        """Return one file of at most MAX_IMAGE_BYTES: for lists and labels, not for every image."""
 
     def stream(self, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
         """Yield (name, content) of the named files, one at a time, empty ones too: in the order of `names`, but in the
@@ -74,13 +77,22 @@ def open_release(path: Path, *, wanted: str, skipped: Counter[str]) -> Release:
     return _archive(path, wanted=wanted, skipped=skipped)
 
 
-def stream_pictures(release: Release, names: Collection[str], *, skipped: Counter[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield what `release.stream` does, but for empty files: they are left out and counted."""
-    for name, image in release.stream(names):
-        if image:
-            yield name, image
-        else:
-            skipped["empty file"] += 1
+def rows_of(
+    release: Release, found: Mapping[str, Columns | Sequence[Columns]], *, source: str, skipped: Counter[str]
+) -> Rows:
+    """Return the rows of the images in `found`: path -> columns, or several for an image that was published with
+    several labels. Empty files are left out and counted."""
+    columns_of = {name: [one] if isinstance(one, Mapping) else one for name, one in found.items()}
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for name, image in release.stream(columns_of):
+            if not image:
+                skipped["empty file"] += 1
+                continue
+            for columns in columns_of[name]:
+                yield make_row(image, source=source, **columns)
+
+    return sum(map(len, columns_of.values())), rows()
 
 
 def wrong_layout(release: Release, *, wanted: str, found: str, skipped: Counter[str]) -> FeropsError:
@@ -121,7 +133,7 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise FeropsError(
-            f"{path} cannot be read ({error.strerror}). Check that it is yours to read and that its disk is well"
+            f"{path} cannot be read ({error.strerror}). Check that it is yours to read and that its disk works"
         ) from error
 
 
@@ -208,7 +220,7 @@ def _walk(root: Path, *, skipped: Counter[str]) -> dict[str, Path]:
                 skipped[reason] += 1
                 continue
             if not file.relative_to(root).as_posix().isprintable():
-                skipped[f"name is no printable text{KEPT}"] += 1
+                skipped[f"name is not printable text{KEPT}"] += 1
             check_size(status.st_size, name=name, where=str(root))
             if name in files:
                 skipped["name twice, as text (the last one counts)"] += 1

@@ -27,7 +27,7 @@ def lines(
             them: if the first line names none of `columns`, it is data.
 
     Raises:
-        FeropsError: one of `columns` lacks, a name stands twice, a line is absurdly long, or it is no CSV.
+        FeropsError: one of `columns` is missing, a name stands twice, a line is absurdly long, or it is not a CSV.
     """
     where = f"{release.path}, {name}"
     with release.open(name) as binary, _csv_errors(where):
@@ -53,12 +53,12 @@ def _csv_errors(where: str) -> Iterator[None]:
     try:
         yield
     except csv.Error as error:
-        raise FeropsError(f"{where} is no CSV ({error}). Download it again") from error
+        raise FeropsError(f"{where} is not a CSV ({error}). Download it again") from error
 
 
 def _bounded(text: io.TextIOWrapper, *, where: str) -> Iterator[str]:
     """Yield the lines of `text`; raise FeropsError at one that is absurdly long, before it fills the memory."""
     while line := text.readline(_MAX_LINE_CHARS):
         if len(line) == _MAX_LINE_CHARS:
-            raise FeropsError(f"{where} has a line of more than {_MAX_LINE_CHARS} characters: it is no list")
+            raise FeropsError(f"{where} has a line of more than {_MAX_LINE_CHARS} characters: it is not a list")
         yield line

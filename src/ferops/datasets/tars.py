@@ -1,7 +1,7 @@
 """A tar as a release, plain or compressed: read front to back, without trust in what it says.
 
 A compressed tar can only be read from its beginning. Its small lists are kept in memory when its members are listed,
-so that a reader may ask for hundreds of label files; pictures come in a second pass.
+so that a reader may ask for hundreds of label files; images come in a second pass.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from ferops.datasets.untrusted import PICTURES, Index, check_compression, check_whole, refuse
+from ferops.datasets.untrusted import IMAGE_ENDINGS, Index, check_compression, check_whole, refuse
 from ferops.errors import FeropsError
 
 OPENERS: dict[bytes, Callable[..., Any]] = {
@@ -104,7 +104,7 @@ class Tar:
                     and self._unpack is not None
                     and member.size <= _KEPT_FILE_BYTES
                     and kept + member.size <= _KEPT_BYTES
-                    and not name.lower().endswith(PICTURES)
+                    and not name.lower().endswith(IMAGE_ENDINGS)
                 ):
                     with _content(archive, member) as file:
                         self._small[name] = self._whole(name, file.read(member.size))
@@ -153,7 +153,7 @@ class Tar:
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
     file = archive.extractfile(member)
     if file is None:
-        raise FeropsError(f"{member.name!r} is no regular file")
+        raise FeropsError(f"{member.name!r} is not a regular file")
     return file
 
 

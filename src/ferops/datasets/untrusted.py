@@ -1,4 +1,4 @@
-"""What a data set from the web may not hold: names that leave it, links, absurd sizes. And what doesn't matter in it.
+"""What a data set from the web may not hold: names that leave it, links, absurd sizes. And what can be ignored in it.
 
 An attack refuses the whole release, before anything of it is written. Ordinary litter is left out and counted.
 """
@@ -14,19 +14,19 @@ from ferops.errors import FeropsError
 
 Place = TypeVar("Place")
 
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 FOREIGN_ARCHIVES = (".7z", ".rar", ".z01", ".zst", ".cab", ".dmg", ".iso")
 
-MAX_PICTURE_BYTES = 64 * 2**20
-"""Above the largest published face picture by far: AffectNet's are photographs from the web."""
+MAX_IMAGE_BYTES = 64 * 2**20
+"""Above the largest published face image by far: AffectNet's are photographs from the web."""
 MAX_FILE_BYTES = 64 * 2**30
-"""For what is no picture; the largest published lists have about half a gigabyte."""
+"""For other files than images; the largest published lists have about half a gigabyte."""
 MAX_TOTAL_BYTES = 2**40
 """Ten times AffectNet with its full photographs."""
 MAX_FILES = 5_000_000
 MAX_COMPRESSION = 200
-"""Pictures hardly compress again; what unpacks to 200 times its size is a decompression bomb."""
+"""Images hardly compress again; what unpacks to 200 times its size is a decompression bomb."""
 COMPRESSION_COUNTS_FROM = 2**20
 """Bytes: a small text of one repeated letter compresses by any factor and harms nobody."""
 
@@ -72,15 +72,15 @@ def plain(text: str) -> str:
 
 def check_size(size: int, *, name: str, where: str) -> None:
     """Refuse a file of absurd size: `size` bytes, once unpacked."""
-    limit = MAX_PICTURE_BYTES if name.lower().endswith(PICTURES) else MAX_FILE_BYTES
+    limit = MAX_IMAGE_BYTES if name.lower().endswith(IMAGE_ENDINGS) else MAX_FILE_BYTES
     if size > limit:
         refuse(f"{where}, {name!r}", f"has {size} bytes; at most {limit} are accepted for one file of its kind")
 
 
 def check_whole(size: int, *, name: str, where: str) -> None:
-    """Refuse to hold a file of `size` bytes in memory: no picture and no list that is read at once is so large."""
-    if size > MAX_PICTURE_BYTES:
-        refuse(f"{where}, {name!r}", f"has {size} bytes; at most {MAX_PICTURE_BYTES} are accepted for such a file")
+    """Refuse to hold a file of `size` bytes in memory: no image and no list that is read at once is so large."""
+    if size > MAX_IMAGE_BYTES:
+        refuse(f"{where}, {name!r}", f"has {size} bytes; at most {MAX_IMAGE_BYTES} are accepted for such a file")
 
 
 def check_compression(unpacked: int, packed: int, *, where: str) -> None:
@@ -127,7 +127,7 @@ class Index(dict[str, Place]):
             self._skipped[reason] += 1
             return None
         if not name.isprintable():
-            self._skipped[f"name is no printable text{KEPT}"] += 1
+            self._skipped[f"name is not printable text{KEPT}"] += 1
         if cleaned in self:
             self._skipped["name twice in one archive (the last one counts)"] += 1
         self[cleaned] = place

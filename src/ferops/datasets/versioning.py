@@ -29,7 +29,7 @@ def check_ready(layout: Layout) -> None:
     """Raise FeropsError unless `add_data` can work: a DVC project, with the tracked data in its place."""
     if not (layout.root / ".dvc").is_dir():
         raise FeropsError(
-            f"{layout.root.resolve()} is no DVC project, so the data could not be versioned. "
+            f"{layout.root.resolve()} is not a DVC project, so the data could not be versioned. "
             "Run the command in the project's folder, or make it one: git init && dvc init"
         )
     if layout.data_dvc.exists() and not layout.data.is_dir():
@@ -87,12 +87,12 @@ def folder_md5(folder: Path) -> str:
 
 
 def add_data(layout: Layout, *, lock: int | None = None) -> None:
-    """Version data/ as it is (`dvc add data`), and see to it that a push goes to the user's own remote.
+    """Version data/ as it is (`dvc add data`), and make sure that a push goes to the user's own remote.
 
     DVC inherits the open file `lock`, if one is given.
 
     Raises:
-        FeropsError: DVC failed. To put data.dvc back is the caller's, who knows what else belongs to it.
+        FeropsError: DVC failed. The caller restores data.dvc, and what else belongs to it.
     """
     _dvc_add(layout, lock=lock)
     _drop_embedded_remote(layout)

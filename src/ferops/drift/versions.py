@@ -140,7 +140,7 @@ def _stores(layout: Layout) -> list[Any]:
         repo = Repo(str(layout.root))
     except NotDvcRepoError as error:
         raise FeropsError(
-            f"{layout.root.resolve()} is no DVC project. Run the command in the project's folder"
+            f"{layout.root.resolve()} is not a DVC project. Run the command in the project's folder"
         ) from error
     with repo:
         first = repo.config["core"].get("remote")

@@ -21,7 +21,7 @@ from ferops.layout import Layout
 
 
 def names() -> list[str]:
-    """Return the known presets, quick first."""
+    """Return the names of the presets, quick first."""
     files = [entry.name for entry in resources.files(__package__).iterdir() if entry.name.endswith(".yaml")]
     return sorted((name.removesuffix(".yaml") for name in files), key=lambda name: (name != "quick", name))
 
@@ -67,7 +67,7 @@ def apply(layout: Layout, name: str, *, overwrite: bool = False) -> list[str]:
 
 def _current(path: Path, *, overwrite: bool) -> dict[str, Any]:
     try:
-        return config.read(path) if path.exists() else {}
+        return config.read_yaml(path) if path.exists() else {}
     except FeropsError:
         if overwrite:
             return {}
@@ -80,13 +80,13 @@ def _edits(current: dict[str, Any]) -> list[str]:
         return []
     origin = str(current.get("preset"))
     if origin not in names():
-        return [f"preset: {origin} is none of {', '.join(names())}"]
+        return [f"preset: {origin} is not one of {', '.join(names())}"]
     return _differences(_parse(render(origin)), current)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     before, after = flatten(old), flatten(new)
-    # An empty mapping that gets entries, or loses its last one, is told by those
+    # An empty mapping that gets entries, or loses its last one, is described by those
     gone = [key for key in before if key not in after and not any(name.startswith(f"{key}.") for name in after)]
     keys = [key for key in after if not any(name.startswith(f"{key}.") for name in before)] + gone
     return [f"{key}: {before.get(key)} -> {after.get(key)}" for key in keys if before.get(key) != after.get(key)]

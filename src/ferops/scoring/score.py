@@ -33,7 +33,7 @@ from ferops.records.score import (
 from ferops.scoring.framing import Asked, Framer
 from ferops.scoring.model import Model, opened, sha256
 from ferops.scoring.table import Table, read_table
-from ferops.validation.connected import components
+from ferops.validation.connected import connected_groups
 
 SAMPLES, LEVEL, SEED = 2000, 0.95, 7
 """Of the bootstrap, the same for every model: two models that are scored on one file are judged on the same draws."""
@@ -159,7 +159,7 @@ def _draws(table: Table, answers: _Answers, framer: Framer) -> _Draws:
     rows["pixels"] = [framer.pixels[row] for row in rows.index]
     rows["image_id"] = [f"{row:016d}" for row in rows.index]  # what a component is named after
     rows["source"] = rows["source"].fillna("")
-    clusters = components(rows, by=("pixels", "cluster"))
+    clusters = connected_groups(rows, by=("pixels", "cluster"))
     people, named = bool(rows["subject"].notna().any()), bool(rows["cluster"].notna().any())
     return _Draws(
         labels=tuple(rows["class"][: len(answers.with_face)]),

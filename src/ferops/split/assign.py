@@ -1,4 +1,4 @@
-"""Which rows train, which choose between models, which judge."""
+"""Which rows train, which select the model, which test it."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from numpy.typing import NDArray
 
 from ferops.config import Split as Settings
 from ferops.errors import FeropsError
-from ferops.split.deal import deal
-from ferops.validation.connected import components
+from ferops.split.allocate import allocate
+from ferops.validation.connected import connected_groups
 
 SPLITS = ("train", "val", "test")
 
 
-def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> tuple[pd.DataFrame, int]:
-    """Return image_id, split and group (and fold, with `folds`) of every assigned row, sorted by image_id, and the
-    number of rows left out.
+def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> pd.DataFrame:
+    """Return image_id, split and group (and fold, with `folds`) of every assigned row, sorted by image_id.
 
     `manifest` has image_id, label, source, usage, subject, cluster and connected. The result does not depend on its
     order. Three ways to the test split:
 
     - drawn: test_share of the rows.
     - `official_test`: each source's own, that is its rows of usage test, or val where it has no test. The rows that
-      share a component with one of them and are not in it are left out. A source without official split has no rows in
+      are in a group with one of them and are not test rows are left out. A source without official split has no rows in
       test.
-    - `folds`: all rows are dealt into that many folds, and test is fold number `test_fold`, on which the folds do not
+    - `folds`: all rows are divided into that many folds, and test is fold number `test_fold`, on which the folds do not
       depend.
 
     In all three, val is val_share of the assigned rows, drawn from those that are not in test, and train is the rest.
@@ -38,20 +37,20 @@ def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> tuple[pd
     test_share, val_share = wanted_shares(settings)
     if test_share + val_share >= 1:
         raise FeropsError(
-            f"{_said(settings)} and split.val_share {val_share:g} leave nothing to train on; "
+            f"{_setting(settings)} and split.val_share {val_share:g} leave nothing to train on; "
             "together they must be below the whole"
         )
     rows = manifest.sort_values("image_id", ignore_index=True)
-    rows = rows.assign(group=components(rows, by=("cluster", "connected")), split="train")
+    rows = rows.assign(group=connected_groups(rows, by=("cluster", "connected")), split="train")
     dropped = pd.Series(False, index=rows.index)
     if settings.official_test:
         test = official_test(rows)
         dropped = ~test & rows["group"].isin(rows.loc[test, "group"])
     elif settings.folds:
-        rows["fold"] = _draw(rows, [1 / settings.folds] * settings.folds, seed=seed, asked=_said(settings))
+        rows["fold"] = _draw(rows, [1 / settings.folds] * settings.folds, seed=seed, asked=_setting(settings))
         test = rows["fold"] == settings.test_fold
     else:
-        test = pd.Series(_draw(rows, [test_share, 1 - test_share], seed=seed, asked=_said(settings)) == 0)
+        test = pd.Series(_draw(rows, [test_share, 1 - test_share], seed=seed, asked=_setting(settings)) == 0)
     rows.loc[test, "split"] = "test"
     remaining = rows[~test & ~dropped]
     share = val_share / (1 - test_share)
@@ -60,12 +59,12 @@ def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> tuple[pd
         if share >= 1:
             raise FeropsError(
                 f"split.val_share {val_share:g} of {(~dropped).sum()} rows is more than the {len(remaining)} rows "
-                "that are left beside the test split; lower it"
+                "that remain beside the test split; lower it"
             )
     val = _draw(remaining, [share, 1 - share], seed=seed, asked=f"split.val_share {val_share:g}") == 0
     rows.loc[remaining.index[val], "split"] = "val"
     columns = ["image_id", "split", "group", *(["fold"] if settings.folds else [])]
-    return rows.loc[~dropped, columns].reset_index(drop=True), int(dropped.sum())
+    return rows.loc[~dropped, columns].reset_index(drop=True)
 
 
 def wanted_shares(settings: Settings) -> tuple[float, float]:
@@ -81,23 +80,23 @@ def official_test(rows: pd.DataFrame) -> pd.Series:
     test = (rows["usage"] == "test") | (~has_test & (rows["usage"] == "val"))
     if not test.any():
         raise FeropsError(
-            f"split.official_test is true, but none of the sources {sorted(set(rows['source']))} has rows of usage "
+            f"split.official_test is true, but no source of {sorted(set(rows['source']))} has rows of usage "
             "test or val. Set it to false to draw test_share, or import a release with its official split"
         )
     return test
 
 
 def _draw(rows: pd.DataFrame, shares: Sequence[float], *, seed: int, asked: str) -> NDArray[np.int64]:
-    part = deal(rows, shares, seed=seed) if min(shares) > 0 else np.empty(0, dtype=np.int64)
-    if len(set(part)) < len(shares):
+    split = allocate(rows, shares, seed=seed) if min(shares) > 0 else np.empty(0, dtype=np.int64)
+    if len(set(split)) < len(shares):
         raise FeropsError(
             f"{asked} of {len(rows)} rows in {rows['group'].nunique()} groups (people and duplicate clusters stay "
             "together) leaves a split empty. Change it, or import more data"
         )
-    return part
+    return split
 
 
-def _said(settings: Settings) -> str:
+def _setting(settings: Settings) -> str:
     if settings.folds:
         return f"split.folds {settings.folds}"
     return "split.official_test" if settings.official_test else f"split.test_share {settings.test_share:g}"

@@ -1,10 +1,9 @@
-"""reports/split/index.html: one page for people, self-contained, that says how the images were divided."""
+"""reports/split/index.html: one self-contained page about how the images were divided."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from ferops.classes import DEFAULT_CLASSES
+from ferops.pages import render
+from ferops.records.split import SplitSummary, Stratum
 from ferops.split.assign import SPLITS
 
 FAR_OFF = 0.02
@@ -13,48 +12,29 @@ FAR_OFF = 0.02
 MODES = {
     "drawn": "The test split was drawn.",
     "official": "The test split is the data set's own.",
-    "folds": "All images were dealt into folds, and one of them is the test split.",
+    "folds": "All images were divided into folds, and one of them is the test split.",
 }
 
 
-def page(summary: dict[str, Any]) -> str:
-    """Return the page for a summary of `shares.describe`, with stage and provenance."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(loader=PackageLoader("ferops.split", "."), autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"percent": _percent, "points": _points, "number": _number}
-    return environment.get_template("page.html.j2").render(
+def split_page(summary: SplitSummary) -> str:
+    """Return the page."""
+    classes = list(summary.counts["train"])
+    return render(
+        "ferops.split",
+        "report.html.j2",
         summary=summary,
-        provenance=summary["provenance"],
-        mode=MODES[summary["mode"]],
+        mode=MODES[summary.mode],
         splits=SPLITS,
-        classes=DEFAULT_CLASSES,
+        classes=classes,
         far_off=FAR_OFF,
-        sources=_by_source(summary["strata"]),
-        largest_fold=max((fold["rows"] for fold in summary["folds"]), default=0),
-        most_groups=max(summary["group_sizes"].values()),
+        sources=[(source, _lines(source, summary.strata, classes)) for source in sorted(summary.sources)],
+        largest_fold=max((fold.rows for fold in summary.folds), default=0),
+        most_groups=max(summary.group_sizes.values()),
     )
 
 
-def _by_source(strata: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of each source: the whole, then its classes in the order of DEFAULT_CLASSES."""
-    keys = ("rows", *SPLITS, "dropped")
-    found = []
-    for source in sorted({row["source"] for row in strata}):
-        own = {row["label"]: row for row in strata if row["source"] == source}
-        total = {key: sum(row[key] for row in own.values()) for key in keys}
-        classes = [own[label] for label in DEFAULT_CLASSES if label in own]
-        found.append({"source": source, "lines": [{"label": "all", **total}, *classes]})
-    return found
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # never -0.0
-
-
-def _number(value: int) -> str:
-    return f"{value:,}"
+def _lines(source: str, strata: tuple[Stratum, ...], classes: list[str]) -> list[Stratum]:
+    """Return the source as a whole, then its classes in their order."""
+    own = sorted((one for one in strata if one.source == source), key=lambda one: classes.index(one.label))
+    total = {name: sum(getattr(one, name) for one in own) for name in ("rows", *SPLITS, "dropped")}
+    return [Stratum(source=source, label="all", **total), *own]

@@ -1,4 +1,4 @@
-"""What may not be torn apart: images that show the same pixels, a near-duplicate, or the same person."""
+"""What no split may divide: images that show the same pixels, a near-duplicate, or the same person."""
 
 from __future__ import annotations
 
@@ -9,18 +9,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
-def components(rows: pd.DataFrame, *, by: Sequence[str] = ("cluster",)) -> NDArray[np.object_]:
+def connected_groups(rows: pd.DataFrame, *, by: Sequence[str] = ("cluster",)) -> NDArray[np.object_]:
     """Return a name per row that is the same exactly for rows connected by the columns `by` and by subjects.
 
     A subject is a person within a source; null connects nothing. The name is the first 16 hex digits of the smallest
-    image_id in the component, so it depends neither on the order of the rows nor on what clusters and subjects are
-    called.
+    image_id in the group, so it depends neither on the order of the rows nor on the names of clusters and subjects.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
     # A bipartite graph: rows on one side, what they show (clusters, people) on the other.
-    subjects = rows.groupby(["source", "subject"]).ngroup().fillna(-1)  # no subject: no tie
+    subjects = rows.groupby(["source", "subject"]).ngroup().fillna(-1)
     codes = [*(pd.factorize(rows[name])[0] for name in by), subjects.to_numpy(dtype=np.int64)]
     ends, width = [], len(rows)
     for code in codes:

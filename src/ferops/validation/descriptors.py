@@ -1,6 +1,6 @@
-"""What the label review sees of a picture: histograms of oriented gradients, as Dalal and Triggs (CVPR 2005) have them.
+"""What the label review sees of an image: histograms of oriented gradients, as Dalal and Triggs (CVPR 2005) have them.
 
-No face detector is available this early, so a picture is described twice: as a whole, which fits tight face crops, and
+No face detector is available this early, so an image is described twice: as a whole, which fits tight face crops, and
 by its central 60 %, where the face of a portrait is. Which of both says more is left to the model that reads them.
 """
 
@@ -10,32 +10,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.datasets.images import decode
-
 BINS = 8
 """Orientations of unsigned gradients, 0 to 180 degrees. A power of two: the next bin is found with a mask."""
 VIEWS = ((1.0, 48, 8), (0.6, 64, 8))
-"""(central share of the picture, side it is resized to, side of a cell), both sides in pixels."""
+"""(central share of the image, side it is resized to, side of a cell), both sides in pixels."""
+VIEW_BYTES = sum(side * side for _, side, _ in VIEWS)
 LENGTH = sum(4 * BINS * (side // cell - 1) ** 2 for _, side, cell in VIEWS)
 CLIP = 0.2
 """Dalal and Triggs' limit for one bin of a normalised block: a single strong edge must not drown the others."""
 
 Descriptors = NDArray[np.float32]
+Views = NDArray[np.uint8]
 
 
-def describe(encoded: bytes, *, max_megapixels: float) -> Descriptors:
-    """Return the descriptor of an encoded image, float32 `(LENGTH,)`, values 0 to 1.
+def image_views(grey: NDArray[np.uint8]) -> Views:
+    """Return all that a descriptor needs of a grey image `(H, W)`: its VIEWS, uint8 `(VIEW_BYTES,)`."""
+    return np.concatenate([_resized(_centre(grey, share), side).ravel() for share, side, _ in VIEWS])
 
-    Raises:
-        UnreadableImageError: the image cannot be decoded, or is larger than `max_megapixels`.
-    """
-    pixels = decode(encoded, max_megapixels=max_megapixels)
-    grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
-    return np.concatenate([_histograms(_centre(grey, share), side, cell) for share, side, cell in VIEWS])
+
+def describe(views: Views) -> Descriptors:
+    """Return the descriptor of the `image_views` of one image, float32 `(LENGTH,)`, values 0 to 1."""
+    found, start = [], 0
+    for _, side, cell in VIEWS:
+        found.append(_histograms(views[start : start + side * side].reshape(side, side), side, cell))
+        start += side * side
+    return np.concatenate(found)
 
 
 def mirror_order() -> NDArray[np.int64]:
-    """Return the permutation, int64 `(LENGTH,)`, that turns a descriptor into that of the mirrored picture."""
+    """Return the permutation, int64 `(LENGTH,)`, that turns a descriptor into that of the mirrored image."""
     orders, start = [], 0
     for _, side, cell in VIEWS:
         blocks = side // cell - 1
@@ -56,10 +59,13 @@ def _centre(grey: NDArray[np.uint8], share: float) -> NDArray[np.uint8]:
     return grey[top : top + side, left : left + side]
 
 
-def _histograms(grey: NDArray[np.uint8], side: int, cell: int) -> Descriptors:
+def _resized(grey: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+    how = cv2.INTER_AREA if min(grey.shape) >= side else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(grey, (side, side), interpolation=how), dtype=np.uint8)
+
+
+def _histograms(sized: NDArray[np.uint8], side: int, cell: int) -> Descriptors:
     """Return the blocks of 2x2 cells, each normalised, clipped and normalised again, float32, flat."""
-    shrinks = min(grey.shape) >= side
-    sized = cv2.resize(grey, (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     root = np.sqrt(sized, dtype=np.float32)  # weakens what light adds
     size, angle = cv2.cartToPolar(
         cv2.Sobel(root, cv2.CV_32F, 1, 0, ksize=1), cv2.Sobel(root, cv2.CV_32F, 0, 1, ksize=1)

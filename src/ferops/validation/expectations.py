@@ -5,6 +5,7 @@ Every expectation carries a `description` in plain words; it is what Data Docs s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from great_expectations.compatibility import pydantic
@@ -25,7 +26,6 @@ from great_expectations.expectations.metrics.column_aggregate_metric_provider im
 )
 from great_expectations.expectations.row_conditions import Column
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Validate
 
 SHA256_HEX = "^[0-9a-f]{64}$"
@@ -63,8 +63,8 @@ class ExpectColumnValueSharesToBeBetween(ColumnAggregateExpectation):
         del runtime_configuration, execution_engine
         shares = metrics["column.ferops_value_shares"]
         outside = {name: share for name, share in shares.items() if not self.min_value <= share <= self.max_value}
-        said = ", ".join(f"{name} {share:.2%}" for name, share in (outside or shares).items())
-        return {"success": not outside, "result": {"observed_value": said}}
+        observed = ", ".join(f"{name} {share:.2%}" for name, share in (outside or shares).items())
+        return {"success": not outside, "result": {"observed_value": observed}}
 
 
 def incoming_suite(settings: Validate) -> list[Any]:
@@ -93,16 +93,16 @@ def incoming_suite(settings: Validate) -> list[Any]:
             description=f"at least {decode_share:.0%} of the images can be decoded",
         ),
         ExpectColumnValuesToBeInSet(
-            column="held_back",
+            column="quarantined",
             value_set=[False],
             mostly=decode_share,
-            description=f"at most {settings.max_quarantine_share:.0%} of the rows that are not excluded are held back "
-            "(max_quarantine_share)",
+            description=f"at most {settings.max_quarantine_share:.0%} of the rows that are not excluded are "
+            "quarantined (max_quarantine_share)",
         ),
     ]
 
 
-def accepted_suite(settings: Validate) -> list[Any]:
+def accepted_suite(settings: Validate, classes: Sequence[str]) -> list[Any]:
     """Expectations on the accepted rows: the manifest's columns plus grey_std, shorter_px and longer_px."""
     low, high = settings.min_class_share, settings.max_class_share
     per_class = [
@@ -111,7 +111,7 @@ def accepted_suite(settings: Validate) -> list[Any]:
             row_condition=Column("label") == name,
             description=f"at least {settings.min_rows_per_class} accepted rows of {name} (min_rows_per_class)",
         )
-        for name in DEFAULT_CLASSES
+        for name in classes
     ]
     return [
         ExpectColumnValuesToBeUnique(column="image_id", description="one accepted row per image_id"),
@@ -119,8 +119,8 @@ def accepted_suite(settings: Validate) -> list[Any]:
         ExpectColumnValuesToNotBeNull(column="label", description="every accepted row has a label"),
         ExpectColumnValuesToBeInSet(
             column="label",
-            value_set=list(DEFAULT_CLASSES),
-            description=f"accepted labels are {', '.join(DEFAULT_CLASSES)}",
+            value_set=list(classes),
+            description=f"accepted labels are {', '.join(classes)}",
         ),
         ExpectColumnValuesToBeBetween(
             column="shorter_px",
@@ -143,7 +143,7 @@ def accepted_suite(settings: Validate) -> list[Any]:
         *per_class,
         ExpectColumnValueSharesToBeBetween(
             column="label",
-            value_set=list(DEFAULT_CLASSES),
+            value_set=list(classes),
             min_value=low,
             max_value=high,
             description=f"each class is {low:.0%} to {high:.0%} of what is accepted (min_class_share, max_class_share)",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
@@ -19,19 +21,22 @@ from ferops.config import Validate
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
 from ferops.layout import Layout
+from ferops.validation.descriptors import VIEW_BYTES, Views, image_views
 from ferops.validation.near_duplicates import THUMBNAIL_PX, Thumbnails, thumbnail
 
 SHARPNESS_SIDE_PX = 48
-"""Sharpness is compared between sources, so every image is judged at the size of the smallest published one."""
+"""Sharpness is compared between sources, so every image is measured at the size of the smallest published one."""
 BATCH_ROWS = 256
 
 
 class Measures(NamedTuple):
-    """`pixel_hash` and `thumbnail` are None, and the numbers NaN, where the image was not decoded; `problem` says why.
+    """Of one image. `pixel_hash` is None, and the numbers NaN, where it was not decoded; `problem` says why.
 
-    pixel_hash: SHA-256 of shape and decoded RGB pixels, first 16 hex digits. id_matches: `image_id` is the SHA-256 of
-    the encoded bytes. brightness and grey_std: mean and standard deviation of the grey levels (0-255). sharpness:
-    variance of the Laplacian at 48 px. thumbnail: `near.thumbnail`, grey uint8 (32, 32).
+    Attributes:
+        id_matches: `image_id` is the SHA-256 of the encoded bytes.
+        pixel_hash: SHA-256 of shape and decoded RGB pixels, first 16 hex digits.
+        brightness, grey_std: mean and standard deviation of the grey levels (0-255).
+        sharpness: variance of the Laplacian at 48 px.
     """
 
     id_matches: bool
@@ -41,53 +46,76 @@ class Measures(NamedTuple):
     grey_std: float
     sharpness: float
     problem: str | None
-    thumbnail: Thumbnails | None = None
 
 
-def measure_sources(
-    layout: Layout, sources: tuple[str, ...], settings: Validate
-) -> tuple[pa.Table, pd.DataFrame, Thumbnails]:
-    """Stream the raw files of `sources` and measure every image once, on all cores.
+@dataclass(frozen=True)
+class Measured:
+    """All rows of the sources, in order.
 
-    Returns the raw rows without `image` (in the order of `sources`, columns that a source lacks are null), a frame of
-    the same length with the columns of Measures but the last and `row` (position in the source), and the thumbnails,
-    uint8 `(N, 32, 32)`, black where an image was not decoded.
+    Attributes:
+        raw: the raw rows without `image`; columns that a source lacks are null.
+        facts: the columns of Measures and `row` (position in the source).
+        thumbnails: uint8 `(N, 32, 32)` (`near_duplicates.thumbnail`), black where an image was not decoded.
+        views: uint8 `(N, VIEW_BYTES)` (`descriptors.image_views`), for the label review; no rows if that is off.
+    """
+
+    raw: pa.Table
+    facts: pd.DataFrame
+    thumbnails: Thumbnails
+    views: Views
+
+
+def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate) -> Measured:
+    """Decode and measure every image of `sources` once, on all cores.
 
     Raises:
         FeropsError: a source is missing, is not Parquet, or lacks a column.
     """
+    opened = [open_raw(layout, source) for source in sources]
+    rows = sum(raw.num_rows for raw in opened)
+    thumbnails = np.zeros((rows, THUMBNAIL_PX, THUMBNAIL_PX), dtype=np.uint8)
+    views = _on_disk(layout, rows if settings.label_review_folds else 0)
     tables: list[pa.Table] = []
-    frames: list[pd.DataFrame] = []
-    thumbnails: list[Thumbnails] = []
+    measured: list[Measures] = []
     cores = len(os.sched_getaffinity(0))
     cv2.setNumThreads(1)  # the threads below are the parallelism: Pillow and OpenCV release the GIL
     with ThreadPoolExecutor(max_workers=cores) as pool:
-        for source in sources:
-            raw = open_raw(layout, source)
-            measured: list[Measures] = []
-            for batch, results in _ahead(raw, pool, settings=settings, depth=2 * cores):
+        for raw in opened:
+            for batch, grey_images in _ahead(raw, pool, settings=settings, depth=2 * cores):
                 tables.append(pa.Table.from_batches([batch]).drop_columns(["image"]))
-                measured += [one._replace(thumbnail=None) for one in results]
-                thumbnails.append(_stacked(results))
-            frame = pd.DataFrame(measured, columns=Measures._fields).drop(columns="thumbnail")
-            frames.append(frame.assign(row=range(len(measured))))
-    facts = pd.concat(frames, ignore_index=True)
-    return pa.concat_tables(tables, promote_options="default"), facts, np.concatenate([_stacked([]), *thumbnails])
+                for one, small, views_of_one in grey_images:
+                    if small is not None:
+                        thumbnails[len(measured)] = small
+                    if views_of_one is not None:
+                        views[len(measured)] = views_of_one
+                    measured.append(one)
+    facts = pd.DataFrame(measured, columns=Measures._fields)
+    positions = [np.arange(raw.num_rows) for raw in opened]
+    return Measured(
+        raw=pa.concat_tables(tables, promote_options="default"),
+        facts=facts.assign(row=np.concatenate(positions)),
+        thumbnails=thumbnails,
+        views=views,
+    )
 
 
-def _stacked(measured: list[Measures]) -> Thumbnails:
-    stack = np.zeros((len(measured), THUMBNAIL_PX, THUMBNAIL_PX), dtype=np.uint8)
-    for place, one in enumerate(measured):
-        if one.thumbnail is not None:
-            stack[place] = one.thumbnail
-    return stack
+def _on_disk(layout: Layout, rows: int) -> Views:
+    """Return an array in a file that vanishes with it: 400,000 rows would take 2.6 GB of memory."""
+    if not rows:
+        return np.empty((0, VIEW_BYTES), dtype=np.uint8)
+    layout.state.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=layout.state) as file:
+        return np.memmap(file, dtype=np.uint8, mode="w+", shape=(rows, VIEW_BYTES))
+
+
+Result = tuple[Measures, Thumbnails | None, Views | None]
 
 
 def _ahead(
     raw: Raw, pool: ThreadPoolExecutor, *, settings: Validate, depth: int
-) -> Iterator[tuple[pa.RecordBatch, list[Measures]]]:
+) -> Iterator[tuple[pa.RecordBatch, list[Result]]]:
     """Keep `depth` batches in work, no more: memory stays bounded however large the file is."""
-    waiting: deque[tuple[pa.RecordBatch, Future[list[Measures]]]] = deque()
+    waiting: deque[tuple[pa.RecordBatch, Future[list[Result]]]] = deque()
     for batch in raw.batches(rows=BATCH_ROWS):
         waiting.append((batch, pool.submit(_measure_batch, batch, settings)))
         if len(waiting) >= depth:
@@ -97,7 +125,7 @@ def _ahead(
         yield done, future.result()
 
 
-def _measure_batch(batch: pa.RecordBatch, settings: Validate) -> list[Measures]:
+def _measure_batch(batch: pa.RecordBatch, settings: Validate) -> list[Result]:
     columns = [batch.column(name).to_pylist() for name in ("image_id", "image", "width", "height")]
     return [
         measure(image or b"", image_id=image_id, header_px=max(width or 0, height or 0), settings=settings)
@@ -105,19 +133,22 @@ def _measure_batch(batch: pa.RecordBatch, settings: Validate) -> list[Measures]:
     ]
 
 
-def measure(image: bytes, *, image_id: str | None, header_px: int, settings: Validate) -> Measures:
-    """Measure one encoded image; `header_px` is its longer side as the header says, too large ones are not decoded."""
+def measure(image: bytes, *, image_id: str | None, header_px: int, settings: Validate) -> Result:
+    """Return the measures, the thumbnail and the views of one encoded image.
+
+    `header_px` is its longer side as the header says; images that are too large are not decoded.
+    """
     id_matches = image_id == hashlib.sha256(image).hexdigest()
     nan = float("nan")
     if header_px > settings.max_side_px:
-        return Measures(id_matches, True, None, nan, nan, nan, None)
+        return Measures(id_matches, True, None, nan, nan, nan, None), None, None
     try:
         pixels = decode(image, max_megapixels=settings.max_side_px**2 / 1e6)
     except UnreadableImageError as error:
-        return Measures(id_matches, False, None, nan, nan, nan, str(error))
+        return Measures(id_matches, False, None, nan, nan, nan, str(error)), None, None
     grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     mean, deviation = cv2.meanStdDev(grey)
-    return Measures(
+    found = Measures(
         id_matches=id_matches,
         decodes=True,
         pixel_hash=pixel_hash(pixels),
@@ -125,8 +156,8 @@ def measure(image: bytes, *, image_id: str | None, header_px: int, settings: Val
         grey_std=float(deviation[0, 0]),
         sharpness=sharpness(grey),
         problem=None,
-        thumbnail=thumbnail(grey),
     )
+    return found, thumbnail(grey), image_views(grey) if settings.label_review_folds else None
 
 
 def pixel_hash(pixels: NDArray[np.uint8]) -> str:

@@ -1,8 +1,8 @@
-"""Near-duplicates: recompressed, resized, mirrored, slightly cropped, turned or brightened copies of one picture.
+"""Near-duplicates: recompressed, resized, mirrored, slightly cropped, turned or brightened copies of one image.
 
-Two steps, because tight face crops all look alike from afar. Each picture is a point made of its lowest cosine
-frequencies, and a graph index finds the few nearest points, of the picture and of its mirror image: the cost grows with
-N log N, not with the square. Each pair found is then aligned and compared closely (`alignment.similarity`).
+Two steps, because tight face crops all look alike from afar. Each image is a point made of its lowest cosine
+frequencies, and a graph index finds the few nearest points, of the image and of its mirror image: the cost grows with
+N log N, not with the square. Each pair found is then aligned and compared closely (`similarity.detail_correlation`).
 
 Low cosine frequencies as a signature: Zauner, Implementation and Benchmarking of Perceptual Image Hash Functions, 2010
 (here with their values instead of one bit each). The index: Malkov and Yashunin, Efficient and Robust Approximate
@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
-from ferops.validation.alignment import similarity
+from ferops.validation.similarity import detail_correlation
 
 THUMBNAIL_PX = 32
 FREQUENCIES = 6
@@ -49,16 +49,16 @@ def thumbnail(grey: NDArray[np.uint8]) -> Thumbnails:
 
 
 def near_pairs(thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
-    """Return the pairs of `thumbnails`, uint8 `(N, 32, 32)` and none of them flat, that show one picture.
+    """Return the pairs of `thumbnails`, uint8 `(N, 32, 32)` and none of them flat, that show one image.
 
     Columns: a and b (positions, a < b), similarity (`threshold` to 1), mirrored (b is the mirror image of a). Sorted by
-    a and b, each pair once. The result depends on the order of the pictures, not on the number of threads.
+    a and b, each pair once. The result depends on the order of the images, not on the number of threads.
     """
-    return compare(candidates(thumbnails), thumbnails, threshold=threshold)
+    return compare_candidates(candidates(thumbnails), thumbnails, threshold=threshold)
 
 
-def compare(pairs: NDArray[np.int64], thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
-    """Align the `pairs` of `candidates` on all cores and return those that show one picture, as `near_pairs` does."""
+def compare_candidates(pairs: NDArray[np.int64], thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
+    """Align the `pairs` of `candidates` on all cores and return those that show one image, as `near_pairs` does."""
     found = [_compare(block, thumbnails, threshold=threshold) for block in _blocks(pairs)]
     alike = pd.concat([no_pairs(), *found])
     best = alike.sort_values("similarity", ascending=False, kind="stable").drop_duplicates(["a", "b"])
@@ -110,9 +110,7 @@ def signatures(thumbnails: Thumbnails) -> NDArray[np.float32]:
         block = thumbnails[start : start + BLOCK].astype(np.float32)
         waves = dctn(block, axes=(1, 2), norm="ortho")[:, :FREQUENCIES, :FREQUENCIES]
         low[start : start + BLOCK] = waves.reshape(len(block), -1)[:, 1:]
-    low /= (
-        np.linalg.norm(low, axis=1, keepdims=True) + 1e-9
-    )  # contrast plays no part, as brightness (the mean) does not
+    low /= np.linalg.norm(low, axis=1, keepdims=True) + 1e-9  # contrast plays no part, nor does brightness (the mean)
     low /= low.std(axis=0) ** WHITENING + 1e-9
     low /= np.linalg.norm(low, axis=1, keepdims=True) + 1e-9
     return low
@@ -131,7 +129,7 @@ def _blocks(pairs: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
 
 def _compare(pairs: NDArray[np.int64], thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
     def values_of(part: NDArray[np.int64]) -> list[float]:
-        return [similarity(thumbnails[a], thumbnails[b], mirrored=bool(mirrored)) for a, b, mirrored in part]
+        return [detail_correlation(thumbnails[a], thumbnails[b], mirrored=bool(mirrored)) for a, b, mirrored in part]
 
     cores = len(os.sched_getaffinity(0))
     with ThreadPoolExecutor(max_workers=cores) as pool:  # OpenCV releases the GIL

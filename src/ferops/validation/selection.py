@@ -8,7 +8,7 @@ import pyarrow as pa
 from ferops.config import Data
 
 
-def relabel(raw: pa.Table, settings: Data) -> pa.Table:
+def map_labels(raw: pa.Table, settings: Data) -> pa.Table:
     """Return `raw` with each label that counts as a class (`data.map`) replaced by that class.
 
     The raw files keep what was published; the manifest and all that follows hold what is returned here.

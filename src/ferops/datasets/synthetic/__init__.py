@@ -1,6 +1,6 @@
 """Faces rendered from facial action units: the data set that ferops brings along.
 
-Nothing about real faces can be concluded from these pictures. They exist so that every stage, slice, gate and report
+Nothing about real faces can be concluded from these images. They exist so that every stage, slice, gate and report
 of the pipeline has something true to find: identity, expression, intensity, skin tone, age, glasses, pose, light
 and landmarks are known, because they were put in.
 """

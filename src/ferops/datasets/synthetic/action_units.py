@@ -1,4 +1,4 @@
-"""Facial action units, and the combinations that make the six expressions.
+"""Facial action units, and the combinations that make the expressions.
 
 Sources: Ekman, Friesen & Hager (2002), Facial Action Coding System, for the units and the intensity scale A-E;
 Friesen & Ekman (1983), EMFACS-7, for the combinations. The letters are
@@ -21,6 +21,7 @@ ACTION_UNITS = {
     9: "nose wrinkler",
     10: "upper lip raiser",
     12: "lip corner puller",
+    14: "dimpler",
     15: "lip corner depressor",
     16: "lower lip depressor",
     17: "chin raiser",
@@ -43,6 +44,7 @@ class Prototype:
 
     core: tuple[int, ...]
     optional: tuple[int, ...] = ()
+    one_sided: bool = False
 
 
 EMFACS = {
@@ -52,10 +54,14 @@ EMFACS = {
     "happy": Prototype(core=(6, 12), optional=(25,)),
     "sad": Prototype(core=(1, 4, 15), optional=(17,)),
     "surprised": Prototype(core=(1, 2, 5, 26), optional=(27,)),
+    "neutral": Prototype(core=()),
+    "contempt": Prototype(core=(12, 14), one_sided=True),
 }
-"""Expression -> combination of units, keyed by `ferops.classes.DEFAULT_CLASSES`."""
+"""Expression -> combination of units, keyed by `ferops.classes.KNOWN_LABELS`."""
 
 _OPTIONAL_SHARE = 0.65
+_STRAY = tuple(unit for unit in ACTION_UNITS if unit not in (14, 25, 26, 27))
+"""Units that may be active as a trace. The others would change the expression."""
 _BALANCE = {
     ("fear", 1): 0.85,
     ("fear", 2): 0.6,
@@ -68,9 +74,9 @@ _BALANCE = {
 
 
 def sample(expression: str, *, intensity: float, rng: np.random.Generator) -> dict[int, float]:
-    """Draw the activation (0-1) of each unit for one picture.
+    """Draw the activation (0-1) of each unit for one image.
 
-    Core units vary by about 15 % around `intensity` (0-1); optional units join in two pictures of three; one unit from
+    Core units vary by about 15 % around `intensity` (0-1); optional units join in two images of three; one unit from
     outside the combination may be active as a trace (FACS A), as people are rarely textbook cases.
     """
     prototype = EMFACS[expression]
@@ -79,6 +85,6 @@ def sample(expression: str, *, intensity: float, rng: np.random.Generator) -> di
         unit: float(np.clip(intensity * _BALANCE.get((expression, unit), 1.0) * rng.normal(1.0, 0.15), 0.1, 1.0))
         for unit in active
     }
-    stray = int(rng.choice([unit for unit in ACTION_UNITS if unit not in (25, 26, 27)]))
+    stray = int(rng.choice(_STRAY))
     units.setdefault(stray, float(rng.uniform(0.0, 1.5 * FACS_LEVELS["A"])))
     return units

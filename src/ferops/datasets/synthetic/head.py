@@ -99,7 +99,7 @@ def skull(face: Face) -> tuple[Array, Array, Array, Array]:
 
 
 def build(face: Face) -> Head:
-    """Geometry of one picture."""
+    """Geometry of one image."""
     bx, by, bz, rest_y = skull(face)
     front = step(np.cos(grid().azimuth)[None], 0.05, 0.45) * np.ones_like(bx)
     low, high = _window(rest_y)
@@ -219,6 +219,7 @@ def _folds(face: Face, x: Array, y: Array) -> Array:
         * ridge(a - face.mouth.half_width - 0.03 - 0.15 * (corner - y), 0.016)
         * bump(x, y, 0, corner - 0.09, 1, 0.075)
     )
+    height -= 0.045 * sides(x, folds.dimple) * bump(a, y, face.mouth.half_width + 0.045, corner, 0.028, 0.050)
     height += 0.030 * folds.chin * bump(x, y, 0, -0.81, 0.13, 0.07) - 0.014 * folds.chin * bump(
         x, y, 0, -0.725, 0.13, 0.02
     )

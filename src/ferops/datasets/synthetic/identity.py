@@ -1,4 +1,4 @@
-"""One synthetic person: the shape, colours and hair that stay the same in all of their pictures."""
+"""One synthetic person: the shape, colours and hair that stay the same in all of their images."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Identity:
     beard: float  # 0 shaven, 0.5 stubble, 1 full
     makeup: float
     freckles: float
-    asymmetry: tuple[float, float]  # strength of action units on the left and right of the picture
+    asymmetry: tuple[float, float]  # strength of action units on the left and right of the image
     frame_colour: NDArray[np.float32]
     frame_round: float
     texture_seed: int

@@ -1,4 +1,4 @@
-"""One picture of one person: pose, expression, light and camera drawn at random, then rendered."""
+"""One image of one person: pose, expression, light and camera drawn at random, then rendered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.datasets.synthetic import action_units, hair, head, mesh, render, scene, shape, skin
+from ferops.datasets.synthetic import hair, head, mesh, render, scene, shape, skin
+from ferops.datasets.synthetic.action_units import EMFACS, sample
 from ferops.datasets.synthetic.identity import Identity
 from ferops.datasets.synthetic.shape import EYE_Y, Array, Face
 
@@ -16,7 +17,7 @@ from ferops.datasets.synthetic.shape import EYE_Y, Array, Face
 class Portrait:
     """`pixels` uint8 `(size, size, 3)` RGB, `landmarks` float32 `(5, 2)` in pixels.
 
-    Landmarks are left eye, right eye, nose tip, left and right mouth corner as seen in the picture.
+    Landmarks are left eye, right eye, nose tip, left and right mouth corner as seen in the image.
     """
 
     pixels: NDArray[np.uint8]
@@ -27,13 +28,14 @@ class Portrait:
 
 
 def take(who: Identity, expression: str, *, seed: tuple[int, ...], size_px: int, light: str | None = None) -> Portrait:
-    """Render one picture; the same arguments give the same pixels. `light` is one of scene.LIGHTS, or random.
+    """Render one image; the same arguments give the same pixels. `light` is one of scene.LIGHTS, or random.
 
-    Pictures that differ in `expression` alone share pose, light, camera and background.
+    Images that differ in `expression` alone share pose, light, camera and background.
     """
     rng = np.random.default_rng(seed)
     intensity = float(rng.uniform(0.35, 1.0))
-    units = action_units.sample(expression, intensity=intensity, rng=np.random.default_rng((*seed, 17)))
+    prototype, muscles = EMFACS[expression], np.random.default_rng((*seed, 17))
+    units = sample(expression, intensity=intensity, rng=muscles)
     pose = render.Pose(
         yaw=float(np.clip(rng.normal(0, 13), -30, 30)),
         pitch=float(np.clip(rng.normal(0, 5), -12, 12)),
@@ -42,7 +44,8 @@ def take(who: Identity, expression: str, *, seed: tuple[int, ...], size_px: int,
     gaze = (float(np.clip(rng.normal(-pose.yaw / 45, 0.15), -0.5, 0.5)), float(rng.normal(0, 0.08)))
     name = light or str(rng.choice(scene.LIGHTS))
     lamp = scene.lamp(name, rng)
-    face = shape.build(who, units, gaze=gaze)
+    side = int(muscles.integers(2)) if prototype.one_sided else None
+    face = shape.build(who, units, gaze=gaze, only_side=side)
     camera = render.Camera(
         size=size_px,
         scale=size_px * float(rng.uniform(0.345, 0.390)),
@@ -50,7 +53,9 @@ def take(who: Identity, expression: str, *, seed: tuple[int, ...], size_px: int,
         y=size_px * float(rng.normal(0.54, 0.015)),
     )
     pixels, landmarks = _expose(face, pose, lamp, camera, rng)
-    return Portrait(pixels=pixels, landmarks=landmarks, pose=pose, light=name, intensity=intensity)
+    return Portrait(
+        pixels=pixels, landmarks=landmarks, pose=pose, light=name, intensity=intensity if prototype.core else 0.0
+    )
 
 
 def _expose(
@@ -78,8 +83,8 @@ def _expose(
         for part, position, dark in zip(meshes, positions, shadow, strict=True)
     ]
     points, colours = (np.concatenate(arrays) for arrays in zip(*drawn, strict=True))
-    picture = render.draw(points, colours, scene.background(camera.size, rng), camera)
-    pixels = scene.develop(picture, rng, exposure=_exposure(who))
+    image = render.draw(points, colours, scene.background(camera.size, rng), camera)
+    pixels = scene.develop(image, rng, exposure=_exposure(who))
     return pixels, _landmarks(face, geometry, turn, camera)
 
 

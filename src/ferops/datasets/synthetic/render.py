@@ -18,7 +18,7 @@ _CAMERA_DISTANCE = 7.5  # head units: a portrait lens, some three head heights a
 
 @dataclass(frozen=True)
 class Pose:
-    """Degrees. Yaw turns the face to the right of the picture, pitch up, roll clockwise."""
+    """Degrees. Yaw turns the face to the right of the image, pitch up, roll clockwise."""
 
     yaw: float
     pitch: float

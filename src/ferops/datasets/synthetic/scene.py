@@ -1,4 +1,4 @@
-"""What surrounds a face: lamps, backgrounds, and what a camera does to the picture."""
+"""What surrounds a face: lamps, backgrounds, and what a camera does to the image."""
 
 from __future__ import annotations
 
@@ -80,16 +80,16 @@ def _colour(rng: np.random.Generator, low: float, high: float) -> Array:
 
 def develop(linear_rgb: Array, rng: np.random.Generator, *, exposure: float = 1.0) -> NDArray[np.uint8]:
     """Lens, sensor and tone curve: linear RGB to sRGB uint8 of the same size."""
-    picture = cv2.GaussianBlur(linear_rgb, (0, 0), float(rng.uniform(0.30, 0.60)))
-    picture = np.maximum(picture * exposure * rng.normal(1, 0.06), 0)
-    picture = picture + rng.normal(0, 1, picture.shape).astype(np.float32) * np.sqrt(picture * 0.00012 + 0.000004)
-    picture = np.clip(picture, 0, None)
-    picture = np.where(picture < 0.6, picture, 0.6 + 0.4 * (1 - np.exp(-(picture - 0.6) / 0.4)))  # shoulder
-    encoded = np.where(picture <= 0.0031308, 12.92 * picture, 1.055 * picture ** (1 / 2.4) - 0.055)
+    image = cv2.GaussianBlur(linear_rgb, (0, 0), float(rng.uniform(0.30, 0.60)))
+    image = np.maximum(image * exposure * rng.normal(1, 0.06), 0)
+    image = image + rng.normal(0, 1, image.shape).astype(np.float32) * np.sqrt(image * 0.00012 + 0.000004)
+    image = np.clip(image, 0, None)
+    image = np.where(image < 0.6, image, 0.6 + 0.4 * (1 - np.exp(-(image - 0.6) / 0.4)))  # shoulder
+    encoded = np.where(image <= 0.0031308, 12.92 * image, 1.055 * image ** (1 / 2.4) - 0.055)
     return np.asarray((encoded * 255).round().clip(0, 255), np.uint8)
 
 
-def jpeg(picture: NDArray[np.uint8], *, quality: int) -> bytes:
+def jpeg(image: NDArray[np.uint8], *, quality: int) -> bytes:
     stream = io.BytesIO()
-    Image.fromarray(picture).save(stream, "JPEG", quality=quality, subsampling=2, optimize=True)
+    Image.fromarray(image).save(stream, "JPEG", quality=quality, subsampling=2, optimize=True)
     return stream.getvalue()

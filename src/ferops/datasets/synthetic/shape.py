@@ -1,7 +1,7 @@
 """From a person and their active units to the curves of brows, eyes and mouth, and the depth of folds.
 
-Everything here is a handful of numbers per picture; `head` turns them into geometry and `skin` into colour.
-Head units, y up, x to the right of the picture; `a` is |x|. Index 0 is the left of the picture, 1 the right.
+Everything here is a handful of numbers per image; `head` turns them into geometry and `skin` into colour.
+Head units, y up, x to the right of the image; `a` is |x|. Index 0 is the left of the image, 1 the right.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Mouth:
 
 @dataclass(frozen=True)
 class Folds:
-    """Depth of each furrow, 0-1 and a little above; pairs are left and right of the picture."""
+    """Depth of each furrow, 0-1 and a little above; pairs are left and right of the image."""
 
     forehead: float
     frown: float
@@ -118,6 +118,7 @@ class Folds:
     chin: float
     marionette: float
     nostril: float
+    dimple: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,23 @@ class Face:
     jaw_drop: float
 
 
-def build(who: Identity, units: dict[int, float], *, gaze: tuple[float, float] = (0.0, 0.0)) -> Face:
-    """Apply the active units (number -> 0-1) to a person at rest. `gaze` is (right, up), in iris radii."""
-    sides = tuple(defaultdict(float, {unit: value * pull for unit, value in units.items()}) for pull in who.asymmetry)
+def build(
+    who: Identity, units: dict[int, float], *, gaze: tuple[float, float] = (0.0, 0.0), only_side: int | None = None
+) -> Face:
+    """Apply the active units (number -> 0-1) to a person at rest.
+
+    Args:
+        gaze: (right, up), in iris radii.
+        only_side: 0 or 1 where the corner of the mouth (units 12 and 14) moves on the left or right alone.
+    """
+
+    def pulled(unit: int, side: int) -> float:
+        return 0.0 if unit in (12, 14) and only_side == 1 - side else units[unit] * who.asymmetry[side]
+
+    left, right = (defaultdict(float, {unit: pulled(unit, side) for unit in units}) for side in (0, 1))
     both = defaultdict(float, units)
-    left, right = sides
+    if only_side is not None:
+        both |= {unit: units[unit] / 2 for unit in (12, 14) if unit in units}
     return Face(
         who=who,
         eyes=(_eye(who, left, gaze=(-gaze[0], gaze[1])), _eye(who, right, gaze=gaze)),
@@ -197,6 +210,7 @@ def _mouth(who: Identity, au: dict[int, float], left: dict[int, float], right: d
         - 0.07 * au[26]
         - 0.03 * au[27]
         + 0.035 * side[12] * au[25]
+        + 0.030 * side[14]
         for side in (left, right)
     )
     thin = 1 - 0.42 * au[23] - 0.45 * au[24] - 0.12 * au[12] - 0.15 * au[20]
@@ -209,7 +223,7 @@ def _mouth(who: Identity, au: dict[int, float], left: dict[int, float], right: d
         - 0.030 * au[26]
         - 0.050 * au[27]
     )
-    spread += 0.012 * au[10] - 0.020 * au[17]
+    spread += 0.012 * au[10] - 0.020 * au[17] + 0.020 * au[14]
     lift = 0.030 * au[10] + 0.032 * au[9] + 0.020 * au[17]
     return Mouth(
         y=MOUTH_Y + 0.75 * lift - 0.30 * jaw - 0.010 * au[12],
@@ -236,10 +250,11 @@ def _folds(who: Identity, au: dict[int, float], left: dict[int, float], right: d
         frown=0.20 * age + 0.95 * au[4] + 0.25 * au[9],
         nose_wrinkle=0.95 * au[9],
         crows_feet=pair(0.30 * age, au6=0.55 + 0.4 * age, au7=0.1),
-        nasolabial=pair(0.20 + 0.35 * age, au12=0.55, au6=0.20, au9=0.65, au10=0.65, au15=0.12, au20=0.15),
+        nasolabial=pair(0.20 + 0.35 * age, au12=0.55, au6=0.20, au9=0.65, au10=0.65, au15=0.12, au20=0.15, au14=0.35),
         cheek=pair(0.0, au6=0.8, au12=0.7, au9=0.35),
         lower_lid=pair(0.15 + 0.5 * age, au6=0.65, au7=0.55, au9=0.45),
         chin=0.9 * au[17] + 0.25 * au[15] + 0.25 * au[24],
         marionette=0.30 * age + 0.60 * au[15] + 0.15 * au[17],
         nostril=0.9 * au[9] + 0.35 * au[10] + 0.10 * au[12],
+        dimple=pair(0.0, au14=1.0),
     )

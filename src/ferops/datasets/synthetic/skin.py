@@ -26,7 +26,7 @@ from ferops.datasets.synthetic.shape import EYE_Y, Array, Face
 
 @lru_cache(maxsize=4)
 def textures(seed: int) -> dict[str, Array]:
-    """Noise of one person, the same in all pictures; each `(ROWS, COLUMNS)`, mean 0 and standard deviation 1."""
+    """Noise of one person, the same in all images; each `(ROWS, COLUMNS)`, mean 0 and standard deviation 1."""
     rng = np.random.default_rng(seed)
 
     def noise(sigma_x: float, sigma_y: float) -> Array:
@@ -126,6 +126,8 @@ def _lines(face: Face, head: Head, colour: Array) -> Array:
         dark += 0.20 * folds.forehead * strength * ridge(centre, 0.011) * step(a, 0.46, 0.24)
     for line in NOSE_LINES:
         dark += 0.30 * folds.nose_wrinkle * ridge(y - line - 0.5 * a, 0.010) * step(a, 0.13, 0.06)
+    corner = face.mouth.y + max(face.mouth.corner)
+    dark += 0.40 * sides(x, folds.dimple) * bump(a, y, face.mouth.half_width + 0.045, corner, 0.016, 0.045)
     dark += 0.30 * folds.chin * ridge(y + 0.725 + face.jaw_drop, 0.02) * step(a, 0.2, 0.05)
     wide, tip = face.who.nose_width * (1 + 0.12 * folds.nostril), nose_tip_y(face)
     dark += 0.92 * step(bump(a, y, 0.066 * wide, tip - 0.088, 0.040, 0.021), 0.25, 0.85)

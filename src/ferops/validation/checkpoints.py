@@ -1,4 +1,4 @@
-"""Runs the suites in a Great Expectations file context, and writes its Data Docs."""
+"""Runs the suites as checkpoints in a Great Expectations file context, and writes its Data Docs."""
 
 from __future__ import annotations
 
@@ -6,31 +6,28 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ferops.config import Validate
+from ferops.records.validate import ExpectationResult
+from ferops.validation.data_docs import make_readable_offline
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One expectation: the suite, what was wanted (plain words), what was observed, and whether it held."""
-
-    suite: str
-    wanted: str
-    observed: str
-    success: bool
-
-
-def judge(
-    incoming: pd.DataFrame, accepted: pd.DataFrame, settings: Validate, *, folder: Path, data_docs: Path
-) -> list[Verdict]:
-    """Validate both frames, keep the context in `folder`/gx, put the Data Docs in `data_docs`; return every verdict.
+def run_checkpoints(
+    incoming: pd.DataFrame,
+    accepted: pd.DataFrame,
+    settings: Validate,
+    classes: Sequence[str],
+    *,
+    folder: Path,
+    data_docs: Path,
+) -> tuple[ExpectationResult, ...]:
+    """Validate both frames, keep the context in `folder`/gx, and put the Data Docs in `data_docs`.
 
     `incoming` and `accepted` are described in `expectations`. Nothing is sent anywhere and nothing is printed.
     """
@@ -44,28 +41,28 @@ def judge(
         context.enable_analytics(enable=False)
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         source = context.data_sources.add_pandas("ferops")
-        verdicts = []
-        for name, frame, wanted in (
+        results = []
+        for name, frame, suite in (
             ("incoming", incoming, expectations.incoming_suite(settings)),
-            ("accepted", accepted, expectations.accepted_suite(settings)),
+            ("accepted", accepted, expectations.accepted_suite(settings, classes)),
         ):
             batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all")
-            suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=wanted))
-            definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+            added = context.suites.add(gx.ExpectationSuite(name=name, expectations=suite))
+            definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=added))
             checkpoint = context.checkpoints.add(
                 gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
             )
             done = checkpoint.run(batch_parameters={"dataframe": frame})
             for run in done.run_results.values():
-                verdicts += [_verdict(name, result, rows=len(frame)) for result in run.results]
+                results += [_expectation_result(name, result, rows=len(frame)) for result in run.results]
         context.build_data_docs()
-    site = folder / "gx" / "uncommitted" / "data_docs" / "local_site"
-    shutil.move(site, data_docs)
-    return verdicts
+    shutil.move(folder / "gx" / "uncommitted" / "data_docs" / "local_site", data_docs)
+    make_readable_offline(data_docs)
+    return tuple(results)
 
 
-def _verdict(suite: str, result: Any, *, rows: int) -> Verdict:
-    return Verdict(
+def _expectation_result(suite: str, result: Any, *, rows: int) -> ExpectationResult:
+    return ExpectationResult(
         suite=suite,
         wanted=str(result.expectation_config.description),
         observed=_observed(result, rows=rows),
@@ -82,14 +79,14 @@ def _observed(result: Any, *, rows: int) -> str:
         examples = ", ".join(map(str, found.get("partial_unexpected_list", [])[:3]))
         return f"{count} of {rows} rows differ" + (f", such as {examples}" if count else "")
     missing = found.get("details", {}).get("mismatched", {}).get("missing")
-    if isinstance(found.get("observed_value"), list):  # a list of columns: what counts is what lacks
+    if isinstance(found.get("observed_value"), list):  # of columns: only missing ones matter
         return f"missing: {', '.join(missing)}" if missing else "all of them"
     return str(found.get("observed_value"))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Great Expectations reports on itself through logging and warnings; here the verdicts speak."""
+    """Keep Great Expectations' logging, warnings and analytics off."""
     before = os.environ.get("GX_ANALYTICS_ENABLED")
     os.environ["GX_ANALYTICS_ENABLED"] = "false"  # read when a context is made
     logger = logging.getLogger("great_expectations")
@@ -97,7 +94,7 @@ def _quiet() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # deprecations inside the library: not ours to mend
+            warnings.simplefilter("ignore")  # deprecations inside the library
             yield
     finally:
         logger.setLevel(level)

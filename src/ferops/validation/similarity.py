@@ -1,4 +1,4 @@
-"""How much two small grey pictures are one picture, after the best small movement of one onto the other."""
+"""How alike two small grey images are in detail, after the best small movement of one onto the other."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from numpy.typing import NDArray
 STOP = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 15, 1e-3)
 ALIGN_BLUR_PX = 3
 MIN_ALIGNED = 0.85
-"""Pictures whose plain correlation after alignment is lower are not looked at in detail. Of 4,800 copies of FER2013
+"""Images whose plain correlation after alignment is lower are not compared in detail. Of 4,800 copies of FER2013
 images one in a thousand had less than 0.92."""
 MIN_OVERLAP = 0.7
-"""Alignment that leaves less of the picture in common has gone astray."""
+"""Alignment that leaves less of the image in common has failed."""
 FINE_PX, COARSE_PX = 0.8, 2.0
 """The band of detail that tells faces apart: light and a face's outline are coarser, noise and artefacts finer."""
 AROUND_PX = 2.0
 FLAT = 0.2
 """Detail is divided by its strength around each point, so that the edge of a dark head on a bright wall does not drown
-the eyes; where that is below this share of the whole picture's, there is nothing to bring out but noise."""
+the eyes; where that is below this share of the whole image's, there is nothing to bring out but noise."""
 
 Grey = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 
-def similarity(a: Grey, b: Grey, *, mirrored: bool) -> float:
-    """Return the correlation of the detail of two grey pictures of one size, uint8 `(S, S)`: -1 to 1; 1 is a copy.
+def detail_correlation(a: Grey, b: Grey, *, mirrored: bool) -> float:
+    """Return the correlation of the detail of two grey images of one size, uint8 `(S, S)`: -1 to 1; 1 is a copy.
 
     `b`, mirrored first if asked, is moved onto `a` by the affine map that maximises the enhanced correlation
     coefficient (Evangelidis and Psarakis, TPAMI 2008; cv2.findTransformECC). What is compared, where they overlap, is
@@ -56,9 +56,9 @@ def similarity(a: Grey, b: Grey, *, mirrored: bool) -> float:
     return _correlation(_detail(first, inside)[inside], _detail(moved, inside)[inside])
 
 
-def _detail(picture: NDArray[Any], inside: NDArray[np.bool_]) -> Floats:
-    fine = cv2.GaussianBlur(picture, (0, 0), FINE_PX)
-    detail = np.asarray(fine - cv2.GaussianBlur(picture, (0, 0), COARSE_PX), dtype=np.float32)
+def _detail(image: NDArray[Any], inside: NDArray[np.bool_]) -> Floats:
+    fine = cv2.GaussianBlur(image, (0, 0), FINE_PX)
+    detail = np.asarray(fine - cv2.GaussianBlur(image, (0, 0), COARSE_PX), dtype=np.float32)
     floor = FLAT * float(detail[inside].std()) + 1e-6
     strength = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), AROUND_PX) + floor * floor)
     return np.asarray(detail / strength, dtype=np.float32)
