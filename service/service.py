@@ -2,13 +2,12 @@
 
 It runs inside a Bento that `ferops package` built: the model lies in ../model and release.json names the version.
 Requests are answered one at a time by one thread, since detector and classifier use all cores themselves; others
-wait. Faces of several requests are not batched: finding a face takes nine tenths of an answer's time, pictures differ
-in size, and the classifier's share is too small to wait for (benchmarks/serve.py measures both).
+wait. Faces of several requests are not batched: detection takes nine tenths of an answer's time, images differ in size,
+and the classifier's share is too small to wait for (benchmarks/serve.py measures both).
 """
 
 from __future__ import annotations
 
-import json
 import time
 from functools import cache
 from pathlib import Path
@@ -19,11 +18,12 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ferops.datasets.images import UnreadableImageError, decode
-from ferops.errors import FeropsError
 from ferops.inference import answer as answers
 from ferops.inference.answer import Answer
+from ferops.inference.predictor import Predictor
 from ferops.model_config import ExportConfig
 from ferops.model_config import read as read_config
+from ferops.records.release import Release
 from service.guard import UPLOAD, Guard, Refusal
 from service.web import web
 
@@ -35,20 +35,8 @@ MODEL = HERE.parent / "model"
 # Waiting requests hold their upload, at most max_body_mb each
 MAX_WAITING = 32
 
-
-def _release() -> dict[str, Any]:
-    file = HERE / "release.json"
-    if not file.exists():
-        raise FeropsError(
-            "this folder is the source of the service, not a Bento: it has no release.json. Promote a version, "
-            "then: ferops package && ferops serve"
-        )
-    release: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return release
-
-
-RELEASE = _release()
-LIMITS: dict[str, Any] = RELEASE["limits"]
+RELEASE = Release.read(HERE / "release.json", made_by="ferops package (this folder is the source, not a Bento)")
+LIMITS = RELEASE.limits
 INFO = answers.info(release=RELEASE, config=read_config(MODEL, ExportConfig))
 
 
@@ -61,18 +49,18 @@ class Upload(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untyped
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Upload:  # noqa: ARG003
-        form: Upload = cls.model_construct(image=request.scope[UPLOAD])
+        form: Upload = cls.model_construct(image=request.scope[UPLOAD])  # bytes: nothing is written to a file
         return form
 
 
 class Counters:
-    """What Prometheus may know: numbers, never pictures."""
+    """What Prometheus may know: numbers, never images."""
 
     def __init__(self) -> None:
         from prometheus_client import Counter, Histogram  # after BentoML has chosen its multi-process folder
 
-        self.images = Counter("ferops_images", "Pictures answered", ["status"])
-        self.faces = Histogram("ferops_faces_per_image", "Faces found in a picture", buckets=(0, 1, 2, 3, 5, 10, 20))
+        self.images = Counter("ferops_images", "Images answered", ["status"])
+        self.faces = Histogram("ferops_faces_per_image", "Faces found in an image", buckets=(0, 1, 2, 3, 5, 10, 20))
         self.labels = Counter("ferops_labels", "Faces by predicted expression", ["label", "status"])
         self.refused = Counter("ferops_refused", "Uploads refused", ["code"])
         self.confidence = Histogram(
@@ -93,17 +81,13 @@ def counters() -> Counters:
 
 
 @bentoml.service(
-    name=RELEASE["bento_name"],
-    traffic={"timeout": LIMITS["timeout_s"], "max_concurrency": MAX_WAITING},
-    threads=1,
+    name=RELEASE.bento_name, traffic={"timeout": LIMITS.timeout_s, "max_concurrency": MAX_WAITING}, threads=1
 )
 @bentoml.asgi_app(web(INFO), path="/", name="web")
 class Ferops:
-    """Labels the visible expression of every face in a picture. The label is not what the person feels."""
+    """Labels the visible expression of every face in an image. The label is not what the person feels."""
 
     def __init__(self) -> None:
-        from ferops.inference.predictor import Predictor
-
         counters()
         self.predictor = Predictor(MODEL)
 
@@ -111,15 +95,15 @@ class Ferops:
         route="/predict", input_spec=Upload, output_spec=Answer
     )
     def predict(self, image: bytes) -> Answer | Response:
-        """Faces of a picture with their expression labels; `image` is the encoded picture as uploaded."""
+        """Faces of an image with their expression labels; `image` is the encoded file as uploaded."""
         start = time.perf_counter()
         try:
-            pixels = decode(image, max_megapixels=LIMITS["max_image_megapixels"])
+            pixels = decode(image, max_megapixels=LIMITS.max_image_megapixels)
         except UnreadableImageError as error:
             counters().refused.labels("damaged_image").inc()
-            return Refusal(422, "damaged_image", f"{error}. Send a complete picture").response()
+            return Refusal(422, "damaged_image", f"The image cannot be decoded: {error}.").response()
         decoded = time.perf_counter()
-        prediction = self.predictor.predict([pixels], max_faces=LIMITS["max_faces"])[0]
+        prediction = self.predictor.predict([pixels], max_faces=LIMITS.max_faces)[0]
         end = time.perf_counter()
         result = answers.answer(
             prediction,
@@ -136,7 +120,7 @@ class Ferops:
 Ferops.add_asgi_middleware(  # type: ignore[attr-defined]
     Guard,
     path="/predict",
-    max_body_mb=LIMITS["max_body_mb"],
-    max_megapixels=LIMITS["max_image_megapixels"],
+    max_body_mb=LIMITS.max_body_mb,
+    max_megapixels=LIMITS.max_image_megapixels,
     on_refusal=lambda code: counters().refused.labels(code).inc(),
 )

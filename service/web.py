@@ -9,13 +9,15 @@ from starlette.applications import Starlette
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from ferops.inference.answer import Info
+
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 PAGE = Path(__file__).parent / "page"
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
-# The page loads nothing from elsewhere and sends pictures nowhere else; browsers hold it to that
+# The page loads nothing from other hosts and sends images nowhere else; browsers enforce it
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; media-src blob:; "
@@ -28,11 +30,11 @@ HEADERS = {
 }
 
 
-def web(info: dict[str, Any]) -> Starlette:
+def web(info: Info) -> Starlette:
     """Return the ASGI app of the page; `info` is the answer of GET /info."""
 
     async def show_info(_: Request) -> Response:
-        return JSONResponse(info)
+        return JSONResponse(info.as_json())
 
     routes = [Route("/info", show_info, methods=["GET"])]
     for file in sorted(PAGE.iterdir()):

@@ -6,6 +6,7 @@ A reader sees the old file or the new one, never a part, and a full disk or a ki
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import re
@@ -75,6 +76,12 @@ def read_json(path: Path, *, made_by: str) -> Any:
     """Read a JSON file that the stage `made_by` writes; FeropsError if it is missing."""
     require(path, made_by=made_by)
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require(path: Path, *, made_by: str) -> Path:

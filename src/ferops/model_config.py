@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from ferops.config import Align, Choose, FaceSettings, Share
 from ferops.errors import FeropsError
-from ferops.records import Provenance
+from ferops.records import Provenance, Record
 
 FP32_FILE = "model.onnx"
 INT8_FILE = "model-int8.onnx"
@@ -19,16 +18,23 @@ WEIGHTS_FILE = "weights.safetensors"
 Channels = tuple[float, float, float]
 
 
-class ModelConfig(BaseModel):
+class ModelConfig(Record):
     """What travels with a model's weights.
 
-    `mean` and `std` are those of the training faces, per RGB channel, in units of 0-1. `temperature` divides the logits
-    before the softmax (1.0 until the export has fitted it). `parameters` counts the trainable numbers. `grayscale`:
-    every training face was grey, and the network takes the colour out of what it is given. With pretrained weights
-    (`pretrained`: source, sha256, licence), `mean` and `std` are those that they were learnt with.
+    Attributes:
+        architecture: a name of timm's zoo.
+        classes: in the order of logits and probabilities.
+        size_px: side of the square face that the network takes.
+        mean, std: of the training faces, per RGB channel, in units of 0-1; with pretrained weights, those that they
+            were learnt with.
+        grayscale: every training face was grey, and the network takes the colour out of what it is given.
+        pretrained: `source`, `sha256` and `licence` of the weights that training started from; None for random ones.
+        temperature: divides the logits before the softmax; 1 until the export has fitted it.
+        parameters: how many numbers were trained.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    stored_in: ClassVar[str] = "artifacts/train/NAME/config.json"
+    made_by: ClassVar[str] = "ferops train NAME"
 
     architecture: str
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
@@ -46,11 +52,17 @@ class ModelConfig(BaseModel):
 class ExportConfig(ModelConfig):
     """What lies beside the exported files: the model's config, and how to make its faces.
 
-    `served` names the file that runs, in an export one of the .onnx files; `temperature` was fitted on its logits. The
-    provenance is of the training. `detector`, `min_confidence`, `margin`, `choose` and `align` are of `preprocess`:
-    the service must cut faces as the training did. Models exported by ferops 0.1 lack `detector` and `align`; it had no
-    others than the defaults here. A calibrated confidence below `low_confidence` is a case for human review.
+    The provenance is the training's. `detector`, `min_confidence`, `margin`, `choose` and `align` are those of
+    `preprocess`: the service must cut faces out as the training did. Models exported by ferops 0.1 lack `detector` and
+    `align`; it had no others than the defaults here.
+
+    Attributes:
+        served: the file that runs, in an export one of the .onnx files; `temperature` was fitted on its logits.
+        low_confidence: a calibrated confidence below it is a case for human review.
     """
+
+    stored_in: ClassVar[str] = "artifacts/export/config.json"
+    made_by: ClassVar[str] = "ferops export"
 
     served: Literal["model.onnx", "model-int8.onnx", "weights.safetensors"]
     detector: str = "mtcnn"
@@ -76,17 +88,9 @@ def read(folder: Path, kind: type[Config]) -> Config:
         FeropsError: the file is missing, not JSON, or not such a config.
     """
     path = folder / "config.json"
-    try:
-        return kind.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (FileNotFoundError, NotADirectoryError) as error:
+    if not path.exists():
         raise FeropsError(
             f"{path} does not exist: {folder} holds no model. "
             "A model folder is made by `ferops train NAME` or `ferops export`"
-        ) from error
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in detail['loc'])}: {detail['msg']}" for detail in error.errors()
         )
-        raise FeropsError(f"{path} is not the config of a model: {problems}. Make the model again") from error
-    except ValueError as error:  # not JSON, or not UTF-8
-        raise FeropsError(f"{path} is not JSON: {error}. Make the model again") from error
+    return kind.read(path, made_by=kind.made_by)

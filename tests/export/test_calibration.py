@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ferops.export.calibration import BOUNDS, fit_temperature, probabilities
+from ferops.export.calibration import probabilities
+from ferops.export.temperature import BOUNDS, fit_temperature
 
 
 def draw(temperature: float, count: int = 20_000):

@@ -11,14 +11,18 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.inference.answer import answer, info
 from ferops.inference.predictor import LANDMARKS, Face, Prediction
 from ferops.model_config import ExportConfig, read
+from ferops.records.release import Release
+from pictures import quick_params
 
-RELEASE = {
-    "tag": "ferops:v3",
-    "model_version": "3",
-    "data_version": "abc",
-    "purpose": "research",
-    "limits": {"max_faces": 20},
-}
+RELEASE = Release(
+    tag="ferops:v3",
+    bento_name="ferops",
+    model_version="3",
+    model_sha256="f" * 64,
+    data_version="abc",
+    purpose="research",
+    limits=quick_params().serve,
+)
 
 
 def test_an_answer_names_every_number() -> None:
@@ -53,7 +57,7 @@ def test_an_answer_names_every_number() -> None:
 
 
 def test_info_names_the_uses_and_the_declared_purpose(make_export: Any) -> None:
-    said = info(release=RELEASE, config=read(make_export(), ExportConfig))
+    said = info(release=RELEASE, config=read(make_export(), ExportConfig)).as_json()
     assert said["purpose"] == "research"
     assert (said["model_version"], said["tag"]) == ("3", "ferops:v3")
     assert said["synthetic_data"] is True
@@ -61,4 +65,4 @@ def test_info_names_the_uses_and_the_declared_purpose(make_export: Any) -> None:
     for word in ("work", "education", "Hiring", "5(1)(f)"):
         assert word in prohibited
     assert said["notice"] == uses.DISCLAIMER
-    json.dumps(said)
+    assert said["limits"]["max_faces"] == RELEASE.limits.max_faces

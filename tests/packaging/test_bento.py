@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,24 +12,22 @@ from typing import Any
 
 import pytest
 from filelock import FileLock, Timeout
-from packaging.utils import canonicalize_name
 
-from ferops import cli
-from ferops.config import Params, load
+from ferops import cli, presets
+from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging import bento as packaging
-from ferops.packaging import contents as bento
 from ferops.packaging.bento import bento_folder, package, packaged, serve_command
-from ferops.packaging.contents import pins
+from ferops.records.release import Release
 from ferops.registry import promotion
 
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return load(ROOT / "params.yaml")
+@pytest.fixture
+def params(quick_params: Params) -> Params:
+    return quick_params
 
 
 @pytest.fixture
@@ -41,16 +38,14 @@ def no_build(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaging, "_build", build)
 
 
-def release(layout: Layout, tag: str) -> dict[str, Any]:
-    path = bento_folder(layout, tag) / "src" / "service" / "release.json"
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+def release(layout: Layout, tag: str) -> Release:
+    return Release.read(bento_folder(layout, tag) / "src" / "service" / "release.json", made_by="ferops package")
 
 
 def test_a_bento_holds_exactly_its_version(bentos: Layout, favourites: dict[str, str]) -> None:
     for version in favourites:
         there = release(bentos, f"ferops:v{version}")
-        assert (there["tag"], there["model_version"]) == (f"ferops:v{version}", version)
+        assert (there.tag, there.model_version) == (f"ferops:v{version}", version)
         served = bento_folder(bentos, f"ferops:v{version}") / "src" / "model" / "model.onnx"
         assert served.read_bytes() == (bentos.root / "exports" / version / "model.onnx").read_bytes()
 
@@ -58,17 +53,11 @@ def test_a_bento_holds_exactly_its_version(bentos: Layout, favourites: dict[str,
 def test_a_bento_holds_what_serving_needs_and_no_more(bentos: Layout) -> None:
     source = bento_folder(bentos, "ferops:v1") / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix != ".pyc"}
-    assert {f"ferops/{module}" for module in bento.MODULES} <= found
     assert {"service/service.py", "service/release.json", "service/page/index.html", "model/config.json"} <= found
+    assert {"ferops/inference/predictor.py", "ferops/faces/detectors/weights/mtcnn.safetensors"} <= found
     assert "model/model-int8.onnx" not in found  # not served
-    assert not [path for path in found if path.startswith(("ferops/registry", "ferops/evaluation", "tests"))]
-
-
-def test_a_bento_can_build_every_detector() -> None:
-    folder = Path(packaging.__file__).parent
-    detectors = {path.relative_to(folder).as_posix() for path in (folder / "faces" / "detectors").glob("*.py")}
-    assert len(detectors) > 2
-    assert detectors <= set(bento.MODULES)
+    packages = {path.split("/")[1] for path in found if path.startswith("ferops/") and path.count("/") > 1}
+    assert packages == {"datasets", "export", "faces", "inference", "records"}
 
 
 def test_bentoml_lists_exactly_these_tags(bentos: Layout) -> None:
@@ -203,7 +192,7 @@ def test_a_part_of_a_bento_is_built_anew(
     assert packaged(project) is None
     play_bentoml(monkeypatch, killed=False)
     assert package(project, params, model_folder=make_export(), version="1").created
-    assert release(project, "ferops:v1")["model_version"] == "1"
+    assert release(project, "ferops:v1").model_version == "1"
     assert not (folder / "left").exists()
 
 
@@ -230,7 +219,7 @@ def test_callers_take_turns(project: Layout, params: Params, make_export: Any, m
 def started(bentos: Layout, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Stand in the project of `bentos`; the words of the server command that `ferops serve` turned into."""
     words: list[str] = []
-    shutil.copyfile(ROOT / "params.yaml", bentos.root / "params.yaml")
+    (bentos.root / "params.yaml").write_text(presets.render("quick"))
     monkeypatch.chdir(bentos.root)
     monkeypatch.setattr(os, "execve", lambda _path, command, _env: words.extend(command))
     return words
@@ -261,19 +250,3 @@ def test_without_champion_no_former_one_is_served(
     assert "has the alias champion yet" in capsys.readouterr().out
     assert started == []
     assert bento_folder(bentos, "ferops:v1").exists()
-
-
-def test_requirements_are_pinned_with_all_that_they_need() -> None:
-    lines = pins(ROOT / "constraints.txt")
-    constraints = (ROOT / "constraints.txt").read_text().splitlines()
-    assert set(lines) <= set(constraints)
-    names = {canonicalize_name(line.partition("==")[0]) for line in lines}
-    assert set(bento.REQUIREMENTS) <= names
-    assert {"uvicorn", "pydantic-core"} <= names  # needed by bentoml and by pydantic
-    assert not {"mlflow", "prefect", "dvc", "great-expectations", "pytest"} & names
-
-
-def test_a_requirement_without_a_pin_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "constraints.txt").write_text("numpy==1\n")
-    with pytest.raises(FeropsError, match="does not pin"):
-        pins(tmp_path / "constraints.txt")

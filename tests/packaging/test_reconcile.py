@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from ferops import config
 from ferops.layout import Layout
 from ferops.packaging import bento as package
 from ferops.packaging.bento import PackageResult
 from ferops.packaging.reconcile import reconcile
 from ferops.registry import promotion
+from pictures import quick_params
 
-PARAMS = config.load(Path(__file__).parents[2] / "params.yaml")
+PARAMS = quick_params()
 
 
 def test_without_a_champion_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,13 +12,12 @@ import pytest
 from PIL import Image
 
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import load
+from ferops.config import Params
 from ferops.datasets.synthetic.generate import rows
 from ferops.inference.predictor import LANDMARKS
 from ferops.layout import Layout
 from ferops.packaging.bento import package, serve_command
-
-ROOT = Path(__file__).parents[2]
+from served import served
 
 
 @pytest.fixture(scope="module")
@@ -30,33 +26,11 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def client(bentos: Layout, log: Path) -> Iterator[httpx.Client]:
-    params = load(ROOT / "params.yaml")
-    package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command, variables = serve_command(bentos, params, port=port)
-    with log.open("w") as out:
-        process = subprocess.Popen(command, env=variables, cwd=bentos.root, stdout=out, stderr=out)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
-            _wait(http, process, log)
-            yield http
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def _wait(http: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if http.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    pytest.fail(f"the service did not start:\n{log.read_text()[-3000:]}")
+def client(bentos: Layout, quick_params: Params, log: Path) -> Iterator[httpx.Client]:
+    package(bentos, quick_params, model_folder=bentos.root / "exports" / "1", version="1")
+    command, variables = serve_command(bentos, quick_params, port=0)
+    with served(command, variables, folder=bentos.root, log=log) as http:
+        yield http
 
 
 @pytest.fixture(scope="module")

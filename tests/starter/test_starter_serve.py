@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
@@ -22,11 +21,15 @@ from ferops.datasets.synthetic.generate import rows
 from ferops.export.runtime import Classifier
 from ferops.inference import answer
 from ferops.layout import Layout
+from ferops.model_config import ExportConfig
+from ferops.model_config import read as read_config
 from ferops.orchestration.child import child_environment
 from ferops.packaging import bento as packaging
 from ferops.packaging.bento import bento_folder, packaged
 from ferops.packaging.contents import copy_model
 from ferops.packaging.reconcile import reconcile, to_serve
+from ferops.records.metrics import Interval
+from ferops.records.release import Release
 from ferops.registry import promotion
 
 ROOT = Path(__file__).parents[2]
@@ -44,13 +47,13 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The tags that were built; BentoML is played, its own part is in test_package.py."""
     tags: list[str] = []
 
-    def build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
-        folder = bento_folder(layout, release["tag"])
+    def build(layout: Layout, release: Release, model_folder: Path) -> None:
+        folder = bento_folder(layout, release.tag)
         (folder / "src" / "service").mkdir(parents=True)
         (folder / "bento.yaml").touch()
-        (folder / "src" / "service" / "release.json").write_text(json.dumps(release))
-        copy_model(model_folder, folder / "src" / "model")
-        tags.append(release["tag"])
+        release.write(folder / "src" / "service" / "release.json")
+        copy_model(model_folder, folder / "src" / "model", read_config(model_folder, ExportConfig))
+        tags.append(release.tag)
 
     monkeypatch.setattr(packaging, "_build", build)
     return tags
@@ -90,8 +93,8 @@ def test_without_a_champion_the_starter_is_served_and_says_what_it_is(
         assert words in text
 
     source = bento_folder(clone, tag) / "src"
-    release = json.loads((source / "service" / "release.json").read_text())
-    assert (release["tag"], release["model_version"], release["data_version"]) == (tag, "starter", "d" * 32)
+    release = Release.read(source / "service" / "release.json", made_by="ferops package")
+    assert (release.tag, release.model_version, release.data_version) == (tag, "starter", "d" * 32)
     assert {path.name for path in (source / "model").iterdir()} == {
         "config.json",
         "model.onnx",
@@ -99,10 +102,11 @@ def test_without_a_champion_the_starter_is_served_and_says_what_it_is(
         "NOTICE",
     }
     info = answer.info(release=release, config=Classifier(source / "model").config)
-    assert info["model_version"] == "starter"
-    assert info["starter"]["metrics"]["accuracy"]["value"] == 0.7512
-    assert info["starter"]["summary"] in text
-    assert info["starter"]["terms"] in text
+    assert info.model_version == "starter"
+    assert info.starter is not None
+    assert info.starter.metrics.accuracy == Interval(value=0.7512, low=0.7249, high=0.7751)
+    assert info.starter.summary in text
+    assert info.starter.terms in text
 
     assert to_serve(clone, params, say=said.append) == tag
     assert built == [tag]  # not twice
@@ -121,10 +125,11 @@ def test_a_champion_wins_over_the_starter(
     promote(monkeypatch, None)  # the alias was taken away: the former champion is not served
     assert to_serve(fetched, params, say=said.append) == starter
     assert built == [starter, "ferops:v1"]
-    release = json.loads((bento_folder(fetched, "ferops:v1") / "src" / "service" / "release.json").read_text())
-    assert "starter" not in release
+    path = bento_folder(fetched, "ferops:v1") / "src" / "service" / "release.json"
+    release = Release.read(path, made_by="ferops package")
+    assert release.starter is None
     config = Classifier(bento_folder(fetched, "ferops:v1") / "src" / "model").config
-    assert answer.info(release=release, config=config)["starter"] is None
+    assert answer.info(release=release, config=config).starter is None
 
 
 def test_a_schedule_without_a_champion_builds_no_starter(

@@ -1,36 +1,14 @@
-"""Confidence calibration by one number (Guo et al. 2017, "On calibration of modern neural networks")."""
+"""Calibrated probabilities: logits divided by one fitted number, the temperature (`ferops.export.temperature`)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, softmax
-
-BOUNDS = (0.1, 10.0)
-"""Temperatures that are tried. Without the lower one, a validation split without a mistake would ask for zero."""
 
 
 def probabilities(logits: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
     """Return softmax(logits / temperature): float32 `(N, K)`, rows sum to 1, columns as in `logits`."""
-    values: NDArray[np.float64] = softmax(logits.astype(np.float64) / temperature, axis=1)
-    return values.astype(np.float32)
-
-
-def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Return the temperature within BOUNDS that minimises the mean negative log-likelihood.
-
-    It changes no predicted class. Fit it on faces the weights were not trained on.
-
-    Args:
-        logits: float `(N, K)`, N at least 1.
-        labels: class indices `(N,)`, 0 to K - 1.
-    """
-    wide = logits.astype(np.float64)
-    rows = np.arange(len(labels))
-
-    def loss(log_temperature: float) -> float:
-        return float(-log_softmax(wide / np.exp(log_temperature), axis=1)[rows, labels].mean())
-
-    found = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
-    return float(np.exp(found.x))
+    wide = logits.astype(np.float64) / temperature
+    powers = np.exp(wide - wide.max(axis=1, keepdims=True))  # NumPy's: the service needs no SciPy
+    shares: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return shares.astype(np.float32)

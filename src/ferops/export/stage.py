@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.export import files, latency
-from ferops.export.calibration import fit_temperature
 from ferops.export.runtime import Classifier
+from ferops.export.temperature import fit_temperature
 from ferops.files import atomic_folder, require, write_json
 from ferops.layout import Layout
 from ferops.machine import cpu_name

@@ -1,20 +1,22 @@
-"""What the service says: a prediction, and what the model is, as JSON."""
+"""What the service answers: a prediction, and what the model is, as JSON."""
 
 from __future__ import annotations
 
-from typing import Any
-
-from pydantic import BaseModel
+from typing import ClassVar
 
 from ferops import uses
+from ferops.config import Serve
 from ferops.inference.predictor import LANDMARKS, Face, FaceStatus, Prediction, Status
 from ferops.model_config import ExportConfig
+from ferops.records import Record
+from ferops.records.release import Release
+from ferops.records.starter import AboutStarter
 
-PRIVACY = "Pictures are held in memory while they are answered. None is stored, logged or passed on."
+PRIVACY = "Images are held in memory while they are answered. None is stored, logged or passed on."
 
 
-class Box(BaseModel):
-    """Corners in pixels of the upright picture."""
+class Box(Record):
+    """Corners in pixels of the upright image."""
 
     x1: float
     y1: float
@@ -22,8 +24,15 @@ class Box(BaseModel):
     y2: float
 
 
-class FaceAnswer(BaseModel):
-    """One face. `landmarks` are (x, y) in pixels by name; `probabilities` sum to 1; `confidence` is the label's."""
+class FaceAnswer(Record):
+    """One face.
+
+    Attributes:
+        confidence: the label's probability.
+        probabilities: class -> calibrated probability; they sum to 1.
+        landmarks: (x, y) in pixels of the upright image, by name.
+        detection_score: the detector's own, 0-1.
+    """
 
     label: str
     confidence: float
@@ -34,12 +43,21 @@ class FaceAnswer(BaseModel):
     detection_score: float
 
 
-class Answer(BaseModel):
-    """The answer of POST /predict. `width` and `height` are the upright picture's, in pixels."""
+class Answer(Record):
+    """The answer of POST /predict.
+
+    Attributes:
+        classes: the model's, in its order.
+        width, height: of the upright image, in pixels.
+        timing_ms: of decoding and of the prediction.
+    """
+
+    stored_in: ClassVar[str] = "POST /predict"
+    made_by: ClassVar[str] = "ferops serve"
 
     status: Status
-    faces: list[FaceAnswer]
-    classes: list[str]
+    faces: tuple[FaceAnswer, ...]
+    classes: tuple[str, ...]
     width: int
     height: int
     model_version: str
@@ -48,30 +66,66 @@ class Answer(BaseModel):
     notice: str
 
 
+class Info(Record):
+    """The answer of GET /info: what the model is, and what it may be used for.
+
+    Attributes:
+        starter: what the starter model is and under which terms; None for a version of the registry.
+        served: the file that runs.
+        low_confidence: a calibrated confidence below it is a case for human review.
+        limits: the block `serve` of params.yaml.
+    """
+
+    stored_in: ClassVar[str] = "GET /info"
+    made_by: ClassVar[str] = "ferops serve"
+
+    model_version: str
+    tag: str
+    starter: AboutStarter | None
+    data_version: str
+    architecture: str
+    served: str
+    size_px: int
+    classes: tuple[str, ...]
+    low_confidence: float
+    min_detection_confidence: float
+    temperature: float
+    sources: tuple[str, ...]
+    synthetic_data: bool
+    git_commit: str | None
+    licence: str
+    purpose: str
+    notice: str
+    intended_uses: tuple[str, ...]
+    out_of_scope: tuple[str, ...]
+    prohibited_uses: tuple[str, ...]
+    privacy: str
+    limits: Serve
+
+
 def answer(
     prediction: Prediction,
     *,
     classes: tuple[str, ...],
-    release: dict[str, Any],
+    release: Release,
     width: int,
     height: int,
     timing_ms: dict[str, float],
 ) -> Answer:
-    """Return the JSON of POST /predict.
+    """Return the answer of POST /predict.
 
     Args:
         classes: the model's.
-        release: what `ferops.packaging.bento` wrote beside the service.
         width, height: of the upright image, in pixels.
     """
     return Answer(
         status=prediction.status,
-        faces=[_face(face, classes) for face in prediction.faces],
-        classes=list(classes),
+        faces=tuple(_face(face, classes) for face in prediction.faces),
+        classes=classes,
         width=width,
         height=height,
-        model_version=release["model_version"],
-        data_version=release["data_version"],
+        model_version=release.model_version,
+        data_version=release.data_version,
         timing_ms={name: round(value, 2) for name, value in timing_ms.items()},
         notice=uses.DISCLAIMER,
     )
@@ -93,30 +147,29 @@ def _face(face: Face, classes: tuple[str, ...]) -> FaceAnswer:
     )
 
 
-def info(*, release: dict[str, Any], config: ExportConfig) -> dict[str, Any]:
-    """Return the JSON of GET /info; `config` is the exported model's."""
-    return {
-        "model_version": release["model_version"],
-        "tag": release["tag"],
-        # What the starter model is and under which terms; null for a version of the registry
-        "starter": release.get("starter"),
-        "data_version": release["data_version"],
-        "architecture": config.architecture,
-        "served": config.served,
-        "size_px": config.size_px,
-        "classes": list(config.classes),
-        "low_confidence": config.low_confidence,
-        "min_detection_confidence": config.min_confidence,
-        "temperature": config.temperature,
-        "sources": list(config.provenance.sources),
-        "synthetic_data": config.provenance.synthetic,
-        "git_commit": config.provenance.git_commit,
-        "licence": config.licence,
-        "purpose": release["purpose"],
-        "notice": uses.DISCLAIMER,
-        "intended_uses": list(uses.INTENDED),
-        "out_of_scope": list(uses.OUT_OF_SCOPE),
-        "prohibited_uses": list(uses.PROHIBITED),
-        "privacy": PRIVACY,
-        "limits": release["limits"],
-    }
+def info(*, release: Release, config: ExportConfig) -> Info:
+    """Return the answer of GET /info; `config` is the exported model's."""
+    return Info(
+        model_version=release.model_version,
+        tag=release.tag,
+        starter=release.starter,
+        data_version=release.data_version,
+        architecture=config.architecture,
+        served=config.served,
+        size_px=config.size_px,
+        classes=config.classes,
+        low_confidence=config.low_confidence,
+        min_detection_confidence=config.min_confidence,
+        temperature=config.temperature,
+        sources=config.provenance.sources,
+        synthetic_data=config.provenance.synthetic,
+        git_commit=config.provenance.git_commit,
+        licence=config.licence,
+        purpose=release.purpose,
+        notice=uses.DISCLAIMER,
+        intended_uses=uses.INTENDED,
+        out_of_scope=uses.OUT_OF_SCOPE,
+        prohibited_uses=uses.PROHIBITED,
+        privacy=PRIVACY,
+        limits=release.limits,
+    )

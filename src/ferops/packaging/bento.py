@@ -1,13 +1,12 @@
 """A registered version, or the starter model, as a Bento, and serving it.
 
-A Bento holds the service, the part of ferops that serving needs, the exported model and `release.json`, which names
-the exact version: nothing is looked up by alias or "latest" when the service starts, so the Bento of v1 serves v1 for
-ever. Bentos lie in <root>/bentoml, never in the home folder.
+A Bento holds the service, the modules of ferops that serving imports, the exported model and `release.json`, which
+names the exact version: nothing is looked up by alias or "latest" when the service starts, so the Bento of v1 serves v1
+for ever. Bentos lie in <root>/bentoml, never in the home folder.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -25,11 +24,18 @@ from filelock import FileLock
 
 from ferops.config import Params
 from ferops.errors import FeropsError
-from ferops.files import read_json, require, write_json, write_text
+from ferops.files import read_json, require, sha256, write_json, write_text
 from ferops.layout import Layout
-from ferops.packaging.contents import copy_ferops, copy_model, pins
+from ferops.model_config import ExportConfig
+from ferops.model_config import read as read_config
+from ferops.packaging.contents import copy_ferops, copy_model, pinned_requirements, required_contents
+from ferops.records.release import Release
+from ferops.records.starter import AboutStarter
 
 SERVICE = "service.service:Ferops"
+
+_RELEASE = "src/service/release.json"
+_BUILDING = "building-"
 
 
 @dataclass(frozen=True)
@@ -58,20 +64,20 @@ def package(layout: Layout, params: Params, *, model_folder: Path, version: str)
             build one.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
-        raise FeropsError(f"{version!r} cannot be part of a tag; wanted the version's number, such as 3")
+        raise FeropsError(f"{version!r} cannot be used in a tag. Give the version's number, such as 3")
     release = _release(params, model_folder, tag=f"v{version}", version=version)
-    with _turn(layout):
+    with _lock(layout):
         result = _ensure(layout, release, model_folder)
         write_json(_pointer(layout), {"tag": result.tag})
     return result
 
 
 def package_starter(
-    layout: Layout, params: Params, *, starter_folder: Path, starter_version: str, about: dict[str, Any]
+    layout: Layout, params: Params, *, starter_folder: Path, starter_version: str, about: AboutStarter
 ) -> PackageResult:
     """Make sure that the Bento `<bento_name>:starter-<8 hex digits>` of the starter model exists.
 
-    `serve` starts it only when asked for it by this tag, so it never stands in a champion's way.
+    `serve` starts it only when asked for it by this tag, so it never takes a champion's place.
 
     Args:
         layout: the project's folders.
@@ -83,9 +89,10 @@ def package_starter(
     Raises:
         FeropsError: as `package`.
     """
-    release = _release(params, starter_folder, tag=f"starter-{starter_version[:8]}", version="starter")
-    with _turn(layout):
-        return _ensure(layout, release | {"starter": about}, starter_folder)
+    tag = f"starter-{starter_version[:8]}"
+    release = _release(params, starter_folder, tag=tag, version="starter", starter=about)
+    with _lock(layout):
+        return _ensure(layout, release, starter_folder)
 
 
 def forget(layout: Layout) -> None:
@@ -116,7 +123,7 @@ def serve_command(
             "ferops promote VERSION), then: ferops package"
         )
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port), "--host", host]
-    return command, environment(layout)
+    return command, bentoml_environment(layout)
 
 
 def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None) -> None:
@@ -132,12 +139,12 @@ def packaged(layout: Layout) -> str | None:
     pointer = _pointer(layout)
     if not pointer.exists():
         return None
-    tag = str(json.loads(pointer.read_text(encoding="utf-8"))["tag"])
+    tag = str(read_json(pointer, made_by="ferops package")["tag"])
     return tag if _is_whole(bento_folder(layout, tag)) else None
 
 
-def environment(layout: Layout) -> dict[str, str]:
-    """Return this process's environment with BentoML kept in the project's folder and from calling home."""
+def bentoml_environment(layout: Layout) -> dict[str, str]:
+    """Return this process's environment, with BentoML kept in the project's folder and from calling home."""
     return {
         **os.environ,
         "BENTOML_HOME": str(_home(layout)),
@@ -150,64 +157,66 @@ def environment(layout: Layout) -> dict[str, str]:
 
 
 @contextmanager
-def _turn(layout: Layout) -> Iterator[None]:
+def _lock(layout: Layout) -> Iterator[None]:
     """Wait for the other callers on this machine."""
     _home(layout).mkdir(parents=True, exist_ok=True)
     with FileLock(_home(layout) / "package.lock"):
         yield
 
 
-def _ensure(layout: Layout, release: dict[str, Any], model_folder: Path) -> PackageResult:
+def _ensure(layout: Layout, release: Release, model_folder: Path) -> PackageResult:
     """Build the Bento that `release` describes, unless it is there. The caller holds the lock."""
-    tag = release["tag"]
-    folder = bento_folder(layout, tag)
+    folder = bento_folder(layout, release.tag)
     created = not _is_whole(folder)
     if created:
         _build(layout, release, model_folder)
-        message = f"built the Bento {tag} from {_origin(release)}"
+        message = f"built the Bento {release.tag} from {_origin(release)}"
     else:
         message = _compare(folder, release)
-    return PackageResult(tag=tag, folder=folder, created=created, message=message)
+    return PackageResult(tag=release.tag, folder=folder, created=created, message=message)
 
 
-def _origin(release: dict[str, Any]) -> str:
-    return "the starter model" if "starter" in release else f"version {release['model_version']}"
+def _origin(release: Release) -> str:
+    return "the starter model" if release.starter else f"version {release.model_version}"
 
 
-def _release(params: Params, model_folder: Path, *, tag: str, version: str) -> dict[str, Any]:
-    config = read_json(model_folder / "config.json", made_by="dvc repro export")
-    served = require(model_folder / config["served"], made_by="dvc repro export")
-    return {
-        "tag": f"{params.package.bento_name}:{tag}",
-        "bento_name": params.package.bento_name,
-        "model_version": version,
-        "model_sha256": hashlib.sha256(served.read_bytes()).hexdigest(),
-        "data_version": config.get("provenance", {}).get("data_version", "unknown"),
-        "purpose": params.package.purpose,
-        "limits": params.serve.model_dump(mode="json"),
-    }
+def _release(
+    params: Params, model_folder: Path, *, tag: str, version: str, starter: AboutStarter | None = None
+) -> Release:
+    config = read_config(model_folder, ExportConfig)
+    served = require(model_folder / config.served, made_by="dvc repro export")
+    return Release(
+        tag=f"{params.package.bento_name}:{tag}",
+        bento_name=params.package.bento_name,
+        model_version=version,
+        model_sha256=sha256(served),
+        data_version=config.provenance.data_version,
+        purpose=params.package.purpose,
+        limits=params.serve,
+        starter=starter,
+    )
 
 
-def _compare(folder: Path, release: dict[str, Any]) -> str:
+def _compare(folder: Path, release: Release) -> str:
     """Say that the Bento is there, and whether it still is what params.yaml asks for."""
-    there = read_json(folder / "src" / "service" / "release.json", made_by="ferops package")
-    remedy = f"To build it anew: rm -r {folder}, then ferops {'serve' if 'starter' in release else 'package'}"
-    if there["model_sha256"] != release["model_sha256"]:
+    remedy = f"To build it anew: rm -r {folder}, then ferops {'serve' if release.starter else 'package'}"
+    there = read_json(folder / _RELEASE, made_by="ferops package")  # of any version of ferops
+    if there.get("model_sha256") != release.model_sha256:
         raise FeropsError(
-            f"the Bento {release['tag']} exists, but holds another model than {_origin(release)} does now (was the "
+            f"the Bento {release.tag} exists, but holds another model than {_origin(release)} does now (was the "
             f"registry emptied?). {remedy}"
         )
-    changed = sorted(key for key in release if release[key] != there.get(key))
+    changed = sorted(key for key, value in release.as_json().items() if value != there.get(key))
     if changed:
-        return f"the Bento {release['tag']} exists; it keeps its own {', '.join(changed)}. {remedy}"
-    return f"the Bento {release['tag']} exists; nothing to do"
+        return f"the Bento {release.tag} exists; it keeps its own {', '.join(changed)}. {remedy}"
+    return f"the Bento {release.tag} exists; nothing to do"
 
 
 def _is_whole(folder: Path) -> bool:
-    return all((folder / path).exists() for path in ("bento.yaml", "src/service/release.json"))
+    return all((folder / path).exists() for path in ("bento.yaml", _RELEASE))
 
 
-def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
+def _build(layout: Layout, release: Release, model_folder: Path) -> None:
     """Build the Bento in a store of its own, then move it to its place in one step.
 
     BentoML makes the folder under its final name and then copies into it, in no certain order: a kill would leave
@@ -215,7 +224,7 @@ def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
     """
     for left in _home(layout).glob(f"{_BUILDING}*"):  # by a build that was killed
         shutil.rmtree(left, ignore_errors=True)
-    target = bento_folder(layout, release["tag"])
+    target = bento_folder(layout, release.tag)
     with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=_home(layout), ignore_cleanup_errors=True) as store:
         _run_bentoml(layout, release, model_folder, store=Path(store))
         if target.exists():
@@ -226,55 +235,48 @@ def _build(layout: Layout, release: dict[str, Any], model_folder: Path) -> None:
     (target.parent / "latest").unlink(missing_ok=True)
 
 
-def _run_bentoml(layout: Layout, release: dict[str, Any], model_folder: Path, *, store: Path) -> None:
+def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store: Path) -> None:
     """Assemble the Bento's sources in a temporary folder and let BentoML build it into `store`.
 
     BentoML imports the service while it builds; a process of its own keeps that copy of `ferops` and `service` apart
     from the one that runs here, so that two versions can be built one after the other.
     """
     service = require(layout.root / "service", made_by="git checkout (the service's source)")
+    config = read_config(model_folder, ExportConfig)
+    contents = required_contents(service, detector=config.detector)
     with tempfile.TemporaryDirectory(prefix="ferops-bento-") as temporary:
         staging = Path(temporary)
         shutil.copytree(service, staging / "service", ignore=shutil.ignore_patterns("__pycache__", "release.json"))
-        write_json(staging / "service" / "release.json", release)
-        copy_model(model_folder, staging / "model")
-        copy_ferops(staging / "ferops")
-        write_text(staging / "requirements.txt", "\n".join(pins(layout.root / "constraints.txt")) + "\n")
-        write_json(staging / "build.json", _build_arguments(release))
+        release.write(staging / "service" / "release.json")
+        copy_model(model_folder, staging / "model", config)
+        copy_ferops(contents.files, staging / "ferops")
+        pins = pinned_requirements(contents.imported, layout.root / "constraints.txt")
+        write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
         done = subprocess.run(
-            [sys.executable, "-c", _BUILD, temporary],
+            [sys.executable, "-c", _BUILD, temporary, json.dumps(_build_arguments(release))],
             cwd=staging,
-            env=environment(layout) | {"BENTOML_HOME": str(store)},
+            env=bentoml_environment(layout) | {"BENTOML_HOME": str(store)},
             capture_output=True,
             text=True,
             check=False,
         )
-    built = store / bento_folder(layout, release["tag"]).relative_to(_home(layout))
+    built = store / bento_folder(layout, release.tag).relative_to(_home(layout))
     if done.returncode != 0 or not _is_whole(built):
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
-        raise FeropsError(f"BentoML could not build {release['tag']}:\n{tail}")
+        raise FeropsError(f"BentoML could not build {release.tag}:\n{tail}")
 
 
-_BUILDING = "building-"
-
-# -P (PYTHONSAFEPATH) leaves the working folder out of sys.path; BentoML puts the build context there itself
-_BUILD = """
-import json, pathlib, sys
-import bentoml
-staging = pathlib.Path(sys.argv[1])
-arguments = json.loads((staging / "build.json").read_text())
-(staging / "build.json").unlink()
-bentoml.bentos.build(build_ctx=str(staging), **arguments)
-"""
+# PYTHONSAFEPATH leaves the working folder out of sys.path; BentoML puts the build context there itself
+_BUILD = "import json, sys, bentoml; bentoml.bentos.build(build_ctx=sys.argv[1], **json.loads(sys.argv[2]))"
 
 
-def _build_arguments(release: dict[str, Any]) -> dict[str, Any]:
-    name, _, version = release["tag"].partition(":")
+def _build_arguments(release: Release) -> dict[str, Any]:
+    name, _, version = release.tag.partition(":")
     return {
         "service": SERVICE,
         "name": name,
         "version": version,
-        "labels": {"model_version": release["model_version"], "data_version": release["data_version"]},
+        "labels": {"model_version": release.model_version, "data_version": release.data_version},
         "include": ["service/**", "ferops/**", "model/**", "requirements.txt"],
         "exclude": ["**/__pycache__/**"],
         # Locking asks the package registry; constraints.txt has locked everything already

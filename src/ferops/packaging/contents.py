@@ -1,100 +1,127 @@
-"""What goes into a Bento beside the service: the part of ferops that serving needs, the model, and pinned packages."""
+"""What goes into a Bento beside the service: the modules that serving imports, the model, and pinned packages.
+
+Modules and packages are computed from the import statements of the sources, so that neither is kept by hand.
+"""
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
-import json
 import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-from ferops.errors import FeropsError
-from ferops.files import require
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-# The modules that the service imports, and no more: no training, no registry
-MODULES = (
-    "__init__.py",
-    "config.py",
-    "errors.py",
-    "machine.py",
-    "uses.py",
-    "classes.py",
-    "model_config.py",
-    "files.py",
-    "records/__init__.py",
-    "records/base.py",
-    "records/provenance.py",
-    "datasets/__init__.py",
-    "datasets/images.py",
-    "faces/__init__.py",
-    "faces/align.py",
-    "faces/crop.py",
-    "faces/detection.py",
-    "faces/detectors/__init__.py",
-    "faces/detectors/boxes.py",
-    "faces/detectors/centerface.py",
-    "faces/detectors/landmarks.py",
-    "faces/detectors/letterbox.py",
-    "faces/detectors/mtcnn.py",
-    "faces/detectors/mtcnn_networks.py",
-    "faces/detectors/weights/mtcnn.safetensors",
-    "faces/detectors/weights/NOTICE",
-    "faces/detect.py",
-    "export/__init__.py",
-    "export/calibration.py",
-    "export/runtime.py",
-    "inference/__init__.py",
-    "inference/answer.py",
-    "inference/predictor.py",
-)
+import ferops
+from ferops.errors import FeropsError
+from ferops.faces.detectors import require_known
+from ferops.files import require
+from ferops.model_config import ExportConfig
+
+SOURCE = Path(ferops.__file__).parent
 
 # Of the starter model; the terms of weights go where the weights go
 TEXTS = ("MODEL_CARD.md", "NOTICE")
 
-# What these modules import; constraints.txt pins them and all that they need
-REQUIREMENTS = (
-    "bentoml",
-    "numpy",
-    "opencv-python-headless",
-    "openvino",
-    "pillow",
-    "prometheus-client",
-    "pydantic",
-    "python-multipart",
-    "ruamel-yaml",
-    "safetensors",
-    "scipy",
-    "starlette",
-)
+
+@dataclass(frozen=True)
+class Contents:
+    """What the service needs.
+
+    Attributes:
+        files: of ferops: modules, and the data files of their packages.
+        imported: names of the modules of other packages that are imported, such as `PIL.Image`.
+    """
+
+    files: frozenset[Path]
+    imported: frozenset[str]
 
 
-def copy_model(source: Path, target: Path) -> None:
+def required_contents(service: Path, *, detector: str) -> Contents:
+    """Return what the modules in the folder `service` need, at any depth, to serve a model with that detector.
+
+    Raises:
+        FeropsError: the detector is unknown.
+    """
+    queue = [name for path in service.glob("*.py") for name in imported_modules(path)]
+    queue.append(require_known(detector).partition(":")[0])
+    files: set[Path] = set()
+    others: set[str] = set()
+    while queue:
+        name = queue.pop()
+        package = name.partition(".")[0]
+        if package != "ferops":
+            if package not in sys.stdlib_module_names and package != service.name:
+                others.add(name)
+            continue
+        for file in _module_files(name):
+            if file not in files:
+                files.add(file)
+                queue += imported_modules(file)
+    data = {path for file in files if file.name == "__init__.py" for path in _data_files(file.parent)}
+    return Contents(files=frozenset(files | data), imported=frozenset(others))
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return the dotted names that a source file imports at run time, anywhere in it; some may name no module."""
+    found: set[str] = set()
+
+    class Visitor(ast.NodeVisitor):
+        def visit_If(self, node: ast.If) -> None:  # the name that ast asks for
+            typing_only = ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+            for child in node.orelse if typing_only else ast.iter_child_nodes(node):
+                self.visit(child)
+
+        def visit_Import(self, node: ast.Import) -> None:
+            found.update(alias.name for alias in node.names)
+
+        def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+            found.update({str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)})
+
+    Visitor().visit(ast.parse(path.read_text(encoding="utf-8")))
+    return found
+
+
+def copy_model(source: Path, target: Path, config: ExportConfig) -> None:
     """Copy config.json, the served file and the texts that must go with it; the other precision stays behind."""
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     target.mkdir()
-    for name in ("config.json", config["served"], *(name for name in TEXTS if (source / name).exists())):
+    for name in ("config.json", config.served, *(name for name in TEXTS if (source / name).exists())):
         shutil.copyfile(source / name, target / name)
 
 
-def copy_ferops(target: Path) -> None:
-    source = Path(__file__).parents[1]
-    for module in MODULES:
-        (target / module).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / module, target / module)
+def copy_ferops(files: Iterable[Path], target: Path) -> None:
+    """Copy `files` of ferops to the same places below `target`."""
+    for file in files:
+        copy = target / file.relative_to(SOURCE)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
 
 
-def pins(constraints: Path) -> list[str]:
-    """Return `name==version` lines for REQUIREMENTS and all that they need, as `constraints` pins them.
+def pinned_requirements(imported: Iterable[str], constraints: Path) -> list[str]:
+    """Return `name==version` lines for the packages of the `imported` modules, and for all that these need.
+
+    Args:
+        imported: names of modules that are installed here.
+        constraints: a file of such lines.
 
     Raises:
-        FeropsError: a requirement is not pinned there.
+        FeropsError: a package is not installed, or not pinned.
     """
-    from packaging.requirements import Requirement
-    from packaging.utils import canonicalize_name
-
     lines = require(constraints, made_by="git checkout").read_text(encoding="utf-8").splitlines()
     pinned = {canonicalize_name(line.partition("==")[0]): line.strip() for line in lines if "==" in line}
+    installed = importlib.metadata.packages_distributions()
     wanted: dict[str, str] = {}
-    queue = [Requirement(name) for name in REQUIREMENTS]
+    queue: list[Requirement] = []
+    for module in sorted({name.partition(".")[0] for name in imported}):
+        candidates = installed.get(module, [])
+        if not candidates:
+            raise FeropsError(f"the service imports {module}, which is not installed. Install ferops again")
+        # A namespace (ruamel) and a module that two packages bring (cv2) have several candidates
+        queue += [Requirement(name) for name in candidates if len(candidates) == 1 or canonicalize_name(name) in pinned]
     while queue:
         requirement = queue.pop()
         name = canonicalize_name(requirement.name)
@@ -109,3 +136,22 @@ def pins(constraints: Path) -> list[str]:
             if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
                 queue.append(needed)
     return [wanted[name] for name in sorted(wanted)]
+
+
+def _module_files(name: str) -> list[Path]:
+    """Return the files that are run to import `name`: its packages, and the module itself if it is one."""
+    parts = name.split(".")
+    paths = [SOURCE.parent.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
+    candidates = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
+    return [file for file in candidates if file.exists()]
+
+
+def _data_files(package: Path) -> list[Path]:
+    """Return what lies in a package, sub-packages aside, and is no source."""
+    found: list[Path] = []
+    for path in package.iterdir():
+        if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():
+            found += _data_files(path)
+        elif path.is_file() and path.suffix != ".py":
+            found.append(path)
+    return found

@@ -56,7 +56,7 @@ def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> s
         return None
     say("Until then the starter is served.")
     built = package_starter(
-        layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about.as_json()
+        layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about
     )
     say(f"\n{starter.about.summary}\n{starter.about.terms}")
     say(f"Its card: {starter.folder / CARD_FILE}. Its terms: {starter.folder / NOTICE_FILE}.")
