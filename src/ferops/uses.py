@@ -7,7 +7,7 @@ et al., "Emotional Expressions Reconsidered", Psychological Science in the Publi
 from __future__ import annotations
 
 DISCLAIMER = (
-    "The output is the label that people would give to the expression visible in a picture. It is not what "
+    "The output is the label that people would give to the expression visible in an image. It is not what "
     "the person feels: the same expression goes with different feelings, and the same feeling with different "
     "expressions, from one person, culture and moment to the next (Barrett et al. 2019)."
 )
@@ -17,20 +17,20 @@ INTENDED = (
     "Research on facial-expression recognition: baselines, ablations, studies of error, bias and robustness.",
     "Teaching practitioners how such a model is trained, judged, promoted and served.",
     "Aids that describe a visible expression to the person who asked for it, such as a blind user's camera.",
-    "Games and art in which the person photographed starts the picture and nothing about them is kept.",
+    "Games and art in which the person photographed takes the photo and nothing about them is kept.",
     "Usability studies with volunteers who gave informed consent and can withdraw it.",
 )
-"""Uses that the project was made for; each needs its own check on pictures like those it will see."""
+"""Uses that the project was made for; each needs its own check on images like those it will see."""
 
 OUT_OF_SCOPE = (
     "Inferring emotions, moods, intentions, honesty, health or personality.",
     "Decisions about a person: credit, insurance, policing, borders, benefits, housing, justice, medicine.",
-    "Children, unless a guardian agreed and the model was judged on pictures of children.",
-    "Profiles, masks, drawings and other pictures unlike those of the test set: nothing was measured there.",
-    "Pictures of people who were not told. In the European Union an emotion recognition system is high-risk "
+    "Children, unless a guardian agreed and the model was judged on images of children.",
+    "Profiles, masks, drawings and other images unlike those of the test set: nothing was measured there.",
+    "Images of people who do not know of it. In the European Union an emotion recognition system is high-risk "
     "(AI Act, Annex III, point 1(c)), and whoever deploys it must inform those exposed to it (Art. 50(3)).",
 )
-"""Uses for which nothing here gives evidence, or much here speaks against."""
+"""Uses that nothing measured here supports, or that it speaks against."""
 
 PROHIBITED = (
     "Inferring emotions of people at work, call centres and meetings included, other than for medical or "

@@ -70,12 +70,12 @@ def adopt(layout: Layout, project: Path) -> list[str]:
 
 
 def notice(config: ExportConfig) -> str:
-    """Return the text of NOTICE: what the weights learnt from, on which terms, and what they must not be used for."""
+    """Return the text of NOTICE: what the weights were trained on, their terms, and what they must not be used for."""
     paragraphs = [
         "The starter model of ferops",
         "ferops itself, the program, is under the Apache License 2.0 (https://www.apache.org/licenses/LICENSE-2.0). "
-        "These weights were learnt from pictures; take them on the terms of those pictures, which follow. No picture "
-        "is in this folder.",
+        "These weights were trained on images; use them on the terms of those images, which follow. This folder holds "
+        "none of the images.",
         f"Licence of the weights, as config.json has it: {config.licence}",
     ]
     if config.pretrained:
@@ -116,26 +116,21 @@ def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics]:
 
 def _publish(layout: Layout) -> None:
     """Version starter/ and push it to the embedded remote; put starter.dvc back if that fails."""
-    before = layout.starter_dvc.read_bytes() if layout.starter_dvc.exists() else None
+    file, yaml = layout.starter_dvc, YAML()  # round trip: comments stay
+    before = file.read_text(encoding="utf-8") if file.exists() else None
     try:
         run_dvc(layout, "add", layout.starter.name)
-        _name_remote(layout)
-        run_dvc(layout, "push", layout.starter_dvc.name)
+        tree = yaml.load(file.read_text(encoding="utf-8"))
+        tree["outs"][0]["remote"] = EMBEDDED_REMOTE
+        with atomic_file(file) as temporary:
+            yaml.dump(tree, temporary)
+        run_dvc(layout, "push", file.name)
     except BaseException:
         if before is None:
-            layout.starter_dvc.unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         else:
-            with atomic_file(layout.starter_dvc) as temporary:
-                temporary.write_bytes(before)
+            write_text(file, before)
         raise
-
-
-def _name_remote(layout: Layout) -> None:
-    yaml = YAML()  # round trip: comments stay
-    tree = yaml.load(layout.starter_dvc.read_text(encoding="utf-8"))
-    tree["outs"][0]["remote"] = EMBEDDED_REMOTE
-    with atomic_file(layout.starter_dvc) as temporary, temporary.open("w", encoding="utf-8") as file:
-        yaml.dump(tree, file)
 
 
 def _drop(layout: Layout, former: str | None) -> int:
