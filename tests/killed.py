@@ -21,7 +21,9 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.training import checkpoint as checkpoints
 from ferops.training import fit as fits
-from ferops.training.stage import train
+from ferops.training.prepare import prepare
+from ferops.training.stage import run as run_training
+from ferops.training.step import StepRunner
 
 PLACES = ("step", "half-written", "unnamed", "saved")
 
@@ -40,11 +42,11 @@ def die_at(place: str, count: int, number: int) -> None:
         if here == place and passes == count:
             os.kill(os.getpid(), number)
 
-    step, write, save = fits.Fit._step, checkpoints.save_file, fits.Fit._save
+    step, write, save = StepRunner.run, checkpoints.save_file, fits.Fit.save
 
-    def stepping(self: fits.Fit, *arguments: Any) -> Any:
+    def stepping(self: StepRunner, *arguments: Any, **place: int) -> Any:
         arrive("step")
-        return step(self, *arguments)
+        return step(self, *arguments, **place)
 
     def writing(tensors: Any, path: Path, **options: Any) -> None:
         write(tensors, path, **options)
@@ -58,12 +60,12 @@ def die_at(place: str, count: int, number: int) -> None:
         save(self)
         arrive("saved")
 
-    fits.Fit._step, checkpoints.save_file, fits.Fit._save = stepping, writing, saving  # type: ignore[method-assign]
+    StepRunner.run, checkpoints.save_file, fits.Fit.save = stepping, writing, saving  # type: ignore[method-assign]
 
 
 def run(root: str, params: config.Params) -> int:
     try:
-        train(Layout(Path(root)), params, "baseline")
+        run_training(prepare(Layout(Path(root)), params, "baseline"))
     except FeropsError as error:
         print(f"ferops: {error}", file=sys.stderr, flush=True)
         return 1

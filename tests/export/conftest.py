@@ -14,7 +14,7 @@ from ferops.config import Params
 from ferops.layout import Layout
 from ferops.model_config import ModelConfig
 from ferops.training import data, model
-from ferops.training.fit import predict
+from ferops.training.evaluator import predict
 from ferops.training.precision import Precision
 
 
@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     layout = make_project(tmp_path_factory.mktemp("project"))
     faces = data.read(layout, "train")
     mean, std = data.channel_statistics(faces)
-    net = model.build("test_resnet", size_px=32, mean=mean, std=std, seed=1)
+    net = model.build("test_resnet", num_classes=6, size_px=32, mean=mean, std=std, seed=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     images, labels = torch.from_numpy(np.array(faces.images)), torch.from_numpy(faces.labels)
     for _ in range(6):

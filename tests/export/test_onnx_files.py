@@ -36,7 +36,7 @@ def faces() -> np.ndarray:
 
 def settled(architecture: str, faces: np.ndarray) -> model.ExpressionNet:
     """A network whose batch norms have seen these faces, so that values stay in range as in a trained one."""
-    net = model.build(architecture, size_px=64, mean=(0.4, 0.45, 0.5), std=(0.2, 0.25, 0.3), seed=1)
+    net = model.build(architecture, num_classes=6, size_px=64, mean=(0.4, 0.45, 0.5), std=(0.2, 0.25, 0.3), seed=1)
     with torch.no_grad():
         for module in net.modules():
             if isinstance(module, nn.BatchNorm2d):

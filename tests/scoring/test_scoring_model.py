@@ -31,7 +31,7 @@ from scoring_files import BrightFaces, dark, tinted
 def weights(tmp_path: Path) -> tuple[Path, model.ExpressionNet]:
     """A small network with random weights, as the stage `train` writes one."""
     half = (0.5, 0.5, 0.5)
-    net = model.build("resnet18", size_px=32, mean=half, std=half, seed=3).eval()
+    net = model.build("resnet18", num_classes=6, size_px=32, mean=half, std=half, seed=3).eval()
     folder = tmp_path / "weights"
     folder.mkdir()
     known = export_config(

@@ -9,9 +9,16 @@ import struct
 import termios
 from typing import TextIO
 
+from ferops.records.train import Epoch
 from ferops.training.bar import Bar
 
 COLUMNS = 80
+END = "\x04"
+
+
+def epoch_of(epoch: int, macro_f1: float) -> Epoch:
+    others = dict.fromkeys(Epoch.model_fields, 0.0)
+    return Epoch(**others | {"epoch": epoch, "val_macro_f1": macro_f1})
 
 
 def show(screen: TextIO, *, shown: bool = True) -> None:
@@ -22,17 +29,21 @@ def show(screen: TextIO, *, shown: bool = True) -> None:
             for _ in range(5):
                 bar.update(20)
             best = max((one for one in scores if one <= epoch), key=lambda one: scores[one])
-            bar.end_epoch({"val_macro_f1": macro_f1}, best_epoch=best, best_macro_f1=scores[best])
+            bar.end_epoch(epoch_of(epoch, macro_f1), best=epoch_of(best, scores[best]))
 
 
 def show_in_terminal(*, rows: int) -> str:
     """What arrives in a real (pseudo) terminal of this size."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, COLUMNS, 0, 0))
-    with os.fdopen(theirs, "w", encoding="utf-8") as screen:
+    drawn = b""
+    with os.fdopen(ours, "rb", buffering=0) as reader, os.fdopen(theirs, "w", encoding="utf-8") as screen:
         show(screen)
-    with os.fdopen(ours, "rb", buffering=0) as reader:
-        return reader.read(1 << 16).decode().replace("\r\n", "\n")
+        screen.write(END)
+        screen.flush()
+        while not drawn.endswith(END.encode()):
+            drawn += reader.read(1 << 16)
+    return drawn.decode().removesuffix(END).replace("\r\n", "\n")
 
 
 def test_a_log_gets_one_line_an_epoch_and_no_carriage_return() -> None:
@@ -84,5 +95,5 @@ def test_a_run_that_goes_on_starts_where_it_was() -> None:
     with Bar(images=400, done=300, epochs=4, stream=screen) as bar:
         bar.start_epoch(4)
         bar.update(100)
-        bar.end_epoch({"val_macro_f1": 0.5}, best_epoch=4, best_macro_f1=0.5)
+        bar.end_epoch(epoch_of(4, 0.5), best=epoch_of(4, 0.5))
     assert all("100 % of all done" in line for line in screen.getvalue().splitlines())

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from blobs import COLOURS, blobs, write_faces
+from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.training import data
@@ -45,7 +46,7 @@ def test_a_class_without_faces(layout):
     images, labels = blobs(4, seed=1)
     write_faces(layout, {"train": (images[labels != 1], labels[labels != 1])})
     with pytest.raises(FeropsError, match="no face labelled disgust"):
-        data.require_every_class(data.read(layout, "train"), split="train")
+        data.read_targets(layout, "train", data.read(layout, "train"), DEFAULT_CLASSES, soft=False)
 
 
 def test_channel_statistics(layout):
@@ -65,58 +66,37 @@ def test_colour_is_noticed_in_a_single_pixel(layout):
     assert not data.is_grey(data.Faces(images, labels))
 
 
-def test_hash_sees_pixels_labels_and_order(layout):
-    faces = data.read(layout, "train")
-    images, labels = np.array(faces.images), faces.labels
-    one_pixel, one_label = images.copy(), labels.copy()
-    one_pixel[5, 3, 2, 1] ^= 1
-    one_label[0] = (one_label[0] + 1) % 6
-    variants = [(images, labels), (one_pixel, labels), (images, one_label), (images[::-1], labels[::-1])]
-    assert len({data.content_hash(data.Faces(*variant)) for variant in variants}) == 4
-    assert data.content_hash(faces) == data.content_hash(data.Faces(images, labels.copy()))
+def test_hash_sees_values_order_shape_and_type():
+    images = np.random.default_rng(0).integers(0, 256, (4, 3, 3, 3), dtype=np.uint8)
+    one_pixel = images.copy()
+    one_pixel[3, 2, 1, 0] ^= 1
+    variants = [images, one_pixel, images[::-1], images.reshape(4, 27), images.view(np.int8)]
+    assert len({data.content_hash(variant) for variant in variants}) == 5
+    assert data.content_hash(images) == data.content_hash(images.copy())
 
 
-def with_votes(layout, counts):
-    """Two faces of each class in train with these votes, one of each in val without any, as of another source."""
-    write_faces(layout, {"train": blobs(2, seed=1), "val": blobs(1, seed=2)}, votes={"train": counts})
+def targets(layout, counts=None, *, split="train", soft=True):
+    """Of two faces of each class in train with these votes, or one of each in val without any."""
+    votes = None if counts is None else {"train": counts}
+    write_faces(layout, {"train": blobs(2, seed=1), "val": blobs(1, seed=2)}, votes=votes)
+    return data.read_targets(layout, split, data.read(layout, split), DEFAULT_CLASSES, soft=soft)
 
 
-def test_votes_become_shares_of_the_six_classes(layout):
+def test_votes_become_shares_of_the_classes(layout):
     counts = np.zeros((12, 6), np.int64)
     counts[0] = [3, 0, 0, 1, 0, 4]
     counts[1] = [0, 10, 0, 0, 0, 0]
-    with_votes(layout, counts)
-    faces = data.read(layout, "train")
-    targets = faces.targets(soft=True)
-    assert targets.dtype == np.float32
-    assert targets[0] == pytest.approx([3 / 8, 0, 0, 1 / 8, 0, 4 / 8])
-    assert targets[1] == pytest.approx([0, 1, 0, 0, 0, 0])
-    hard = np.eye(6)[faces.labels]
-    np.testing.assert_array_equal(targets[2:], hard[2:])  # nobody voted for one of the six: the label counts
-    np.testing.assert_array_equal(faces.targets(soft=False), hard)
+    soft, hard = (targets(layout, counts, soft=soft) for soft in (True, False))
+    assert soft.dtype == np.float32
+    assert soft[0] == pytest.approx([3 / 8, 0, 0, 1 / 8, 0, 4 / 8])
+    assert soft[1] == pytest.approx([0, 1, 0, 0, 0, 0])
+    np.testing.assert_array_equal(hard, np.eye(6)[data.read(layout, "train").labels])
+    np.testing.assert_array_equal(soft[2:], hard[2:])  # nobody voted for one of the classes: the label counts
 
 
-def test_a_source_without_votes_beside_one_with(layout):
-    with_votes(layout, np.eye(6, dtype=np.int64)[np.arange(12) % 6])
-    val = data.read(layout, "val")
-    assert val.votes is not None
-    assert not val.votes.any()
-    with pytest.raises(FeropsError, match=r"soft_labels is on, but none of the faces has .*votes.*soft_labels: false"):
-        val.targets(soft=True)
-
-
-def test_soft_labels_without_any_votes(layout):
-    faces = data.read(layout, "train")
-    assert faces.votes is None
-    with pytest.raises(FeropsError, match="soft_labels is on"):
-        faces.targets(soft=True)
-
-
-def test_hash_sees_the_votes(layout):
-    hashes = set()
-    for value in (1, 2):
-        counts = np.ones((12, 6), np.int64)
-        counts[0, 0] = value
-        with_votes(layout, counts)
-        hashes.add(data.content_hash(data.read(layout, "train")))
-    assert len(hashes) == 2
+@pytest.mark.parametrize("split", ["val", "train"])
+def test_soft_labels_without_any_votes(layout, split):
+    """Of a source without votes beside one with; or of none."""
+    counts = np.eye(6, dtype=np.int64)[np.arange(12) % 6] if split == "val" else None
+    with pytest.raises(FeropsError, match=r"soft_labels is on, but no face has .*votes.*soft_labels: false"):
+        targets(layout, counts, split=split)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
@@ -19,9 +18,11 @@ from ferops import config
 from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
+from ferops.records.train import TrainSummary, read_history
 from ferops.training import distributed, model
 from ferops.training.distributed import World
-from ferops.training.stage import train
+from ferops.training.prepare import prepare
+from ferops.training.stage import run
 
 SCRIPT = """
 import json, os, sys, time
@@ -31,20 +32,22 @@ from ferops import config
 from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
 from ferops.training import fit as fits
-from ferops.training.stage import train
+from ferops.training.prepare import prepare
+from ferops.training.stage import run
+from ferops.training.step import StepRunner
 torch.set_num_threads(1)
 fits.SAVE_EVERY_S = 0.0
 pause_s = float(sys.argv[3])
-step = fits.Fit._step
-def slowly(self, *arguments):
+step = StepRunner.run
+def slowly(self, *arguments, **place):
     time.sleep(pause_s)
-    return step(self, *arguments)
-fits.Fit._step = slowly
-def told(epoch, row, counts):
-    print("epoch", epoch, "of rank", os.environ["RANK"], flush=True)
+    return step(self, *arguments, **place)
+StepRunner.run = slowly
+def on_epoch(row, counts):
+    print("epoch", row.epoch, "of rank", os.environ["RANK"], flush=True)
 print("process", os.environ["RANK"], os.getpid(), flush=True)
 try:
-    train(Layout(Path(sys.argv[1])), config.parse(json.loads(sys.argv[2])), "baseline", on_epoch=told)
+    run(prepare(Layout(Path(sys.argv[1])), config.parse(json.loads(sys.argv[2])), "baseline"), on_epoch=on_epoch)
 except StoppedError as error:
     sys.exit(None if os.environ["RANK"] != "0" else f"ferops: {error}")
 except FeropsError as error:
@@ -58,7 +61,7 @@ def settings(root: Path) -> Params:
     The head learns alone for an epoch, and the start, like the average, must be the same in all processes.
     """
     start = root / "start.pth"
-    torch.save(model.build("test_resnet", size_px=SIZE_PX, seed=5).backbone.state_dict(), start)
+    torch.save(model.build("test_resnet", num_classes=6, size_px=SIZE_PX, seed=5).backbone.state_dict(), start)
     tree = params_tree()
     still = ("flip_probability", "rotation_degrees", "crop_share", "brightness", "contrast", "saturation")
     tree["train"] |= dict.fromkeys((*still, "erase_probability", "mixup_alpha", "cutmix_alpha"), 0.0)
@@ -93,24 +96,23 @@ def apart(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     return layout
 
 
-def history(layout: Layout) -> list[dict[str, float]]:
-    rows: list[dict[str, float]] = json.loads((layout.model("baseline") / "history.json").read_text())
-    return rows
-
-
 @pytest.mark.slow
 def test_two_processes_train_what_one_trains(tmp_path: Path, apart: Layout) -> None:
-    """With an even number of parts each norm sees the very faces that it sees in a lone process."""
+    """With an even number of micro-batches each norm sees the very faces that it sees in a lone process."""
     alone = make_project(tmp_path)
-    expected = train(alone, settings(tmp_path), "baseline")
-    found = json.loads((apart.reports("train") / "baseline" / "summary.json").read_text())
-    assert found["val_macro_f1"] == pytest.approx(expected["val_macro_f1"], abs=0.02)
-    for one, two in zip(history(alone), history(apart), strict=True):
-        assert two["train_loss"] == pytest.approx(one["train_loss"], rel=1e-3)
-        assert two["val_loss"] == pytest.approx(one["val_loss"], rel=1e-3)
-        assert two["learning_rate"] == one["learning_rate"]
+    expected = run(prepare(alone, settings(tmp_path), "baseline"))
+    assert expected
+    found = TrainSummary.read(apart.reports("train") / "baseline" / "summary.json", made_by="the fixture")
+    assert found.val_macro_f1 == pytest.approx(expected.val_macro_f1, abs=0.02)
+    histories = (
+        read_history(each.model("baseline") / "history.json", made_by="the fixture") for each in (alone, apart)
+    )
+    for one, two in zip(*histories, strict=True):
+        assert two.train_loss == pytest.approx(one.train_loss, rel=1e-3)
+        assert two.val_loss == pytest.approx(one.val_loss, rel=1e-3)
+        assert two.learning_rate == one.learning_rate
     first, second = (load_file(layout.model("baseline") / "weights.safetensors") for layout in (alone, apart))
-    for name in (name for name in first if "num_batches_tracked" not in name):  # a count of parts, which nothing uses
+    for name in (name for name in first if "num_batches_tracked" not in name):  # counts micro-batches, unused
         assert np.allclose(first[name], second[name], rtol=0.02, atol=0.002), name
 
 
@@ -152,33 +154,33 @@ def test_a_lost_process_and_a_stop_change_no_bit(tmp_path: Path, apart: Layout) 
 
 
 @pytest.mark.parametrize(
-    ("size", "images", "parts", "expected"),
+    ("size", "images", "alone", "expected"),
     [(1, 32, 4, 4), (2, 32, 4, 2), (2, 32, 1, 1), (4, 32, 6, 2), (3, 48, 2, 1), (2, 30, 4, 3), (8, 8, 8, 1)],
 )
-def test_parts_of_a_process(size: int, images: int, parts: int, expected: int) -> None:
-    """As few as there may be, of equal size, none larger than a lone process's parts."""
-    assert World(size=size).parts(images=images, parts=parts) == expected
+def test_micro_batches_of_a_process(size: int, images: int, alone: int, expected: int) -> None:
+    """As few as possible, of equal size, none larger than those of a lone process."""
+    assert World(size=size).micro_batches(images=images, alone=alone) == expected
     share = images // size
     assert share % expected == 0
-    assert share // expected <= images / parts
+    assert share // expected <= images / alone
 
 
 def test_shares_are_all_of_a_step() -> None:
-    chosen = np.random.default_rng(0).permutation(32)
-    shares = [World(rank=rank, size=4).share(chosen) for rank in range(4)]
+    rows = np.random.default_rng(0).permutation(32)
+    shares = [World(rank=rank, size=4).shard(rows) for rank in range(4)]
     assert [len(share) for share in shares] == [8] * 4
-    np.testing.assert_array_equal(np.concatenate(shares), chosen)
+    np.testing.assert_array_equal(np.concatenate(shares), rows)
 
 
 def test_a_step_that_cannot_be_shared() -> None:
     with pytest.raises(FeropsError, match=r"takes 32 images .*3 processes.*multiple of 3"):
-        World(size=3).parts(images=32, parts=1)
+        World(size=3).micro_batches(images=32, alone=1)
 
 
-def test_only_process_0_tells() -> None:
+def test_only_process_0_reports() -> None:
     error = FeropsError("the reason")
-    assert World(rank=0, size=2).told(error) is error
-    assert isinstance(World(rank=1, size=2).told(error), StoppedError)
+    assert World(rank=0, size=2).once(error) is error
+    assert isinstance(World(rank=1, size=2).once(error), StoppedError)
 
 
 def test_the_place_comes_from_torchrun(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,8 +210,5 @@ def test_the_command_starts_itself_through_torchrun(monkeypatch: pytest.MonkeyPa
 
 def test_more_processes_than_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    with (
-        pytest.raises(FeropsError, match=r"has 2 GPUs.*at least 3 processes"),
-        distributed.joined(World(rank=2, size=4, local_rank=2), torch.device("cuda")),
-    ):
-        pass
+    with pytest.raises(FeropsError, match=r"has 2 GPUs.*at least 3 processes"):
+        distributed.select_gpu(World(rank=2, size=4, local_rank=2), torch.device("cuda"))

@@ -7,53 +7,21 @@ import signal
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from fits import STILL, before_steps, changed, weights
 
 from ferops.errors import FeropsError
-from ferops.training import data, model, precision
-from ferops.training.checkpoint import Checkpoint
-from ferops.training.fit import Fit, scores
+from ferops.training import data, precision
+from ferops.training.evaluator import confusion, scores
 from ferops.training.precision import Precision
-
-
-def small_net():
-    """The parts of a ResNet that the fit cares about, without its 180 MB of checkpoint: 3x3 convolutions and norms."""
-    torch.manual_seed(1)
-    layers = [nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, 2, 1)]
-    layers += [nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 6)]
-    net = model.ExpressionNet(nn.Sequential(*layers), size_px=32, mean=model.HALF, std=model.HALF)
-    return net.to(memory_format=torch.channels_last)
-
-
-@pytest.fixture
-def make_fit(layout, make_params):
-    def make(run="a", **settings):
-        params = make_params(**settings)
-        faces = data.read(layout, "train")
-        return Fit(
-            small_net(),
-            train=params.train,
-            epochs=params.models["baseline"].epochs,
-            seed=params.seed,
-            faces=faces,
-            validation=data.read(layout, "val"),
-            precision=Precision(torch.device("cpu"), None),
-            checkpoint=Checkpoint(layout.state / "checkpoints" / "baseline", run),
-        )
-
-    return make
-
-
-def weights(fit):
-    return {name: tensor.clone() for name, tensor in fit.net.state_dict().items()}
-
-
-def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
+from ferops.training.state import Header
 
 
 class KilledError(Exception):
     """Stands for SIGKILL: nothing in the library knows it."""
+
+
+def timeless(fit):
+    return [row.model_dump(exclude={"seconds", "images_per_s", "peak_memory_mb"}) for row in fit.progress.history]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -65,29 +33,20 @@ def test_resumes_to_the_same_bits(make_fit, capsys, optimizer):
     whole.checkpoint.remove()
 
     cut = make_fit(**settings)
-    step = cut._step
 
-    def killing(chosen, number):
-        if (cut.progress.epoch, number) == (1, 1):
+    def kill(epoch, step):
+        if (epoch, step) == (1, 1):
             raise KilledError
-        return step(chosen, number)
 
-    cut._step = killing
+    before_steps(cut, kill)
     with pytest.raises(KilledError):
         cut.run()
 
     again = make_fit(**settings)
     again.run()
     assert "resuming after epoch 1, step 0" in capsys.readouterr().err
-    assert same(weights(whole), weights(again))
-    timeless = [
-        [
-            {k: v for k, v in row.items() if k not in ("seconds", "images_per_s", "peak_memory_mb")}
-            for row in fit.progress.history
-        ]
-        for fit in (whole, again)
-    ]
-    assert timeless[0] == timeless[1]
+    assert not changed(weights(whole.state.net), weights(again.state.net))
+    assert timeless(whole) == timeless(again)
 
 
 def test_sigterm_saves_inside_an_epoch(make_fit):
@@ -96,14 +55,7 @@ def test_sigterm_saves_inside_an_epoch(make_fit):
     whole.checkpoint.remove()
 
     cut = make_fit()
-    step = cut._step
-
-    def terminating(chosen, number):
-        if (cut.progress.epoch, number) == (1, 2):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(chosen, number)
-
-    cut._step = terminating
+    before_steps(cut, lambda *place: place == (1, 2) and os.kill(os.getpid(), signal.SIGTERM))
     former = signal.getsignal(signal.SIGTERM)
     with pytest.raises(FeropsError, match="stopped as asked in epoch 2, step 3 of 6"):
         cut.run()
@@ -111,7 +63,7 @@ def test_sigterm_saves_inside_an_epoch(make_fit):
 
     again = make_fit()
     again.run()
-    assert same(weights(whole), weights(again))
+    assert not changed(weights(whole.state.net), weights(again.state.net))
 
 
 def test_a_damaged_checkpoint_is_not_used(make_fit, capsys):
@@ -133,22 +85,22 @@ def test_a_failed_write_keeps_the_former_checkpoint(make_fit, monkeypatch):
 
     monkeypatch.setattr("ferops.training.checkpoint.save_file", half)
     with pytest.raises(KilledError):
-        fit._save()
+        fit.save()
     assert fit.checkpoint.path.read_bytes() == before
 
 
 def test_divergence_keeps_the_last_checkpoint(make_fit):
     fit = make_fit()
-    step = fit._step
 
-    def diverging(chosen, number):
-        loss = step(chosen, number)
-        return loss * float("nan") if fit.progress.epoch == 1 else loss
+    def spoil(epoch, _step):
+        if epoch == 1:
+            with torch.no_grad():
+                fit.state.net.backbone.fc.bias.fill_(float("nan"))
 
-    fit._step = diverging
+    before_steps(fit, spoil)
     with pytest.raises(FeropsError, match=r"training loss is nan in epoch 2.*Lower train\.max_lr"):
         fit.run()
-    assert fit.checkpoint.load()[1]["progress"]["epoch"] == 1
+    assert fit.checkpoint.load(Header)[1].progress.epoch == 1
 
 
 def test_too_few_faces_for_one_step(make_fit):
@@ -156,13 +108,10 @@ def test_too_few_faces_for_one_step(make_fit):
         make_fit(batch_size=64, accumulate=2)
 
 
-def test_an_epoch_shows_each_face_once(make_fit):
-    fit = make_fit(epochs=2)
-    seen = []
-    step = fit._step
-    fit._step = lambda chosen, number: (seen.append(chosen), step(chosen, number))[1]
-    fit.run()
-    first, second = np.concatenate(seen[:6]), np.concatenate(seen[6:])
+def test_an_epoch_shows_each_face_once_in_an_order_of_its_own(make_fit):
+    fit = make_fit()
+    first, second = fit.stepper.order(0), fit.stepper.order(1)
+    assert fit.plan.per_epoch * fit.plan.images == 96
     assert np.array_equal(np.sort(first), np.arange(96))
     assert np.array_equal(np.sort(second), np.arange(96))
     assert not np.array_equal(first, second)
@@ -170,11 +119,11 @@ def test_an_epoch_shows_each_face_once(make_fit):
 
 def test_grey_faces_make_the_same_batch_by_one_channel(make_fit):
     fit = make_fit(mixup_alpha=0.2, rotation_degrees=10.0, brightness=0.2, contrast=0.2, erase_probability=0.5)
-    grey = np.repeat(fit.faces.images[..., :1], 3, axis=3)
-    fit.faces = data.Faces(grey, fit.faces.labels)
+    stepper, net = fit.stepper, fit.state.net
+    stepper.faces = data.Faces(np.repeat(stepper.faces.images[..., :1], 3, axis=3), stepper.faces.labels)
     batches = []
-    for fit.net.grayscale in (False, True):
-        batches.append(fit._batch(np.arange(16), np.random.default_rng(3)))
+    for net.grayscale in (False, True):
+        batches.append(stepper.batch(np.arange(16), np.random.default_rng(3)))
     (three, targets), (one, same_targets) = batches
     assert one.shape == three.shape == (16, 3, 32, 32)
     assert torch.allclose(one, three, atol=1e-5)
@@ -182,82 +131,77 @@ def test_grey_faces_make_the_same_batch_by_one_channel(make_fit):
 
 
 def test_accumulation_averages_the_gradients(make_fit):
-    """Four parts of 4 with the batch norm's statistics frozen give the step of one part of 16."""
+    """Four micro-batches of 4 with the norms' statistics frozen give the gradients of one batch of 16."""
 
     def gradients(**settings):
-        fit = make_fit(clip_norm=1e9, mixup_alpha=0.0, **settings)
-        for name in ("flip_probability", "rotation_degrees", "crop_share", "brightness", "contrast", "saturation"):
-            assert getattr(fit.train, name) == 0.0
-        fit.net.eval()
-        kept = {}
-        fit.optimizer.zero_grad = lambda **_: kept.update(
-            {n: p.grad.clone() for n, p in fit.net.named_parameters() if p.grad is not None}
-        )
-        fit._step(np.arange(16), 0)
+        fit = make_fit(**STILL, **settings)
+        net, kept = fit.state.net.eval(), {}
+        fit.state.apply_gradients = lambda **_: kept.update({n: p.grad.clone() for n, p in net.named_parameters()})
+        fit.stepper.run(np.arange(16), epoch=0, step=0)
         return kept
 
-    still = dict.fromkeys(
-        ("flip_probability", "rotation_degrees", "crop_share", "brightness", "contrast", "saturation"), 0.0
-    )
-    whole, parts = gradients(batch_size=16, **still), gradients(batch_size=4, accumulate=4, **still)
+    whole, divided = gradients(batch_size=16), gradients(batch_size=4, accumulate=4)
     for name, gradient in whole.items():
-        assert torch.allclose(gradient, parts[name], rtol=1e-3, atol=1e-5), name
+        assert torch.allclose(gradient, divided[name], rtol=1e-3, atol=1e-5), name
 
 
 def test_learning_rate_warms_up_and_goes_down(make_fit):
     fit = make_fit(epochs=4, warmup_share=0.25, max_lr=0.01)
     rates = []
-    fit._step = lambda *_: (
-        (rates.append(fit.scheduler.get_last_lr()[0]), fit.optimizer.step(), fit.scheduler.step())[0]
-        or torch.zeros((), dtype=torch.float64)
-    )
-    total = fit.epochs * fit.steps
-    fit.scheduler.total_steps = total + 1
+    before_steps(fit, lambda *_: rates.append(fit.state.optimizer.param_groups[0]["lr"]))
     fit.run()
-    assert np.argmax(rates) == pytest.approx(0.25 * total, abs=1)
+    assert len(rates) == 24
+    assert np.argmax(rates) == pytest.approx(0.25 * len(rates), abs=1)
     assert max(rates) == pytest.approx(0.01, rel=0.05)
     assert rates[-1] < 1e-4
+    assert fit.progress.history[-1].learning_rate == fit.state.scheduler.get_last_lr()[-1]
 
 
 def test_scores_by_hand():
     logits = np.eye(6, dtype=np.float32)[[0, 0, 1, 2]]
     # class 0: precision 1/2, recall 1, F1 2/3; class 1: 1, 1/2, 2/3; class 2: 1; the others 0
-    assert scores(np.array([0, 1, 1, 2]), logits) == {
-        "val_accuracy": 0.75,
-        "val_macro_f1": pytest.approx((2 / 3 + 2 / 3 + 1) / 6),
-    }
+    assert scores(np.array([0, 1, 1, 2]), logits) == (0.75, pytest.approx((2 / 3 + 2 / 3 + 1) / 6))
+
+
+@pytest.mark.parametrize("num_classes", [6, 8])
+def test_confusion_counts_labels_as_rows(num_classes):
+    labels = np.array([0, 0, 1, 3, 3, 3, 5])
+    predicted = np.array([0, 2, 1, 3, 3, 5, 3])
+    counts = confusion(labels, np.eye(num_classes, dtype=np.float32)[predicted])
+    expected = np.zeros((num_classes, num_classes), dtype=np.int64)
+    for label, guess in zip(labels, predicted, strict=True):
+        expected[label, guess] += 1
+    np.testing.assert_array_equal(counts, expected)
+    assert counts.dtype == np.int64
 
 
 @pytest.mark.skipif(not precision.native_bf16(torch.device("cpu")), reason="this CPU has no bf16")
 def test_bf16_trains(make_fit):
-    fit = make_fit(epochs=1)
-    fit.precision = Precision(torch.device("cpu"), torch.bfloat16)
+    fit = make_fit(epochs=1, precision=Precision(torch.device("cpu"), torch.bfloat16))
     fit.run()
-    assert all(tensor.dtype == torch.float32 for tensor in fit.best.values() if tensor.is_floating_point())
-    assert fit.progress.history[0]["train_loss"] > 0
+    assert all(tensor.dtype == torch.float32 for tensor in fit.state.best.values() if tensor.is_floating_point())
+    assert fit.progress.history[0].train_loss > 0
 
 
-def test_a_nan_gradient_under_a_sound_loss_is_never_saved(make_fit, monkeypatch):
-    """The loss of the step that spoils the weights is sound, and a checkpoint is due just then."""
+def spoil_gradients(fit):
+    """The loss of the next step is finite, its gradients are not."""
+    next(fit.state.net.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+
+
+def test_a_nan_gradient_under_a_finite_loss_is_never_saved(make_fit, monkeypatch):
+    """A checkpoint is due just after the step that spoils the weights."""
     fit = make_fit()
-    fit.run()
-    fit.checkpoint.remove()
 
-    fit = make_fit()
-    step = fit._step
-
-    def spoiling(chosen, number):
-        late = fit.progress.epoch == 1 and number == 2
-        if late:
+    def spoil(*place):
+        if place == (1, 2):
             monkeypatch.setattr("ferops.training.fit.SAVE_EVERY_S", 0.0)
-            next(fit.net.parameters()).register_hook(lambda gradient: gradient * float("nan"))
-        return step(chosen, number)
+            spoil_gradients(fit)
 
-    fit._step = spoiling
+    before_steps(fit, spoil)
     with pytest.raises(FeropsError, match=r"not all weights are finite numbers in epoch 2.*Lower train\.max_lr"):
         fit.run()
-    tensors, kept = fit.checkpoint.load()
-    assert (kept["progress"]["epoch"], kept["progress"]["step"]) == (1, 0)
+    tensors, header = fit.checkpoint.load(Header)
+    assert (header.progress.epoch, header.progress.step) == (1, 0)
     assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
     monkeypatch.undo()
     again = make_fit()
@@ -267,78 +211,59 @@ def test_a_nan_gradient_under_a_sound_loss_is_never_saved(make_fit, monkeypatch)
 
 def test_a_nan_gradient_is_found_by_the_end_of_the_epoch(make_fit):
     fit = make_fit(epochs=1)
-    step = fit._step
-
-    def spoiling(chosen, number):
-        if number == fit.steps - 1:  # its loss is sound: no loss of a training step is not
-            next(fit.net.parameters()).register_hook(lambda gradient: gradient * float("nan"))
-        return step(chosen, number)
-
-    fit._step = spoiling
+    before_steps(fit, lambda _, step: step == fit.plan.per_epoch - 1 and spoil_gradients(fit))
     with pytest.raises(FeropsError, match="validation loss is nan in epoch 1"):
         fit.run()
     assert not fit.checkpoint.path.exists()
 
 
-def test_no_run_takes_the_checkpoint_of_another(make_fit, capsys):
-    """A is left for B and gone on with; of several runs left, the newest are kept."""
-    first = make_fit(max_lr=0.001)
-    first._save()
-    other = make_fit(run="b", epochs=1)
+def test_no_training_takes_the_checkpoint_of_another(make_fit, capsys):
+    """A is left for B and gone on with; of several trainings left, the newest are kept."""
+    first = make_fit()
+    first.save()
+    other = make_fit(digest="b", epochs=1)
     other.run()
-    assert "other data, settings or seed" in capsys.readouterr().err
+    assert "other data, settings or hardware" in capsys.readouterr().err
     assert other.checkpoint.path != first.checkpoint.path
     other.checkpoint.remove()
     assert not other.checkpoint.path.parent.exists()
-    assert first.checkpoint.load() is not None
+    assert first.checkpoint.load(Header) is not None
 
-    for age, run in enumerate("bcd"):
-        left = make_fit(run=run)
-        left._save()
+    for age, digest in enumerate("bcd"):
+        left = make_fit(digest=digest)
+        left.save()
         os.utime(left.checkpoint.path.parent, (1000 - age, 1000 - age))
-    assert make_fit(run="e").checkpoint.load() is None
-    said = capsys.readouterr().err
-    assert said.count("is removed") == 2
-    assert first.checkpoint.path.exists()
-    assert make_fit(run="b").checkpoint.path.exists()
-    assert not make_fit(run="d").checkpoint.path.exists()
+    assert make_fit(digest="e").checkpoint.load(Header) is None
+    assert capsys.readouterr().err.count("is removed") == 2
+    kept = {path.name for path in first.checkpoint.folder.iterdir()}
+    assert kept == {"a", "b"}
 
 
 def test_what_a_kill_left_half_written_is_cleared_away(make_fit):
     fit = make_fit()
-    fit._save()
+    fit.save()
     half = fit.checkpoint.path.with_name(f".{fit.checkpoint.path.name}.0123abcd.tmp")
     half.write_bytes(b"half")
-    assert fit.checkpoint.load() is not None
+    assert fit.checkpoint.load(Header) is not None
     assert not half.exists()
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(make_fit):
     """The system refuses to let the file grow, as a full disk does."""
     fit = make_fit()
-    fit._save()
+    fit.save()
     before = fit.checkpoint.path.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
     try:
         with pytest.raises(FeropsError) as caught:
-            fit._save()
+            fit.save()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     message = str(caught.value)
-    needed_mb = sum(tensor.nbytes for tensor in fit.checkpoint.load()[0].values()) / 1e6
+    needed_mb = sum(tensor.nbytes for tensor in fit.checkpoint.load(Header)[0].values()) / 1e6
     assert f"it takes {needed_mb:,.1f} MB, beside the last one" in message
     assert "MB are free" in message
-    assert f"The last whole checkpoint is kept in {fit.checkpoint.path}" in message
+    assert f"The last complete checkpoint is kept in {fit.checkpoint.path}" in message
     assert fit.checkpoint.path.read_bytes() == before
     assert list(fit.checkpoint.path.parent.iterdir()) == [fit.checkpoint.path]
-
-
-def test_what_changes_the_arithmetic_makes_another_run(make_fit):
-    fit = make_fit(accumulate="auto", memory_gb=0.0003)
-    assert fit.parts > 1
-    assert fit.checkpoint.path != make_fit(accumulate="auto").checkpoint.path
-    same = make_fit(accumulate="auto", memory_gb=0.0003)
-    assert fit.checkpoint.path == same.checkpoint.path
-    two = fit.checkpoint.of(processes=2)
-    assert two.path != fit.checkpoint.path

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ferops.training.losses import effective_number, focal_loss, inverse_frequency
+from ferops.training.losses import class_weights, focal_loss, make_criterion
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (5, 6))
@@ -54,7 +54,7 @@ def test_gradient_is_finite_when_the_network_is_certain():
 
 def test_inverse_frequency_of_the_reference_mix():
     counts = [4160, 642, 4204, 7453, 4945, 3450]
-    weights = inverse_frequency(np.repeat(np.arange(6), counts))
+    weights = class_weights(np.repeat(np.arange(6), counts), 6)
     assert weights[1] == pytest.approx(6.45, abs=0.005)
     assert weights[3] == pytest.approx(0.556, abs=0.0005)
     assert np.average(weights, weights=counts) == pytest.approx(1.0)
@@ -67,7 +67,7 @@ MIX = np.repeat(np.arange(6), COUNTS)
 @pytest.mark.parametrize("beta", [0.9, 0.999, 0.9999])
 def test_effective_number_is_the_paper_s_up_to_scale(beta):
     """(1 - beta) / (1 - beta^n), Cui et al. 2019, eq. 2; the sum of a geometric series is 1 over it."""
-    weights = effective_number(MIX, beta=beta)
+    weights = class_weights(MIX, 6, beta=beta)
     series = np.array([np.sum(beta ** np.arange(count)) for count in COUNTS])
     ratio = weights * series
     assert ratio == pytest.approx(np.full(6, ratio[0]), rel=1e-9)
@@ -75,9 +75,9 @@ def test_effective_number_is_the_paper_s_up_to_scale(beta):
 
 
 def test_effective_number_between_its_limits():
-    assert effective_number(MIX, beta=1e-6) == pytest.approx(np.ones(6), rel=1e-5)
-    assert effective_number(MIX, beta=1 - 1e-9) == pytest.approx(inverse_frequency(MIX), rel=1e-4)
-    spread = [np.ptp(effective_number(MIX, beta=beta)) for beta in (0.9, 0.999, 0.9999, 0.99999)]
+    assert class_weights(MIX, 6, beta=1e-6) == pytest.approx(np.ones(6), rel=1e-5)
+    assert class_weights(MIX, 6, beta=1 - 1e-9) == pytest.approx(class_weights(MIX, 6), rel=1e-4)
+    spread = [np.ptp(class_weights(MIX, 6, beta=beta)) for beta in (0.9, 0.999, 0.9999, 0.99999)]
     assert spread == sorted(spread)
 
 
@@ -91,3 +91,16 @@ def test_smoothing_of_votes_and_weights_by_hand():
     expected = -(y[1] * 2 * np.log(p1) + (y[0] * 1 + y[2] * 3 + y[3] * 4 + y[4] * 5 + y[5] * 6) * np.log(p0))
     loss = focal_loss(logits, votes, gamma=0.0, weights=weights, label_smoothing=0.1)
     assert float(loss) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["inverse", "effective", "none"])
+def test_the_criterion_is_that_of_the_settings(make_params, kind):
+    train = make_params(
+        class_weights=kind, effective_beta=0.9, loss="focal", focal_gamma=1.5, label_smoothing=0.1
+    ).train
+    labels = np.repeat(np.arange(6), [4, 16, 16, 16, 16, 16])
+    weights = {"inverse": class_weights(labels, 6), "effective": class_weights(labels, 6, beta=0.9), "none": np.ones(6)}
+    criterion = make_criterion(train, labels, num_classes=6, device=torch.device("cpu"))
+    y = np.eye(6)[LABELS] * 0.9 + 0.1 / 6
+    expected = by_hand(LOGITS, y, 1.5, weights[kind])
+    assert float(criterion(torch.tensor(LOGITS), torch.tensor(LABELS))) == pytest.approx(expected, rel=1e-5)

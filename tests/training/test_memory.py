@@ -54,14 +54,14 @@ def sizes():
     return net, fixed, (3 + 64) * 32 * 32 * 4
 
 
-def test_auto_takes_the_fewest_equal_parts_that_fit(sizes, make_params):
+def test_auto_takes_the_fewest_equal_micro_batches_that_fit(sizes, make_params):
     net, fixed, per_image = sizes
     counts = []
     for images in range(1, 17):  # a budget for exactly so many images, with the fifth that is left free
         train = make_params(
             accumulate="auto", batch_size=12, memory_gb=1.25 * (fixed + images * per_image) / 1e9 + 1e-9
         )
-        counts.append(memory.parts(net, train.train, CPU))
+        counts.append(memory.micro_batches(net, train.train, CPU))
     assert counts == [12, 6, 4, 3, 3, 2, 2, 2, 2, 2, 2, 1, 1, 1, 1, 1]
     assert all(12 % count == 0 for count in counts)
 
@@ -70,30 +70,30 @@ def test_auto_where_nothing_fits(sizes, make_params):
     net, fixed, per_image = sizes
     train = make_params(accumulate="auto", batch_size=12, memory_gb=1.2 * (fixed + per_image) / 1e9)
     with pytest.raises(
-        FeropsError, match=r"memory_gb is .*, and this network needs [\d.]+ GB for the smallest part\. Raise it"
+        FeropsError, match=r"memory_gb is .*, and this network needs [\d.]+ GB for the smallest micro-batch\. Raise it"
     ):
-        memory.parts(net, train.train, CPU)
+        memory.micro_batches(net, train.train, CPU)
 
 
 def test_norms_over_the_batch_never_see_one_image(make_params):
     net = net_of(nn.Conv2d(3, 64, 1), nn.BatchNorm2d(64), nn.ReLU(), nn.Conv2d(64, 6, 32))
     per_image, copies = memory.saved_bytes(net, CPU)
     fixed = copies + 6 * 4 * sum(parameter.numel() for parameter in net.parameters())
-    for images, parts in ((3, 4), (2, 6), (1, None)):
+    for images, expected in ((3, 4), (2, 6), (1, None)):
         budget = 1.25 * (fixed + images * per_image) / 1e9 + 1e-9
         train = make_params(accumulate="auto", batch_size=12, memory_gb=budget).train
-        if parts:
-            assert memory.parts(net, train, CPU) == parts
+        if expected:
+            assert memory.micro_batches(net, train, CPU) == expected
         else:
-            with pytest.raises(FeropsError, match="for the smallest part"):
-                memory.parts(net, train, CPU)
+            with pytest.raises(FeropsError, match="for the smallest micro-batch"):
+                memory.micro_batches(net, train, CPU)
     for accumulate in (1, "auto"):
         with pytest.raises(FeropsError, match=r"batch_size is 1, and this network has batch normalisation"):
-            memory.parts(net, make_params(batch_size=1, accumulate=accumulate).train, CPU)
+            memory.micro_batches(net, make_params(batch_size=1, accumulate=accumulate).train, CPU)
 
 
 def test_a_number_is_taken_as_it_is(sizes, make_params):
-    assert memory.parts(sizes[0], make_params(accumulate=5, memory_gb=0.001).train, CPU) == 5
+    assert memory.micro_batches(sizes[0], make_params(accumulate=5, memory_gb=0.001).train, CPU) == 5
 
 
 def test_peak_memory_counts_this_process():

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from exports import PROVENANCE
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.model_config import ModelConfig, read
@@ -17,17 +18,18 @@ MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 @pytest.fixture
 def saved(tmp_path):
-    net = model.build("resnet18", size_px=32, mean=MEAN, std=STD, seed=3)
+    net = model.build("resnet18", num_classes=6, size_px=32, mean=MEAN, std=STD, seed=3)
     for buffer in net.buffers():  # running statistics that are not the defaults
         if buffer.is_floating_point() and buffer.dim() == 1:
             buffer.add_(0.1)
     config = ModelConfig(
         architecture="resnet18",
+        classes=DEFAULT_CLASSES,
         size_px=32,
         mean=MEAN,
         std=STD,
         parameters=model.count_parameters(net),
-        provenance={"seed": 3},
+        provenance=PROVENANCE,
         licence="Apache-2.0",
     )
     model.save(tmp_path, net, config)
@@ -35,29 +37,30 @@ def saved(tmp_path):
 
 
 @pytest.mark.parametrize(("architecture", "parameters"), [("resnet18", 11_176_512), ("resnet50", 23_508_032)])
-def test_build_has_six_outputs_and_the_published_size(architecture, parameters):
-    net = model.build(architecture, size_px=32)
+@pytest.mark.parametrize("num_classes", [2, 8])
+def test_build_has_an_output_for_each_class_and_the_published_size(architecture, parameters, num_classes):
+    net = model.build(architecture, num_classes=num_classes, size_px=32)
     features = net.backbone.fc.in_features
-    assert net.backbone.fc.out_features == len(DEFAULT_CLASSES)
-    assert model.count_parameters(net) == parameters + (features + 1) * len(DEFAULT_CLASSES)
+    assert net.backbone.fc.out_features == num_classes
+    assert model.count_parameters(net) == parameters + (features + 1) * num_classes
 
 
 def test_build_is_seeded_and_leaves_the_global_generator_alone():
     before = torch.random.get_rng_state()
-    first, again, other = (model.build("resnet18", size_px=32, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (model.build("resnet18", num_classes=6, size_px=32, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(torch.random.get_rng_state(), before)
     assert torch.equal(first.backbone.conv1.weight, again.backbone.conv1.weight)
     assert not torch.equal(first.backbone.conv1.weight, other.backbone.conv1.weight)
 
 
 def test_residual_branches_start_at_zero():
-    net = model.build("resnet50", size_px=32)
+    net = model.build("resnet50", num_classes=6, size_px=32)
     assert not net.backbone.layer3[2].bn3.weight.any()
     assert net.backbone.layer3[2].bn2.weight.all()
 
 
 def test_normalisation_is_inside_and_in_rgb_order():
-    net = model.build("resnet18", size_px=32, mean=MEAN, std=STD).eval()
+    net = model.build("resnet18", num_classes=6, size_px=32, mean=MEAN, std=STD).eval()
     faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
     by_hand = ((faces / 255.0 - np.array(MEAN)) / np.array(STD)).transpose(0, 3, 1, 2).astype(np.float32)
     with torch.inference_mode():

@@ -16,7 +16,7 @@ def groups_by_name(net, optimizer):
 
 
 def test_weight_decay_leaves_out_norms_and_biases(make_params):
-    net = model.build("resnet18", size_px=32).backbone
+    net = model.build("resnet18", num_classes=6, size_px=32).backbone
     groups = groups_by_name(net, make_optimizer(net, make_params(weight_decay=0.3).train))
     assert len(groups) == len(list(net.parameters()))
     for name, parameter in net.named_parameters():
@@ -25,7 +25,7 @@ def test_weight_decay_leaves_out_norms_and_biases(make_params):
 
 
 def test_weight_decay_leaves_out_what_the_backbone_names(make_params):
-    net = model.build("test_vit", size_px=160).backbone
+    net = model.build("test_vit", num_classes=6, size_px=160).backbone
     groups = groups_by_name(net, make_optimizer(net, make_params(weight_decay=0.3).train))
     assert groups["pos_embed"]["weight_decay"] == 0.0
     assert groups["blocks.0.attn.qkv.weight"]["weight_decay"] == 0.3
@@ -33,7 +33,7 @@ def test_weight_decay_leaves_out_what_the_backbone_names(make_params):
 
 @pytest.mark.parametrize("schedule", ["onecycle", "cosine"])
 def test_layers_before_the_head_learn_more_slowly(make_params, schedule):
-    net = model.build("resnet18", size_px=32).backbone
+    net = model.build("resnet18", num_classes=6, size_px=32).backbone
     train = make_params(layer_decay=0.5, max_lr=0.01, warmup_share=0.0, schedule=schedule).train
     optimizer = make_optimizer(net, train)
     make_scheduler(optimizer, train, total_steps=10)

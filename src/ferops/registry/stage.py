@@ -68,7 +68,7 @@ def _record(
     _require_same_champion(
         client, params.registry.model_name, compared=metrics.champion.version if metrics.champion else None
     )
-    run_id = _candidate_run(client, layout, params)
+    run_id = _candidate_run(client, layout)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
     name, digest = params.registry.model_name, export_digest(layout.exported)
@@ -98,14 +98,14 @@ def _require_same_champion(client: MlflowClient, name: str, *, compared: str | N
         )
 
 
-def _candidate_run(client: MlflowClient, layout: Layout, params: Params) -> str:
+def _candidate_run(client: MlflowClient, layout: Layout) -> str:
     """Return the run that trained the candidate; for weights that DVC restored, make one from their history."""
     found = find_run(client, weights_digest(layout, "candidate"))
     if found is not None:
         return found
-    made_from = model_config.read(layout.model("candidate"), ModelConfig).provenance.as_json()
+    made_from = model_config.read(layout.model("candidate"), ModelConfig).provenance
     # Not this machine's environment: the training happened somewhere else
-    run_id = start_run(client, params, "candidate", made_from=made_from, where={"ferops.restored": "true"})
+    run_id = start_run(client, "candidate", made_from=made_from, where={"ferops.restored": "true"})
     log_training(client, layout, "candidate", run_id, logged=set())
     client.set_terminated(run_id)
     return run_id

@@ -1,4 +1,4 @@
-"""One MLflow run per trained model: how it is begun, filled and found again.
+"""One MLflow run per trained model: how it is started, filled and found again.
 
 The run of finished weights is found again by their SHA-256 (the tag `ferops.weights`), in whichever store is connected.
 """
@@ -17,10 +17,12 @@ from importlib.metadata import version
 from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from ferops.config import Params, flatten
-from ferops.files import read_json, require
+from ferops.config import flatten
+from ferops.files import require
 from ferops.layout import Layout
 from ferops.machine import cpu_name
+from ferops.records import Provenance
+from ferops.records.train import Epoch, TrainSummary, read_history
 from ferops.registry.connection import experiment_id
 
 if TYPE_CHECKING:
@@ -28,60 +30,36 @@ if TYPE_CHECKING:
 
 WEIGHTS_TAG = "ferops.weights"
 _SHAPING_BLOCKS = ("seed", "preset", "data", "validate", "split", "preprocess", "train")
-_PACKAGES = (
-    "ferops",
-    "torch",
-    "torchvision",
-    "timm",
-    "numpy",
-    "pandas",
-    "pillow",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "mlflow",
-)
-
-_FIGURES = {
-    "best_epoch": "best_epoch",
-    "best_val_accuracy": "val_accuracy",
-    "best_val_macro_f1": "val_macro_f1",
-    "parameters": "parameters",
-}
-"""Metrics of a finished training to sort runs by, and their names in its summary; a curve ends with the last epoch."""
+_PACKAGES = "ferops torch torchvision timm numpy pandas pillow onnx onnxruntime openvino mlflow".split()
 
 
-def start_run(
-    client: MlflowClient, params: Params, name: str, *, made_from: Mapping[str, Any], where: Mapping[str, str]
-) -> str:
+def start_run(client: MlflowClient, name: str, *, made_from: Provenance, where: Mapping[str, str]) -> str:
     """Create a run with its parameters and data set, and with tags for `where` it ran; return its id.
 
     It is called `name`, or within an experiment of DVC's (`dvc exp run`) `name@experiment`, so that the runs of a sweep
-    are told apart.
+    have different names.
     """
     from mlflow.entities import Dataset, DatasetInput, Param
 
-    tags = {
-        key: str(made_from[key]) for key in ("data_version", "split_hash", "git_commit", "preset", "seed", "synthetic")
-    }
-    tags |= {
+    keys = ("data_version", "split_hash", "git_commit", "preset", "seed", "synthetic")
+    tags = {key: str(getattr(made_from, key)) for key in keys} | {
         **where,
         "ferops.model": name,
         "mlflow.user": user_name(),
         "mlflow.source.name": f"ferops train {name}",
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": str(made_from["git_commit"]),
+        "mlflow.source.git.commit": str(made_from.git_commit),
     }
     sweep = os.environ.get("DVC_EXP_NAME")  # set by DVC for the stages of an experiment
-    called = f"{name}@{sweep}" if sweep else name
-    run_id = str(client.create_run(experiment_id(client), run_name=called, tags=tags).info.run_id)
-    settings = {key: made_from["params"][key] for key in _SHAPING_BLOCKS} | {"model": params.models[name].model_dump()}
+    run_name = f"{name}@{sweep}" if sweep else name
+    run_id = str(client.create_run(experiment_id(client), run_name=run_name, tags=tags).info.run_id)
+    settings = {key: made_from.params[key] for key in _SHAPING_BLOCKS} | {"model": made_from.params["models"][name]}
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(settings, separator=".").items()])
     data = Dataset(
-        name="+".join(made_from["sources"]),
-        digest=made_from["data_version"],
+        name="+".join(made_from.sources),
+        digest=made_from.data_version,
         source_type="dvc",
-        source=json.dumps({"path": "data", "md5": made_from["data_version"]}),
+        source=json.dumps({"path": "data", "md5": made_from.data_version}),
     )
     client.log_inputs(run_id, [DatasetInput(data)])
     return run_id
@@ -90,14 +68,17 @@ def start_run(
 def log_training(client: MlflowClient, layout: Layout, name: str, run_id: str, *, logged: set[int]) -> None:
     """Add what the train stage left: the epochs of history.json not in `logged`, figures, summary, weights' digest."""
     made_by = f"ferops train {name}"
-    for entry in read_json(layout.model(name) / "history.json", made_by=made_by):
-        if entry["epoch"] not in logged:
-            log_epoch(client, run_id, entry["epoch"], {key: entry[key] for key in entry if key != "epoch"})
+    for row in read_history(layout.model(name) / "history.json", made_by=made_by):
+        if row.epoch not in logged:
+            log_epoch(client, run_id, row)
     reports = layout.reports("train") / name
-    summary = read_json(reports / "summary.json", made_by=made_by)
-    log_metrics(client, run_id, {name: summary[key] for name, key in _FIGURES.items()})
-    tags = {"device": summary["device"], "precision": summary["precision"]}
-    for key, value in (tags | flatten({"images": summary["images"]})).items():
+    summary = TrainSummary.read(reports / "summary.json", made_by=made_by)
+    # To sort runs by: a curve ends with the last epoch, which need not be the best
+    figures: dict[str, float] = {"best_epoch": summary.best_epoch, "parameters": summary.parameters}
+    figures |= {"best_val_accuracy": summary.val_accuracy, "best_val_macro_f1": summary.val_macro_f1}
+    log_metrics(client, run_id, figures)
+    tags = {"device": summary.device, "precision": summary.precision}
+    for key, value in (tags | flatten({"images": summary.images})).items():
         client.set_tag(run_id, key, str(value))
     for path in (*sorted(reports.glob("*.png")), reports / "summary.json"):
         client.log_artifact(run_id, str(path), "train")
@@ -122,8 +103,8 @@ def weights_digest(layout: Layout, name: str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def environment() -> dict[str, str]:
-    """Return tags that say where a run ran: `env.python`, `env.cpu`, `env.cuda`, `env.<package>`."""
+def machine_tags() -> dict[str, str]:
+    """Return tags of this machine: `env.python`, `env.platform`, `env.cpu`, `env.cuda`, `env.<package>`."""
     import torch
 
     cuda = f"{torch.version.cuda}, {torch.cuda.get_device_name()}" if torch.cuda.is_available() else "none"
@@ -144,10 +125,9 @@ def user_name() -> str:
         return "unknown"
 
 
-def log_epoch(client: MlflowClient, run_id: str, epoch: int, row: Mapping[str, Any]) -> None:
-    """Log an epoch's row of history.json, and the metric `epoch` as its mark."""
-    # The mark comes along in the same request, so that an epoch is known whole or not at all
-    log_metrics(client, run_id, {**row, "epoch": epoch}, step=epoch)
+def log_epoch(client: MlflowClient, run_id: str, row: Epoch) -> None:
+    """Log an epoch's figures. `epoch` among them marks it in the same request: it is there whole or not at all."""
+    log_metrics(client, run_id, row.as_json(), step=row.epoch)
 
 
 def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], *, step: int = 0) -> None:

@@ -1,26 +1,25 @@
-"""Watching a training in MLflow while it runs: curves, pictures, the machine's load. One run, continued when it is."""
+"""A training in MLflow while it runs: curves, images, the machine's load. A resumed training continues its run."""
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
-from ferops.files import write_json
 from ferops.layout import Layout
+from ferops.plots import save_confusion_matrix
 from ferops.provenance import provenance
+from ferops.records.train import Epoch
+from ferops.records.watch import UnfinishedRun
 from ferops.registry.connection import connected
-from ferops.registry.tracking import environment, log_epoch, log_training, start_run
+from ferops.registry.tracking import log_epoch, log_training, machine_tags, start_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,13 +29,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Watch:
-    """What looks on while a model trains; `logged` holds the epochs that the run has already.
-
-    Its two methods are the callbacks of `ferops.training.stage.train`.
-    """
+    """The callbacks of `ferops.training.stage.run`; `logged` holds the epochs that the run has already."""
 
     client: MlflowClient
     run_id: str
+    classes: Sequence[str]
     watch_every: int
     logged: set[int]
 
@@ -45,104 +42,78 @@ class Watch:
         if not self.logged:
             self.client.log_image(self.run_id, augmented, key="augmented", step=0)
 
-    def on_epoch(self, epoch: int, row: dict[str, float], confusion: NDArray[np.int64]) -> None:
-        """Log the epoch's row of history.json, and every `watch_every` epochs the validation confusion matrix.
-
-        Args:
-            epoch: counted from 1.
-            row: the epoch's row of history.json.
-            confusion: counts `(6, 6)` in DEFAULT_CLASSES order, labels as rows, predictions as columns.
-        """
-        if epoch in self.logged:
+    def on_epoch(self, row: Epoch, confusion: NDArray[np.int64]) -> None:
+        """Log the epoch, and every `watch_every` epochs the confusion counts `(K, K)` on validation."""
+        if row.epoch in self.logged:
             return
-        if self.watch_every and epoch % self.watch_every == 0:
-            self._log_confusion(epoch, row, confusion)
-        log_epoch(self.client, self.run_id, epoch, row)  # last: an epoch that is known has its picture
-        self.logged.add(epoch)
+        if self.watch_every and row.epoch % self.watch_every == 0:
+            self._log_confusion(row, confusion)
+        log_epoch(self.client, self.run_id, row)  # last: an epoch that is known has its image
+        self.logged.add(row.epoch)
 
-    def _log_confusion(self, epoch: int, row: Mapping[str, float], confusion: NDArray[np.int64]) -> None:
+    def _log_confusion(self, row: Epoch, confusion: NDArray[np.int64]) -> None:
         from PIL import Image
 
-        from ferops.training.report import draw_confusion
-
-        counts = {"epoch": epoch, "split": "val", "classes": list(DEFAULT_CLASSES), "counts": confusion.tolist()}
-        self.client.log_dict(self.run_id, counts, f"confusion/epoch-{epoch:04d}.json")
-        picture = io.BytesIO()
-        draw_confusion(picture, confusion, title=f"validation, epoch {epoch}: macro-F1 {row['val_macro_f1']:.3f}")
-        with Image.open(picture) as image:
-            self.client.log_image(self.run_id, image.convert("RGB"), key="confusion", step=epoch)
+        counts = {"epoch": row.epoch, "split": "val", "classes": list(self.classes), "counts": confusion.tolist()}
+        self.client.log_dict(self.run_id, counts, f"confusion/epoch-{row.epoch:04d}.json")
+        png = io.BytesIO()
+        title = f"validation, epoch {row.epoch}: macro-F1 {row.val_macro_f1:.3f}"
+        save_confusion_matrix(png, confusion, self.classes, title=title)
+        with Image.open(png) as image:
+            self.client.log_image(self.run_id, image.convert("RGB"), key="confusion", step=row.epoch)
 
 
 @contextmanager
-def training_run(layout: Layout, params: Params, name: str) -> Iterator[Watch]:
+def training_run(layout: Layout, params: Params, name: str, *, training: str) -> Iterator[Watch]:
     """Record the training of `models.<name>` as an MLflow run that `ferops.registry.tracking.start_run` names.
 
-    Yields what the training calls as it goes. A training that was killed continues its run; epochs the run holds
-    already are not logged twice. On a clean exit the run gets the epochs it missed, the figures, the summary and the
-    weights' digest, and ends FINISHED; after an exception it ends FAILED, after Ctrl-C, SIGTERM or
-    a StoppedError KILLED.
+    Yields the training's callbacks. A training that was killed continues its run; epochs that the run has are not
+    logged twice. On a clean exit the run gets the epochs it missed, figures, summary and the weights' digest, and ends
+    FINISHED; after an exception it ends FAILED, after Ctrl-C, SIGTERM or a StoppedError KILLED.
+
+    Args:
+        training: digest of the training's `ferops.training.identity.Identity`; only the same one continues a run.
 
     Raises:
-        FeropsError: no such model in `params`, the store does not answer or stops doing so, or the training left no
-            weights.
+        FeropsError: the store does not answer or stops doing so, or the training left no weights.
     """
-    if name not in params.models:
-        raise FeropsError(f"params.yaml has no model {name!r}; models has: {', '.join(params.models)}")
     kept = "The last checkpoint of an unfinished training is kept, and the training goes on from there"
-    with connected(layout, kept=kept) as client, _recorded(client, layout, params, name) as watch:
-        yield watch
-
-
-@contextmanager
-def _recorded(client: MlflowClient, layout: Layout, params: Params, name: str) -> Iterator[Watch]:
-    made_from = provenance(layout, params).as_json()
     memory = layout.state / "runs" / f"{name}.json"
-    run_id, logged = _continue_run(client, memory, _fingerprint(made_from, name)) or (None, set())
-    if run_id is None:
-        run_id = start_run(client, params, name, made_from=made_from, where=environment())
-        write_json(memory, {"run_id": run_id, "fingerprint": _fingerprint(made_from, name)})
-    watch = Watch(client, run_id, params.train.watch_every, logged)
-    with _ends_well(client, run_id), _system_metrics(client, run_id, resumed=bool(logged)):
-        yield watch
-        log_training(client, layout, name, run_id, logged=logged)
-    memory.unlink(missing_ok=True)
+    with connected(layout, kept=kept) as client:
+        run_id, logged = _continue_run(client, memory, training) or (None, set())
+        if run_id is None:
+            run_id = start_run(client, name, made_from=provenance(layout, params), where=machine_tags())
+            UnfinishedRun(run_id=run_id, training=training).write(memory)
+        watch = Watch(client, run_id, params.data.classes, params.train.watch_every, logged)
+        with _final_status(client, run_id), _system_metrics(client, run_id, resumed=bool(logged)):
+            yield watch
+            log_training(client, layout, name, run_id, logged=logged)
+        memory.unlink(missing_ok=True)
 
 
-def _continue_run(client: MlflowClient, memory: Path, fingerprint: str) -> tuple[str, set[int]] | None:
-    """Return the unfinished run of this very training and the epochs it holds, or None if there is none to continue."""
+def _continue_run(client: MlflowClient, memory: Path, training: str) -> tuple[str, set[int]] | None:
+    """Return the unfinished run of this very training and the epochs it has, or None if there is none to continue."""
     from mlflow.exceptions import MlflowException
 
     if not memory.exists():
         return None
-    last = json.loads(memory.read_text(encoding="utf-8"))
     try:
-        run = client.get_run(last["run_id"])
-    except MlflowException:  # another store, or the run was purged
+        last = UnfinishedRun.read(memory, made_by="ferops train")
+        run = client.get_run(last.run_id)
+    except (FeropsError, MlflowException):  # of another version or in another store, or the run was purged
         return None
     if run.info.lifecycle_stage != "active" or run.info.status == "FINISHED":
         return None
-    if last["fingerprint"] != fingerprint:
+    if last.training != training:
         if run.info.status == "RUNNING":  # its process died without a word
-            client.set_terminated(last["run_id"], status="KILLED")
+            client.set_terminated(last.run_id, status="KILLED")
         return None
-    client.update_run(last["run_id"], status="RUNNING")
-    return last["run_id"], {metric.step for metric in client.get_metric_history(last["run_id"], "epoch")}
-
-
-def _fingerprint(made_from: Mapping[str, Any], name: str) -> str:
-    """SHA-256 of what makes a training the same one: data, split, seed and settings."""
-    settings = made_from["params"]
-    parts = {key: settings[key] for key in ("seed", "preprocess")} | {"model": settings["models"][name]}
-    # How often one looks and saves changes nothing
-    parts["train"] = {
-        key: value for key, value in settings["train"].items() if key not in ("checkpoint_every", "watch_every")
-    }
-    parts |= {key: made_from[key] for key in ("data_version", "split_hash")}
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    client.update_run(last.run_id, status="RUNNING")
+    return last.run_id, {metric.step for metric in client.get_metric_history(last.run_id, "epoch")}
 
 
 @contextmanager
-def _ends_well(client: MlflowClient, run_id: str) -> Iterator[None]:
+def _final_status(client: MlflowClient, run_id: str) -> Iterator[None]:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -150,7 +121,7 @@ def _ends_well(client: MlflowClient, run_id: str) -> Iterator[None]:
             yield
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit | StoppedError)
-        with suppress(MlflowException):  # where the server is gone, too, the first reason is the one to tell
+        with suppress(MlflowException):  # if the server is gone as well, the first reason is the one to report
             client.set_terminated(run_id, status="KILLED" if stopped else "FAILED")
         raise
     client.set_terminated(run_id, status="FINISHED")

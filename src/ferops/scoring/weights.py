@@ -14,7 +14,7 @@ from ferops.export.calibration import probabilities
 from ferops.model_config import WEIGHTS_FILE, ExportConfig, ModelConfig
 from ferops.scoring.framing import rules_of
 from ferops.training import model
-from ferops.training.fit import predict
+from ferops.training.evaluator import predict
 from ferops.training.precision import Precision
 
 

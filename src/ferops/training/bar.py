@@ -1,4 +1,4 @@
-"""What a person sees of a training as it goes: a bar in a terminal, a line now and then in a log file."""
+"""The progress of a training: a bar in a terminal, a line now and then in a log file."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import sys
 from typing import Any, TextIO
 
 from tqdm import tqdm
+
+from ferops.records.train import Epoch
 
 LOG_EVERY_S = 30.0
 """Between lines in a log while an epoch lasts; each finished epoch gets one anyway."""
@@ -21,9 +23,9 @@ class Bar:
 
     Args:
         images: of all epochs together.
-        done: those of an earlier run that goes on; they count for the share, not for the rate.
+        done: those before a resume; they count for the share, not for the rate.
         epochs: of the whole training.
-        shown: False keeps silent (all processes but one of a distributed training).
+        shown: False shows nothing (all processes but one of a distributed training).
         stream: standard error unless given.
     """
 
@@ -59,10 +61,10 @@ class Bar:
         """Count the images of an optimiser step."""
         self._tqdm.update(images)
 
-    def end_epoch(self, row: dict[str, float], *, best_epoch: int, best_macro_f1: float) -> None:
-        """Show how the epoch did on validation (a row of history.json), and the best one so far."""
-        score = f"{self._score} {row['val_macro_f1']:.3f}, best {best_macro_f1:.3f} (epoch {best_epoch})"
-        self._tqdm.set_postfix_str(score)
+    def end_epoch(self, row: Epoch, *, best: Epoch) -> None:
+        """Show how the epoch did on validation, and the best one so far."""
+        found = f"{self._score} {row.val_macro_f1:.3f}, best {best.val_macro_f1:.3f} (epoch {best.epoch})"
+        self._tqdm.set_postfix_str(found)
 
 
 def _can_draw(stream: TextIO) -> bool:

@@ -1,85 +1,78 @@
-"""The checkpoints of unfinished runs: one safetensors file each, whose header holds the rest as JSON. No unpickling.
+"""The checkpoints of unfinished trainings: one safetensors file each, whose header holds the rest as JSON.
 
-They live under .ferops/, not among the stage's outputs, because DVC deletes those before it starts a stage. Each run
-has a folder of its own, so that trying other settings costs an unfinished run nothing.
+They live under .ferops/, not among the stage's outputs, because DVC deletes those before it starts a stage. Each
+training has a folder of its own, so that trying other settings costs an unfinished one nothing. Nothing is unpickled.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
-
-FORMAT = 2
-"""Raised when the content changes: older checkpoints are then another run's."""
+from ferops.records import Record
 
 KEPT_OTHERS = 2
-"""Unfinished runs of a model with other settings or data whose checkpoints stay; the oldest beyond them go."""
+"""Unfinished trainings of a model with other settings or data whose checkpoints stay; the oldest beyond them go."""
 
 NAME = "checkpoint.safetensors"
+
+Header = TypeVar("Header", bound=Record)
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint of the run with this `fingerprint`; `folder` holds those of all unfinished runs of a model."""
+    """The checkpoint of the training whose `Identity` has this `digest`; `folder` holds all those of a model."""
 
     folder: Path
-    fingerprint: str
+    digest: str
 
     @property
     def path(self) -> Path:
-        return self.folder / self.fingerprint[:16] / NAME
-
-    def of(self, **facts: Any) -> Checkpoint:
-        """Return the checkpoint of the run that these facts, JSON values, set apart from others like it."""
-        identity = json.dumps([self.fingerprint, facts], sort_keys=True)
-        return replace(self, fingerprint=hashlib.sha256(identity.encode()).hexdigest())
+        return self.folder / self.digest[:16] / NAME
 
     @property
-    def kept(self) -> str:
-        """A sentence about what there is to go on from."""
+    def hint(self) -> str:
+        """A sentence about what there is to resume from."""
         if self.path.exists():
-            return f"The last whole checkpoint is kept in {self.path}; the same command goes on from it"
+            return f"The last complete checkpoint is kept in {self.path}; the same command goes on from it"
         return "There is no checkpoint yet to go on from"
 
-    def save(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        """Replace the checkpoint, whole or not at all. `state` is JSON without NaN; floats come back bit for bit.
+    def save(self, tensors: dict[str, Tensor], header: Record) -> None:
+        """Replace the checkpoint, whole or not at all. Floats of the header come back bit for bit.
 
         Raises:
             FeropsError: the disk has no room for it beside the last one, which stays.
         """
-        header = json.dumps({"fingerprint": self.fingerprint, **state}, allow_nan=False)
+        state = json.dumps(header.as_json(), allow_nan=False)
         plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         needed_mb = sum(tensor.nbytes for tensor in plain.values()) / 1e6
         try:
             with atomic_file(self.path) as temporary:
-                save_file(plain, temporary, metadata={"state": header})
+                save_file(plain, temporary, metadata={"state": state})
                 with temporary.open("rb") as file:
                     os.fsync(file.fileno())  # else a power cut may leave the new name with nothing in it
         except FeropsError as error:
             raise FeropsError(
                 f"the checkpoint could not be saved; it takes {needed_mb:,.1f} MB, beside the last one: {error}. "
-                f"{self.kept}"
+                f"{self.hint}"
             ) from error
 
-    def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Return what `save` was given, or None without a checkpoint of this run; says so if there are others'.
+    def load(self, kind: type[Header]) -> tuple[dict[str, Tensor], Header] | None:
+        """Return what `save` was given, or None without a checkpoint; says so if there are those of other trainings.
 
-        Clears up: what a kill left half-written, and the oldest checkpoints of other runs beyond KEPT_OTHERS.
+        Removes what a kill left half-written, and the oldest checkpoints of other trainings beyond KEPT_OTHERS.
         """
         for half in self.path.parent.glob(f".{NAME}.*.tmp"):
             half.unlink()
@@ -88,58 +81,33 @@ class Checkpoint:
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
-                state: dict[str, Any] = json.loads((file.metadata() or {})["state"])
-                state.pop("fingerprint")  # for people who look inside
-                return {name: file.get_tensor(name) for name in file.keys()}, state  # noqa: SIM118, not a dict
+                header = kind.model_validate(json.loads((file.metadata() or {})["state"]))
+                return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118, not a dict
         except (SafetensorError, KeyError, ValueError) as error:
             aside = self.path.with_name(f"damaged-{NAME}")
             self.path.replace(aside)
-            _say(f"{self.path} is damaged ({error}): it is now {aside.name}, and this run starts from the first epoch")
+            _say(f"{self.path} is damaged ({error}): it is now {aside.name}, and training starts from the first epoch")
             return None
 
     def remove(self) -> None:
-        """Delete this run's checkpoint and what killed writes left beside it; other runs' stay."""
+        """Delete this training's checkpoint and what killed writes left beside it; those of others stay."""
         shutil.rmtree(self.path.parent, ignore_errors=True)
-        with suppress(OSError):  # other runs' are in there
+        with suppress(OSError):  # not empty
             self.folder.rmdir()
 
     def _make_room(self) -> None:
-        """Keep the newest checkpoints of other runs, and say that they are there."""
         others = [path for path in self.folder.glob("*") if path != self.path.parent]
         others.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in others[KEPT_OTHERS:]:
-            _say(f"{path} is older than the checkpoints of {KEPT_OTHERS} other unfinished runs: it is removed")
+            _say(f"{path} is older than the checkpoints of {KEPT_OTHERS} other unfinished trainings: it is removed")
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         if others and not self.path.exists():
             files = [file for path in others[:KEPT_OTHERS] for file in (path, *path.rglob("*")) if file.is_file()]
             _say(
-                "the unfinished runs of this model had other data, settings or seed: this one starts from the first "
-                f"epoch. Their checkpoints are kept in {self.folder} "
+                "the unfinished trainings of this model had other data, settings or hardware: this one starts from the "
+                f"first epoch. Their checkpoints are kept in {self.folder} "
                 f"({sum(file.stat().st_size for file in files) / 1e6:,.0f} MB, of the newest {KEPT_OTHERS} at most)"
             )
-
-
-def fingerprint(params: Params, name: str, data_hash: str, *, pretrained_hash: str | None = None) -> str:
-    """Return what makes two runs the same one: settings of training and model, seed, and the hashes of the faces and of
-    the weights to start from."""
-    identity = {
-        "format": FORMAT,
-        "train": params.train.model_dump(mode="json", exclude={"checkpoint_every", "watch_every"}),
-        "model": params.models[name].model_dump(mode="json"),
-        "seed": params.seed,
-        "data": data_hash,
-        "pretrained": pretrained_hash,
-    }
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
-
-
-def weights_hash(module: nn.Module) -> str:
-    """Return the SHA-256 of all weights, hex."""
-    digest = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _say(line: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,6 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.files import require
 from ferops.layout import Layout
@@ -19,15 +19,10 @@ from ferops.model_config import Channels
 
 @dataclass(frozen=True)
 class Faces:
-    """Faces and labels of one split.
-
-    `images` is uint8 `(N, S, S, 3)` RGB (memory-mapped), `labels` int64 `(N,)`, 0-5, and `votes` float32 `(N, 6)` the
-    shares of the annotators' votes for the classes, rows of zeros where there are none; None if no source has votes.
-    """
+    """`images` uint8 `(N, S, S, 3)` RGB (memory-mapped) and `labels` int64 `(N,)`, 0 to K - 1, of one split."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
-    votes: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -35,23 +30,6 @@ class Faces:
     @property
     def size_px(self) -> int:
         return int(self.images.shape[1])
-
-    def targets(self, *, soft: bool) -> NDArray[np.float32]:
-        """Return what the loss learns, float32 `(N, 6)`: 0 and 1, or with `soft` the votes' shares where there are any.
-
-        Raises:
-            FeropsError: `soft`, and not one face has votes.
-        """
-        hard = np.eye(len(DEFAULT_CLASSES), dtype=np.float32)[self.labels]
-        if not soft:
-            return hard
-        if self.votes is None or not self.votes.any():
-            raise FeropsError(
-                "train.soft_labels is on, but none of the faces has annotators' votes. Import a source with votes "
-                "(FER2013 with fer2013new.csv of FERPlus, docs/sources.md), or set train.soft_labels: false"
-            )
-        voted: NDArray[np.float32] = np.where(self.votes.any(axis=1, keepdims=True), self.votes, hard)
-        return voted
 
 
 def read(layout: Layout, split: str) -> Faces:
@@ -62,34 +40,57 @@ def read(layout: Layout, split: str) -> Faces:
     """
     path = require(layout.faces(split), made_by="dvc repro preprocess")
     images = np.load(path, mmap_mode="r", allow_pickle=False)
-    index = require(layout.face_index, made_by="dvc repro preprocess")
-    vote_columns = [f"votes_{name}" for name in DEFAULT_CLASSES]
-    voted = set(vote_columns) <= set(pq.read_schema(index).names)
-    table = pd.read_parquet(index, columns=["split", "row", "label_index", *(vote_columns if voted else [])])
-    rows = table[(table["split"] == split) & (table["row"] >= 0)].sort_values("row")
+    rows = _rows(layout, split, ["label_index"])
     if not np.array_equal(rows["row"].to_numpy(), np.arange(len(images))):
         raise FeropsError(
-            f"{path} holds {len(images)} faces, and {index} lists {len(rows)} for {split}: they come from different "
-            "runs. Make them again: dvc repro --force preprocess"
+            f"{path} holds {len(images)} faces, and {layout.face_index} lists {len(rows)} for {split}: they come from "
+            "different runs. Make them again: dvc repro --force preprocess"
         )
     if not len(images):
         raise FeropsError(
-            f"the {split} split has no faces. Look at reports/preprocess for what the detector left out, or raise the "
-            "share of the split in the block `split` of params.yaml"
+            f"the {split} split has no faces. reports/preprocess shows what the detector left out; or raise the share "
+            "of the split in the block `split` of params.yaml"
         )
-    labels = rows["label_index"].to_numpy(np.int64, copy=True)  # pandas hands out read-only memory
-    return Faces(images, labels, _shares(rows[vote_columns]) if voted else None)
+    return Faces(images, rows["label_index"].to_numpy(np.int64, copy=True))  # pandas hands out read-only memory
 
 
-def require_every_class(faces: Faces, *, split: str) -> None:
-    """Raise FeropsError naming the classes that `faces` lacks: a class without images cannot be learnt or weighted."""
-    counts = np.bincount(faces.labels, minlength=len(DEFAULT_CLASSES))
-    missing = [name for name, count in zip(DEFAULT_CLASSES, counts, strict=True) if not count]
-    if missing:
+def read_targets(
+    layout: Layout, split: str, faces: Faces, classes: Sequence[str], *, soft: bool
+) -> NDArray[np.float32]:
+    """Return what the loss learns of `faces`, float32 `(N, K)` with rows that sum to 1.
+
+    These are 0 and 1, or with `soft` the annotators' votes for the classes as shares, where a face has any.
+
+    Raises:
+        FeropsError: a class has no face, a label is none of the classes, or `soft` and no face has votes.
+    """
+    counts = np.bincount(faces.labels, minlength=len(classes))
+    if len(counts) > len(classes):
         raise FeropsError(
-            f"the {split} split has no face labelled {', '.join(missing)}. Add images of it, or look at "
-            "reports/preprocess for faces the detector left out"
+            f"the faces were packed for at least {len(counts)} classes, and data.classes lists {len(classes)}: "
+            f"{', '.join(classes)}. Make them again: dvc repro preprocess"
         )
+    missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+    if missing:  # nothing could be learnt of it, nor could it be weighted
+        raise FeropsError(
+            f"the {split} split has no face labelled {', '.join(missing)}. Add images of it, take it out of "
+            "data.classes, or see reports/preprocess for faces that the detector left out"
+        )
+    hard = np.eye(len(classes), dtype=np.float32)[faces.labels]
+    if not soft:
+        return hard
+    columns = [f"votes_{name}" for name in classes]
+    votes = np.zeros_like(hard)
+    if set(columns) <= set(pq.read_schema(layout.face_index).names):
+        votes = _rows(layout, split, columns)[columns].astype("Float64").fillna(0).to_numpy(np.float32)
+    if not votes.any():
+        raise FeropsError(
+            "train.soft_labels is on, but no face has annotators' votes. Import a source with votes (FER2013 with "
+            "fer2013new.csv of FERPlus, docs/sources.md), or set train.soft_labels: false"
+        )
+    total = votes.sum(axis=1, keepdims=True)
+    voted: NDArray[np.float32] = np.where(total > 0, votes / np.maximum(total, 1.0), hard)
+    return voted
 
 
 def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:
@@ -104,35 +105,31 @@ def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Cha
     count = faces.images[..., 0].size
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level: constant faces stay finite
-    return _channels(mean / 255.0), _channels(std / 255.0)
+    return channels(mean / 255.0), channels(std / 255.0)
 
 
 def is_grey(faces: Faces, *, chunk: int = 256) -> bool:
     """Return whether no face has any colour: red, green and blue are equal in every pixel."""
-    return all(
-        bool((part == part[..., :1]).all())
-        for part in (faces.images[start : start + chunk] for start in range(0, len(faces), chunk))
-    )
+    chunks = (faces.images[start : start + chunk] for start in range(0, len(faces), chunk))
+    return all(bool((images == images[..., :1]).all()) for images in chunks)
 
 
-def content_hash(*splits: Faces) -> str:
-    """Return the SHA-256 of images and labels, hex: the same faces in the same order, the same hash."""
+def content_hash(*arrays: NDArray[np.generic]) -> str:
+    """Return the SHA-256 of the arrays' shapes and contents, hex."""
     digest = hashlib.sha256()
-    for faces in splits:
-        digest.update(repr(faces.images.shape).encode())
-        digest.update(np.ascontiguousarray(faces.images).data)
-        digest.update(np.ascontiguousarray(faces.labels).data)
-        if faces.votes is not None:
-            digest.update(np.ascontiguousarray(faces.votes).data)
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _shares(votes: pd.DataFrame) -> NDArray[np.float32]:
-    counts = votes.astype("Float64").fillna(0).to_numpy(np.float32)
-    shares: NDArray[np.float32] = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
-    return shares
-
-
-def _channels(values: NDArray[np.float64]) -> Channels:
+def channels(values: Sequence[float] | NDArray[np.float64]) -> Channels:
     red, green, blue = (float(value) for value in values)
     return red, green, blue
+
+
+def _rows(layout: Layout, split: str, columns: list[str]) -> pd.DataFrame:
+    """Return these columns of faces.parquet, and `row`, in the order of the packed faces of `split`."""
+    index = require(layout.face_index, made_by="dvc repro preprocess")
+    table = pd.read_parquet(index, columns=["split", "row", *columns])
+    return table[(table["split"] == split) & (table["row"] >= 0)].sort_values("row")

@@ -1,7 +1,7 @@
 """Data-parallel training: what the processes that torchrun starts do apart, and what they must agree on.
 
 Each process holds the whole network and takes its share of every optimiser step's images; gradients are averaged. A
-process alone goes through all of this unchanged. docs/distributed.md tells how to start it.
+lone process goes through all of this unchanged. docs/distributed.md shows how to start several.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from ferops.errors import FeropsError, StoppedError
+from ferops.records import Record
 from ferops.training.model import ExpressionNet
+
+Header = TypeVar("Header", bound=Record)
 
 LAUNCH = "FEROPS_TORCHRUN"
 """The environment variable with torchrun's arguments: `ferops train` then starts itself through torchrun."""
@@ -34,7 +37,7 @@ LAUNCH = "FEROPS_TORCHRUN"
 class World:
     """The processes of one training, numbered from 0 by `rank`; `local_rank` counts those of this machine.
 
-    Everything but `rank` 0's writing, judging and talking happens in all of them, in step.
+    All of them take every step together; process 0 alone validates, writes and reports.
     """
 
     rank: int = 0
@@ -43,19 +46,19 @@ class World:
 
     @property
     def main(self) -> bool:
-        """Whether this process judges, writes and talks for all."""
+        """Whether this process validates, writes and reports for all."""
         return self.rank == 0
 
     @property
-    def stream(self) -> tuple[int, ...]:
+    def rng_key(self) -> tuple[int, ...]:
         """What sets this process's random draws apart from the others'; nothing where there is one process."""
         return (self.rank,) if self.size > 1 else ()
 
-    def parts(self, *, images: int, parts: int) -> int:
-        """Return in how many parts each process takes its share of a step of `images`, which one takes in `parts`.
+    def micro_batches(self, *, images: int, alone: int) -> int:
+        """Return in how many micro-batches each process takes its share of a step of `images`.
 
-        A part of a process is never larger than one of `parts`, and is the very same where `parts` can be divided by
-        `size`: then batch normalisation sees what it sees in a lone process.
+        None is larger than those of a lone process, which takes the step in `alone`; and they are the very same where
+        `alone` is a multiple of `size`: then batch normalisation sees what it sees in a lone process.
 
         Raises:
             FeropsError: the images of a step cannot be shared out evenly.
@@ -66,11 +69,11 @@ class World:
                 f"processes cannot share evenly. Make it a multiple of {self.size}, or start fewer processes"
             )
         share = images // self.size
-        return next(n for n in range(1, share + 1) if share % n == 0 and n * self.size >= parts)
+        return next(n for n in range(1, share + 1) if share % n == 0 and n * self.size >= alone)
 
-    def share(self, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    def shard(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return this process's share of the rows of an optimiser step."""
-        return np.split(chosen, self.size)[self.rank]
+        return np.split(rows, self.size)[self.rank]
 
     def parallel(self, net: ExpressionNet, *, compiled: bool = False) -> Callable[[Tensor], Tensor]:
         """Return `net.classify`, but the gradients of the parameters that now learn are averaged over all processes."""
@@ -80,8 +83,8 @@ class World:
         )
         return torch.compile(wrapped) if compiled else wrapped
 
-    def backward(self, classify: Callable[[Tensor], Tensor], *, last: bool) -> AbstractContextManager[Any]:
-        """Context of one part's forward and backward pass: gradients are exchanged in the last part of a step only."""
+    def gradient_sync(self, classify: Callable[[Tensor], Tensor], *, last: bool) -> AbstractContextManager[Any]:
+        """Context of a micro-batch's forward and backward pass: the `last` one of a step exchanges the gradients."""
         if self.size == 1 or last:
             return nullcontext()
         return classify.no_sync()  # type: ignore[attr-defined, no-any-return]
@@ -102,7 +105,7 @@ class World:
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return [bool(vote) for vote in votes]
 
-    def from_main(self, numbers: Mapping[str, float]) -> dict[str, float]:
+    def broadcast(self, numbers: Mapping[str, float]) -> dict[str, float]:
         """Return the numbers that process 0 has under these names."""
         if self.size == 1:
             return dict(numbers)
@@ -110,27 +113,31 @@ class World:
         dist.broadcast(values, src=0)
         return dict(zip(numbers, values.tolist(), strict=True))
 
-    def loaded(self, checkpoint: tuple[dict[str, Tensor], Any] | None) -> tuple[dict[str, Tensor], Any] | None:
-        """Return the checkpoint that process 0 has loaded: other machines may not see its folder."""
+    def broadcast_state(
+        self, state: tuple[dict[str, Tensor], Header] | None, kind: type[Header]
+    ) -> tuple[dict[str, Tensor], Header] | None:
+        """Return the checkpoint that process 0 has loaded, if any: other machines may not see its folder."""
         if self.size == 1:
-            return checkpoint
-        tensors, state = checkpoint if self.main and checkpoint else ({}, None)
-        state = json.loads(self._bytes(json.dumps(state).encode()))
-        return state and (safetensors.load(self._bytes(safetensors.save(tensors))), state)
+            return state
+        header = json.loads(self._broadcast_bytes(json.dumps(state and state[1].as_json()).encode()))
+        if header is None:
+            return None
+        tensors = self._broadcast_bytes(safetensors.save(state[0]) if state else b"")
+        return safetensors.load(tensors), kind.model_validate(header)
 
     def require_same(self, fingerprint: str) -> None:
         """Raise FeropsError where this process's run is not the one of process 0."""
-        if self.size > 1 and self._bytes(fingerprint.encode()).decode() != fingerprint:
+        if self.size > 1 and self._broadcast_bytes(fingerprint.encode()).decode() != fingerprint:
             raise FeropsError(
                 f"process {self.rank} of {self.size} has other data, settings, hardware or pretrained weights than "
                 "process 0: all must train the same model. Bring every machine to the same commit, params.yaml and data"
             )
 
-    def told(self, error: FeropsError) -> FeropsError:
-        """Return what this process raises where all raise the same: process 0 tells, the others leave quietly."""
-        return error if self.main else StoppedError("process 0 tells why")
+    def once(self, error: FeropsError) -> FeropsError:
+        """Return what this process raises where all of them raise: process 0 reports it, the others stop silently."""
+        return error if self.main else StoppedError("process 0 reports why")
 
-    def _bytes(self, data: bytes) -> bytes:
+    def _broadcast_bytes(self, data: bytes) -> bytes:
         length = torch.tensor(len(data))
         dist.broadcast(length, src=0)
         content = (
@@ -174,28 +181,33 @@ def relaunch(*arguments: str) -> None:
     os.execv(sys.executable, [sys.executable, *command])
 
 
+def select_gpu(world: World, device: torch.device) -> None:
+    """Give each process of this machine a GPU of its own. Raises FeropsError: there are more processes than GPUs."""
+    if world.size == 1 or device.type != "cuda":
+        return
+    if world.local_rank >= torch.cuda.device_count():
+        raise FeropsError(
+            f"this machine has {torch.cuda.device_count()} GPUs, and torchrun started at least {world.local_rank + 1} "
+            "processes on it. Lower --nproc-per-node"
+        )
+    torch.cuda.set_device(world.local_rank)
+
+
 @contextmanager
-def joined(world: World, device: torch.device) -> Iterator[None]:
-    """Hold the processes together while they train: over NCCL on GPUs, over gloo on CPUs and for what they agree on.
+def process_group(world: World, device: torch.device) -> Iterator[None]:
+    """Connect the processes while they train: over NCCL on GPUs, over gloo on CPUs and for what they agree on.
 
     Raises:
-        FeropsError: more processes than GPUs on this machine, or another process has gone.
+        FeropsError: another process has gone.
     """
     if world.size == 1:
         yield
         return
-    if device.type == "cuda":
-        if world.local_rank >= torch.cuda.device_count():
-            raise FeropsError(
-                f"this machine has {torch.cuda.device_count()} GPUs, and torchrun started at least "
-                f"{world.local_rank + 1} processes on it. Lower --nproc-per-node"
-            )
-        torch.cuda.set_device(world.local_rank)
     try:
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         yield
     except RuntimeError as error:
-        if not _lost(error):
+        if not _is_lost_connection(error):
             raise
         raise FeropsError(
             f"process {world.rank} of {world.size} has lost the others: one of them failed or was killed (its own "
@@ -204,6 +216,6 @@ def joined(world: World, device: torch.device) -> Iterator[None]:
     dist.destroy_process_group()  # after an error the others see for themselves that this process is gone
 
 
-def _lost(error: RuntimeError) -> bool:
+def _is_lost_connection(error: RuntimeError) -> bool:
     """gloo has no type of error of its own."""
     return isinstance(error, dist.DistError) or "gloo" in str(error)

@@ -1,4 +1,4 @@
-"""A polite stop: SIGTERM and Ctrl-C set a flag, and the loop leaves at the next safe point."""
+"""SIGTERM and Ctrl-C set a flag, and the training stops at the next safe point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 class StopFlag:
     """Context manager; `requested` turns true on SIGTERM or SIGINT. The former handlers come back on exit.
 
-    Python takes signals in the main thread only: in another thread the flag stays false, and signals act as ever.
+    Python handles signals in the main thread only: in another thread the flag stays false, and signals act as ever.
     """
 
     def __init__(self) -> None:

@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Train
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+"""From logits `(N, K)` and targets, as `focal_loss` takes them, to a scalar."""
 
 
-def inverse_frequency(labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return class weights `(K,)`, n / (K * n_c): their mean over the images is 1, so the loss keeps its scale.
+def make_criterion(train: Train, labels: NDArray[np.int64], *, num_classes: int, device: torch.device) -> Criterion:
+    """Return the loss that the settings ask for, with class weights from the labels `(N,)` of the training faces."""
+    gamma = train.focal_gamma if train.loss == "focal" else 0.0
+    weights = None
+    if train.class_weights != "none":
+        beta = train.effective_beta if train.class_weights == "effective" else None
+        weights = torch.tensor(class_weights(labels, num_classes, beta=beta), dtype=torch.float32, device=device)
 
-    `labels` are class indices `(N,)`, 0 to K - 1, and hold every class.
+    def criterion(logits: Tensor, targets: Tensor) -> Tensor:
+        return focal_loss(logits, targets, gamma=gamma, weights=weights, label_smoothing=train.label_smoothing)
+
+    return criterion
+
+
+def class_weights(labels: NDArray[np.int64], num_classes: int, *, beta: float | None = None) -> NDArray[np.float64]:
+    """Return class weights `(K,)` with a mean of 1 over the images, so that the loss keeps its scale.
+
+    Args:
+        labels: class indices `(N,)`, 0 to K - 1; every class occurs.
+        beta: None for inverse frequencies, n / (K * n_c). Else (1 - beta) / (1 - beta^n_c) up to scale (Cui et al.
+            2019, "Class-balanced loss based on effective number of samples"): near 0 all classes weigh alike, near 1
+            inversely to their frequency.
     """
-    counts = np.bincount(labels, minlength=len(DEFAULT_CLASSES))
-    weights: NDArray[np.float64] = len(labels) / (len(DEFAULT_CLASSES) * counts)
-    return weights
-
-
-def effective_number(labels: NDArray[np.int64], *, beta: float) -> NDArray[np.float64]:
-    """Return class weights `(K,)` proportional to (1 - beta) / (1 - beta^n_c), with a mean of 1 over the images.
-
-    Cui et al. 2019, "Class-balanced loss based on effective number of samples": beta near 0 weighs all classes alike,
-    near 1 it is `inverse_frequency`. Labels as there.
-    """
-    counts = np.bincount(labels, minlength=len(DEFAULT_CLASSES))
+    counts = np.bincount(labels, minlength=num_classes)
+    if beta is None:
+        inverse: NDArray[np.float64] = len(labels) / (num_classes * counts)
+        return inverse
     weights = (1.0 - beta) / -np.expm1(counts * np.log(beta))
     normalised: NDArray[np.float64] = weights * len(labels) / (weights @ counts)
     return normalised
@@ -40,7 +55,7 @@ def focal_loss(
 
     Focal loss of Lin et al. 2017 ("Focal loss for dense object detection", eq. 5), written for a distribution y of
     targets, so that Mixup and label smoothing need no second loss. gamma 0 is the weighted cross entropy. The mean is
-    over images, not over their weights: `inverse_frequency` weights have mean 1 already.
+    over images, not over their weights, which have a mean of 1 already.
 
     Args:
         logits: float `(N, K)`; computed in float32 whatever the autocast type.

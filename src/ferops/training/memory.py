@@ -1,4 +1,4 @@
-"""Memory: how many parts an optimiser step must be taken in to stay within a budget, and how much was used."""
+"""Memory: how many micro-batches keep an optimiser step within a budget, and how much memory was used."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ferops.training.model import ExpressionNet
 from ferops.training.precision import Precision
 
 
-def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
-    """Return `accumulate`, or for `auto` the fewest equal parts of `batch_size` that fit `memory_gb`.
+def micro_batches(net: ExpressionNet, train: Train, precision: Precision) -> int:
+    """Return `accumulate`, or for `auto` the fewest equal micro-batches of `batch_size` that fit `memory_gb`.
 
-    What is counted: weights, gradients, optimiser state, average and best copy, and the tensors that the backward pass
-    needs, as autograd saves them for a few faces. A fifth is left for what comes and goes.
+    What counts: weights, gradients, optimiser state, running average and best weights, and the tensors that autograd
+    saves for the backward pass, as measured on a few faces. A fifth is left for what comes and goes.
 
     Raises:
-        FeropsError: not even the smallest part fits, or `batch_size` is 1 and the network normalises over batches.
+        FeropsError: not even the smallest one fits, or `batch_size` is 1 and the network normalises over batches.
     """
     least = 2 if any(isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) for layer in net.modules()) else 1
     if train.batch_size < least:
@@ -38,7 +38,7 @@ def parts(net: ExpressionNet, train: Train, precision: Precision) -> int:
             return count
     raise FeropsError(
         f"train.memory_gb is {train.memory_gb:g}, and this network needs "
-        f"{1.25 * (fixed + least * per_image) / 1e9:.1f} GB for the smallest part. Raise it, lower "
+        f"{1.25 * (fixed + least * per_image) / 1e9:.1f} GB for the smallest micro-batch. Raise it, lower "
         "preprocess.size_px, or choose a smaller architecture"
     )
 
@@ -52,11 +52,11 @@ def peak_memory_mb(device: torch.device) -> dict[str, float]:
 
 
 def saved_bytes(net: ExpressionNet, precision: Precision) -> tuple[float, float]:
-    """Return what autograd keeps from the forward to the backward pass: bytes per image, and bytes for any number.
+    """Return what autograd saves for the backward pass: bytes per image, and bytes for any number of images.
 
     The latter are autocast's copies of the weights. The network and torch's random state are left as they were.
     """
-    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}  # the norms would take the faces in
+    state = {name: tensor.clone() for name, tensor in net.state_dict().items()}  # the norms would note the faces
     training = net.training
     net.train()
     devices = [precision.device] if precision.device.type == "cuda" else []
@@ -69,19 +69,15 @@ def saved_bytes(net: ExpressionNet, precision: Precision) -> tuple[float, float]
 
 
 def _saved(net: ExpressionNet, precision: Precision, *, images: int) -> int:
-    sizes: dict[int, int] = {}
     own = {parameter.untyped_storage().data_ptr() for parameter in net.parameters()}
-    kept: list[Tensor] = []  # a freed tensor's address could come again
+    saved: dict[int, Tensor] = {}  # holding the tensors, since a freed one's address could come again
 
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            sizes[storage.data_ptr()] = storage.nbytes()
-            kept.append(tensor)
+    def note(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage().data_ptr() not in own:
+            saved[tensor.untyped_storage().data_ptr()] = tensor
         return tensor
 
     faces = torch.zeros(images, 3, net.size_px, net.size_px, device=precision.device)
-    watched = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with watched, precision.training():
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor), precision.training():
         net.classify(faces.contiguous(memory_format=torch.channels_last))
-    return sum(sizes.values())
+    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())

@@ -1,4 +1,4 @@
-"""The networks: a backbone with its normalisation inside, and its files."""
+"""The network: a backbone with its normalisation inside, and its files."""
 
 from __future__ import annotations
 
@@ -24,13 +24,12 @@ LUMA = (0.299, 0.587, 0.114)
 class ExpressionNet(nn.Module):
     """uint8 faces in, logits out. Faces are scaled and normalised here and nowhere else, ONNX included.
 
-    Training runs `classify(augment(pixels(faces)))`. A network that learnt from grey pictures alone has `grayscale`
-    set: `forward` then takes the colour out of what it is given, since it has never seen any.
+    Training runs `classify(augment(pixels(faces)))`. A network that learnt from grey images alone has `grayscale` set:
+    `forward` then removes the colour, since the network has never seen any.
     """
 
     mean: Tensor
     std: Tensor
-
     luma: Tensor
 
     def __init__(
@@ -50,7 +49,7 @@ class ExpressionNet(nn.Module):
             self.register_buffer(name, torch.tensor(values, device=self.luma.device).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, 6)` in DEFAULT_CLASSES order."""
+        """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, K)`, one for each class."""
         pixels = self.pixels(faces)
         if self.grayscale:
             pixels = (pixels * self.luma).sum(dim=1, keepdim=True).repeat(1, 3, 1, 1)  # (N, 1, S, S) -> (N, 3, S, S)
@@ -62,7 +61,7 @@ class ExpressionNet(nn.Module):
         return faces.permute(0, 3, 1, 2).float() / 255.0
 
     def classify(self, pixels: Tensor) -> Tensor:
-        """Map float32 `(N, 3, S, S)` in 0-1 to logits `(N, 6)`."""
+        """Map float32 `(N, 3, S, S)` in 0-1 to logits `(N, K)`."""
         logits: Tensor = self.backbone((pixels - self.mean) / self.std)
         return logits
 
@@ -70,6 +69,7 @@ class ExpressionNet(nn.Module):
 def build(
     architecture: str,
     *,
+    num_classes: int,
     size_px: int,
     mean: Channels = HALF,
     std: Channels = HALF,
@@ -81,12 +81,19 @@ def build(
     """Make a network with random weights drawn from `seed`; torch's global random state is left as it was.
 
     Args:
-        architecture: a backbone by its name, see `ferops.training.zoo.create`, which has the other arguments too.
+        architecture: a backbone by its name, as for `ferops.training.zoo.create`, which has other arguments too.
+        num_classes: K.
         size_px: side S of the faces, at least 32 (most networks divide it by 32).
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone = zoo.create(architecture, size_px=size_px, drop_rate=drop_rate, drop_path_rate=drop_path_rate)
+        backbone = zoo.create(
+            architecture,
+            num_classes=num_classes,
+            size_px=size_px,
+            drop_rate=drop_rate,
+            drop_path_rate=drop_path_rate,
+        )
     net = ExpressionNet(backbone, size_px=size_px, mean=mean, std=std, grayscale=grayscale)
     return net.to(memory_format=torch.channels_last)  # 1.3 to 3 times as fast as NCHW on CPU and GPU
 
@@ -107,8 +114,8 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
     """Read what `save` wrote; the network is on the CPU, in evaluation mode.
 
     Raises:
-        FeropsError: a file is missing or damaged, the model has other classes, or the weights are not those of the
-            config's architecture (the message names the layers).
+        FeropsError: a file is missing or damaged, or the weights are not those of the config's architecture and classes
+            (the message names the layers).
     """
     config = model_config.read(folder, ModelConfig)
     path = folder / "weights.safetensors"
@@ -117,14 +124,19 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
     except FileNotFoundError as error:
         raise FeropsError(f"{path} does not exist. Weights are made by: ferops train NAME") from error
     except SafetensorError as error:
-        raise FeropsError(f"{path} is damaged or no safetensors file ({error}). Train the model again") from error
+        raise FeropsError(f"{path} is damaged, or not a safetensors file ({error}). Train the model again") from error
     net = build(
-        config.architecture, size_px=config.size_px, mean=config.mean, std=config.std, grayscale=config.grayscale
+        config.architecture,
+        num_classes=len(config.classes),
+        size_px=config.size_px,
+        mean=config.mean,
+        std=config.std,
+        grayscale=config.grayscale,
     )
     problems = zoo.mismatches(wanted=net.state_dict(), found=tensors)
     if problems:
         raise FeropsError(
-            f"{path} does not fit a {config.architecture} as {folder / 'config.json'} says:\n{zoo.shown(problems)}"
+            f"{path} does not fit the {config.architecture} of {folder / 'config.json'}:\n{zoo.summarise(problems)}"
         )
     net.load_state_dict(tensors)
     return net.eval(), config

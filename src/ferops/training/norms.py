@@ -13,46 +13,46 @@ from ferops.training.distributed import World
 class RunningStatistics:
     """Merges the running means and variances of all processes into the ones that a lone process would have.
 
-    Every norm moves its statistics towards those of each part of a step by its momentum m: r <- (1 - m) r + m s. Where
-    the processes' parts are those that a lone process takes one after the other (`chained`), what they have moved is
-    put one after the other too. Where a part had to be split, the mean over the processes stands for the whole part.
+    Every norm moves its statistics towards those of each micro-batch by its momentum m: r <- (1 - m) r + m s. Where the
+    processes' micro-batches are those that a lone process takes one after the other (`chained`), their updates are
+    chained too. Where a micro-batch had to be split, the mean over the processes stands for all of it.
 
     Args:
-        parts: of a step, that each process takes.
+        micro_batches: in which each process takes its share of a step.
     """
 
-    def __init__(self, net: nn.Module, world: World, *, parts: int, chained: bool) -> None:
-        self.net, self.world, self.parts, self.chained = net, world, parts, chained
+    def __init__(self, net: nn.Module, world: World, *, micro_batches: int, chained: bool) -> None:
+        self.net, self.world, self.micro_batches, self.chained = net, world, micro_batches, chained
         self.norms = [m for m in net.modules() if isinstance(m, _BatchNorm) and m.running_mean is not None]
         self.before = torch.empty(0)
 
     @property
-    def idle(self) -> bool:
+    def inactive(self) -> bool:
         """Whether there is nothing to merge: one process, no norms, or they stand still."""
         return self.world.size == 1 or not self.norms or not self.net.training
 
-    def keep(self) -> None:
+    def snapshot(self) -> None:
         """Note the statistics before a step."""
-        if not self.idle:
+        if not self.inactive:
             self.before = self._flat()
 
     @torch.no_grad()
     def merge(self) -> None:
         """Bring all processes to the same statistics after the forward passes of a step."""
-        if self.idle:
+        if self.inactive:
             return
-        stays = self._stays() if self.chained else torch.zeros_like(self.before)
-        later = self.world.size - 1 - self.world.rank  # processes whose parts come after this one's
-        moved = (self._flat() - stays * self.before) * (stays**later if self.chained else 1.0 / self.world.size)
+        kept = self._kept() if self.chained else torch.zeros_like(self.before)
+        later = self.world.size - 1 - self.world.rank  # processes whose micro-batches come after this one's
+        moved = (self._flat() - kept * self.before) * (kept**later if self.chained else 1.0 / self.world.size)
         dist.all_reduce(moved)
-        merged = moved + stays**self.world.size * self.before
+        merged = moved + kept**self.world.size * self.before
         buffers = self._buffers()
         for buffer, values in zip(buffers, torch.split(merged, [len(b) for b in buffers]), strict=True):
             buffer.copy_(values)
 
-    def _stays(self) -> Tensor:
-        """Return which share of each statistic is left after a process's parts."""
-        shares = [(1.0 - (norm.momentum or 0.0)) ** self.parts for norm in self.norms for _ in range(2)]
+    def _kept(self) -> Tensor:
+        """Return which share of each statistic is left after a process's micro-batches."""
+        shares = [(1.0 - (norm.momentum or 0.0)) ** self.micro_batches for norm in self.norms for _ in range(2)]
         return torch.cat([torch.full_like(b, share) for b, share in zip(self._buffers(), shares, strict=True)])
 
     def _buffers(self) -> list[Tensor]:

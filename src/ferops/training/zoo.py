@@ -11,7 +11,6 @@ import torch
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 
 ALIASES = {
@@ -32,8 +31,8 @@ def resolve(architecture: str) -> str:
     backbone, _, tag = name.partition(".")
     if not timm.is_model(backbone):
         asked, names = architecture.lower().replace("-", "_"), sorted({*timm.list_models(), *ALIASES})
-        whole = [alias for alias in ALIASES if asked and alias.startswith(asked)]  # mobilenetv3: large, or small
-        near = list(dict.fromkeys([*whole, *difflib.get_close_matches(asked, names, n=3)]))[:3]
+        longer = [alias for alias in ALIASES if asked and alias.startswith(asked)]  # mobilenetv3: large, or small
+        near = list(dict.fromkeys([*longer, *difflib.get_close_matches(asked, names, n=3)]))[:3]
         raise FeropsError(
             f"there is no backbone {architecture!r} in timm {timm.__version__}"
             + (f"; the nearest are {', '.join(near)}. " if near else ". ")
@@ -48,15 +47,18 @@ def resolve(architecture: str) -> str:
 
 
 def published(name: str) -> PretrainedCfg:
-    """Return what timm knows of the backbone's weights: where they are, their licence, mean, std and input size."""
+    """Return what timm states about the backbone's weights: address, licence, mean, std and input size."""
     return timm.get_pretrained_cfg(name) or PretrainedCfg()
 
 
-def create(architecture: str, *, size_px: int, drop_rate: float = 0.0, drop_path_rate: float = 0.0) -> nn.Module:
-    """Make the backbone with random weights from torch's global generator and a head of six classes.
+def create(
+    architecture: str, *, num_classes: int, size_px: int, drop_rate: float = 0.0, drop_path_rate: float = 0.0
+) -> nn.Module:
+    """Make the backbone with random weights from torch's global generator.
 
     Args:
         architecture: a name of timm's zoo, or one of ALIASES.
+        num_classes: outputs of its head.
         size_px: side of the faces; transformers are built for exactly this side.
         drop_rate: dropout before the head. drop_path_rate: stochastic depth (Huang et al. 2016). 0 is off.
 
@@ -68,7 +70,7 @@ def create(architecture: str, *, size_px: int, drop_rate: float = 0.0, drop_path
     if published(name).fixed_input_size:
         options["img_size"] = size_px
     try:
-        return timm.create_model(name, pretrained=False, num_classes=len(DEFAULT_CLASSES), **options)
+        return timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
     except (TypeError, AssertionError, ValueError, RuntimeError) as error:
         asked = ", ".join(f"{key} {value}" for key, value in options.items() if value is not None)
         raise FeropsError(
@@ -77,16 +79,14 @@ def create(architecture: str, *, size_px: int, drop_rate: float = 0.0, drop_path
         ) from error
 
 
-def check(architecture: str, *, size_px: int, drop_rate: float = 0.0, drop_path_rate: float = 0.0) -> None:
-    """Raise FeropsError unless the backbone exists and takes faces of `size_px`; two black ones are run through it.
+def require_size(backbone: nn.Module, architecture: str, *, size_px: int) -> None:
+    """Raise FeropsError unless the backbone takes faces of `size_px`: two black ones are run through it.
 
-    torch's global random state is left as it was. Arguments as for `create`.
+    Weights and torch's random state stay as they were; the backbone is left in evaluation mode.
     """
-    with torch.random.fork_rng(devices=[]):
-        backbone = create(architecture, size_px=size_px, drop_rate=drop_rate, drop_path_rate=drop_path_rate).eval()
     try:
         with torch.inference_mode():
-            backbone(torch.zeros(2, 3, size_px, size_px))
+            backbone.eval()(torch.zeros(2, 3, size_px, size_px))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise FeropsError(
             f"{architecture} cannot take faces of {size_px} px: {str(error).rstrip('.')}. Change preprocess.size_px "
@@ -95,7 +95,7 @@ def check(architecture: str, *, size_px: int, drop_rate: float = 0.0, drop_path_
 
 
 def heads(backbone: nn.Module) -> list[nn.Module]:
-    """Return the classifying layers: one, two for distilled networks, none if the network doesn't say."""
+    """Return the classifying layers: one, or two of a distilled network; none if the network does not name them."""
     if not hasattr(backbone, "get_classifier"):
         return []
     head: nn.Module | Iterable[nn.Module] = backbone.get_classifier()  # type: ignore[operator]
@@ -120,8 +120,8 @@ def mismatches(*, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[s
     return [*missing, *surplus, *shapes]
 
 
-def shown(problems: list[str], *, at_most: int = 8) -> str:
-    """Return the first problems, indented, one a line, and how many there are besides."""
+def summarise(problems: list[str], *, at_most: int = 8) -> str:
+    """Return the first problems, indented, one a line, and how many more there are."""
     lines = [f"  {problem}" for problem in problems[:at_most]]
     more = [f"  and {len(problems) - at_most} more"] if len(problems) > at_most else []
     return "\n".join([*lines, *more])

@@ -1,0 +1,150 @@
+"""Everything that a training starts from: faces, network, device, and the identity that they make together."""
+
+from __future__ import annotations
+
+import difflib
+import time
+from dataclasses import dataclass
+
+import torch
+
+from ferops.config import Params, Train
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.model_config import Channels, ModelConfig
+from ferops.provenance import provenance
+from ferops.records import Provenance
+from ferops.training import data, model, precision, pretrained, zoo
+from ferops.training.checkpoint import Checkpoint
+from ferops.training.data import Faces
+from ferops.training.distributed import World, from_environment, select_gpu
+from ferops.training.fit import Fit
+from ferops.training.identity import Identity, settings_of, weights_hash
+from ferops.training.model import ExpressionNet
+from ferops.training.pretrained import Pretrained
+from ferops.training.step import plan_steps
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training of `models.<name>` that is ready to start; `faces` by split, `started` by time.perf_counter."""
+
+    layout: Layout
+    params: Params
+    name: str
+    faces: dict[str, Faces]
+    config: ModelConfig
+    identity: Identity
+    fit: Fit
+    started: float
+
+    @property
+    def world(self) -> World:
+        return self.fit.world
+
+
+def prepare(layout: Layout, params: Params, name: str) -> Training:
+    """Read the faces and make the network of the entry `name` of the block `models`.
+
+    Raises:
+        FeropsError: unknown name, a network or weights that do not exist or fit (before any face is read), missing,
+            empty or too few faces, or hardware that cannot do what the settings ask for.
+    """
+    if name not in params.models:
+        near = difflib.get_close_matches(name, params.models, n=1)
+        hint = f", did you mean {near[0]}?" if near else "."
+        raise FeropsError(f"params.yaml has no model {name!r}{hint} Known: {', '.join(params.models)}")
+    started = time.perf_counter()
+    world, train, classes = from_environment(), training_settings(params, name), params.data.classes
+    net, start = _network(params, name)
+    faces = {split: data.read(layout, split) for split in SPLITS}
+    targets = data.read_targets(layout, "train", faces["train"], classes, soft=train.soft_labels)
+    mean, std = _fit_to_faces(net, faces["train"], start)
+    begun_with = weights_hash(net) if start else None
+    chosen = precision.choose(train)
+    select_gpu(world, chosen.device)
+    plan = plan_steps(net.to(chosen.device), train, faces=len(targets), precision=chosen, world=world)
+    arrays = (array for split in faces.values() for array in (split.images, split.labels))
+    identity = Identity(
+        **settings_of(params, name),
+        faces=data.content_hash(targets, *arrays),
+        pretrained=begun_with,
+        micro_batches=plan.micro_batches,
+        processes=world.size,
+        device=chosen.device.type,
+        number_format=chosen.name,
+    )
+    fit = Fit(
+        net,
+        plan,
+        train=train,
+        epochs=params.models[name].epochs,
+        seed=params.seed,
+        faces=faces["train"],
+        targets=targets,
+        validation=faces["val"],
+        precision=chosen,
+        checkpoint=Checkpoint(layout.state / "checkpoints" / name, identity.digest),
+        world=world,
+    )
+    made_from = provenance(layout, params)
+    config = ModelConfig(
+        architecture=params.models[name].architecture,
+        classes=classes,
+        size_px=net.size_px,
+        mean=mean,
+        std=std,
+        grayscale=net.grayscale,
+        pretrained=start and {"source": start.source, "sha256": start.sha256, "licence": start.licence},
+        parameters=model.count_parameters(net),
+        provenance=made_from,
+        licence=_licence(made_from, start),
+    )
+    return Training(layout, params, name, faces, config, identity, fit, started)
+
+
+def training_settings(params: Params, name: str) -> Train:
+    """Return the block `train` as it applies to the model: random features are not worth freezing or sparing."""
+    if params.models[name].pretrained:
+        return params.train
+    return params.train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})
+
+
+def _network(params: Params, name: str) -> tuple[ExpressionNet, Pretrained | None]:
+    """Return the network for faces of preprocess.size_px, and where its weights are from unless they are random."""
+    wanted, size_px = params.models[name], params.preprocess.size_px
+    net = model.build(
+        wanted.architecture,
+        num_classes=len(params.data.classes),
+        size_px=size_px,
+        seed=params.seed,
+        drop_rate=wanted.drop_rate,
+        drop_path_rate=wanted.drop_path_rate,
+    )
+    zoo.require_size(net.backbone, wanted.architecture, size_px=size_px)
+    if not wanted.pretrained:
+        return net, None
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(params.seed)  # of the new head
+        return net, pretrained.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
+
+
+def _fit_to_faces(net: ExpressionNet, faces: Faces, start: Pretrained | None) -> tuple[Channels, Channels]:
+    """Give the network mean and standard deviation of its pretrained weights, or else of the faces; return them."""
+    if faces.size_px != net.size_px:
+        raise FeropsError(
+            f"the packed faces have {faces.size_px} px, and preprocess.size_px is {net.size_px}. "
+            "Make them again: dvc repro preprocess"
+        )
+    mean, std = (start.mean, start.std) if start else data.channel_statistics(faces)
+    net.normalise(mean=mean, std=std)
+    net.grayscale = data.is_grey(faces)
+    return mean, std
+
+
+def _licence(made_from: Provenance, start: Pretrained | None) -> str:
+    """Weights carry the terms of the images they were learnt from; rendered images are the project's own."""
+    own = "Apache-2.0" if made_from.synthetic else "the terms of the training data: " + ", ".join(made_from.sources)
+    return f"{own}; pretrained weights: {start.licence}" if start else own

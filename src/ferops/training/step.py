@@ -1,0 +1,140 @@
+"""One optimiser step: faces are augmented, go through the network in micro-batches, and their gradients are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ferops.config import Train
+from ferops.errors import FeropsError
+from ferops.training.augment import augment, blend
+from ferops.training.data import Faces
+from ferops.training.distributed import World
+from ferops.training.losses import Criterion
+from ferops.training.memory import micro_batches
+from ferops.training.model import ExpressionNet
+from ferops.training.norms import RunningStatistics
+from ferops.training.precision import Precision
+from ferops.training.state import TrainState
+from ferops.training.zoo import head_parameters
+
+# The random streams: (seed, stream, epoch, ...). Every draw is a function of its place in the training, so that an
+# interrupted one goes on with the same draws, and no generator's state has to be kept.
+ORDER, AUGMENTATION, DROPOUT = 0, 1, 3
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How an optimiser step is divided.
+
+    Attributes:
+        images: of a step, over all processes.
+        per_epoch: steps of an epoch; the faces that fill no step wait for the next epoch's shuffle.
+        micro_batches: in which each process takes its share of a step.
+        chained: the micro-batches of all processes are those that one process would take one after the other.
+    """
+
+    images: int
+    per_epoch: int
+    micro_batches: int
+    chained: bool
+
+
+def plan_steps(net: ExpressionNet, train: Train, *, faces: int, precision: Precision, world: World) -> StepPlan:
+    """Divide the steps over `faces` training faces; `net` is on its device.
+
+    Raises:
+        FeropsError: the faces do not fill one step, the processes cannot share one evenly, or `train.memory_gb` is too
+            little.
+    """
+    alone = micro_batches(net, train, precision)
+    images = train.batch_size * (1 if train.accumulate == "auto" else alone)
+    each = world.micro_batches(images=images, alone=alone)
+    if faces < images:
+        raise FeropsError(
+            f"the train split has {faces} faces, and one optimiser step needs train.batch_size * train.accumulate = "
+            f"{images}. Lower one of them in params.yaml, or add images"
+        )
+    return StepPlan(images, faces // images, each, chained=each * world.size == alone)
+
+
+class StepRunner:
+    """Takes optimiser steps with `state`, in one of the processes of `world`.
+
+    Args:
+        targets: of the faces, float32 `(N, K)`.
+    """
+
+    def __init__(
+        self,
+        state: TrainState,
+        plan: StepPlan,
+        *,
+        train: Train,
+        seed: int,
+        faces: Faces,
+        targets: NDArray[np.float32],
+        criterion: Criterion,
+        precision: Precision,
+        world: World,
+    ) -> None:
+        self.state, self.plan, self.train, self.seed = state, plan, train, seed
+        self.faces, self.targets, self.criterion = faces, targets, criterion
+        self.precision, self.world = precision, world
+        net = state.net
+        self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
+        self.statistics = RunningStatistics(net, world, micro_batches=plan.micro_batches, chained=plan.chained)
+        self.head_only: bool | None = None
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Return the rows of all faces in the order of the epoch, which is counted from 0."""
+        return np.random.default_rng((self.seed, ORDER, epoch)).permutation(len(self.faces))
+
+    def set_trainable(self, *, head_only: bool) -> None:
+        """Train the whole network, or its head alone while the rest stands still, the norms' statistics too."""
+        net = self.state.net
+        head = {f"backbone.{name}" for name in head_parameters(net.backbone)}
+        net.train(not head_only)
+        for name, parameter in net.named_parameters():
+            parameter.requires_grad_(not head_only or name in head)
+        if self.world.size > 1 and head_only != self.head_only:  # DDP notes once which parameters have gradients
+            self.classify = self.world.parallel(net, compiled=self.train.compile)
+        self.head_only = head_only
+
+    def run(self, rows: NDArray[np.int64], *, epoch: int, step: int) -> Tensor:
+        """Take the step over these rows, numbered from 0 in its epoch; return this process's mean loss, float64."""
+        place = (epoch, step, *self.world.rng_key)
+        rng = np.random.default_rng((self.seed, AUGMENTATION, *place))
+        torch.manual_seed(int(np.random.SeedSequence((self.seed, DROPOUT, *place)).generate_state(1)[0]))
+        total = torch.zeros((), dtype=torch.float64, device=self.precision.device)
+        count = self.plan.micro_batches
+        self.statistics.snapshot()
+        for number, chosen in enumerate(np.split(self.world.shard(rows), count), start=1):
+            pixels, targets = self.batch(chosen, rng)
+            with self.world.gradient_sync(self.classify, last=number == count):
+                with self.precision.training():
+                    logits = self.classify(pixels.contiguous(memory_format=torch.channels_last))
+                loss = self.criterion(logits, targets) / count
+                self.state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        self.statistics.merge()
+        global_step = epoch * self.plan.per_epoch + step + 1
+        self.state.apply_gradients(global_step=global_step, clip_norm=self.train.clip_norm)
+        return total
+
+    def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Return augmented faces, float32 `(N, 3, S, S)` in 0-1, and targets `(N, K)`, on the device.
+
+        Where all faces are grey, one channel is worked on, a third of the numbers, and then repeated three times.
+        """
+        device, net = self.precision.device, self.state.net
+        channels = 1 if net.grayscale else 3
+        images = torch.from_numpy(self.faces.images[rows][..., :channels]).to(device, non_blocking=True)
+        targets = torch.from_numpy(self.targets[rows]).to(device, non_blocking=True)
+        pixels, targets = blend(augment(net.pixels(images), self.train, rng), targets, self.train, rng)
+        return pixels.expand(-1, 3, -1, -1), targets

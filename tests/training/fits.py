@@ -1,0 +1,36 @@
+"""What tests do with a Fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ferops.training.fit import Fit
+
+STILL = dict.fromkeys(
+    ("flip_probability", "rotation_degrees", "crop_share", "brightness", "contrast", "saturation", "erase_probability"),
+    0.0,
+)
+"""Settings of `train` without augmentation."""
+
+
+def weights(net: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+    return {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
+
+
+def before_steps(fit: Fit, act: Callable[[int, int], object]) -> None:
+    """Call `act(epoch, step)`, both counted from 0, before each optimiser step, which is then taken as ever."""
+    run = fit.stepper.run
+
+    def acting(rows: Any, *, epoch: int, step: int) -> Tensor:
+        act(epoch, step)
+        return run(rows, epoch=epoch, step=step)
+
+    fit.stepper.run = acting  # type: ignore[method-assign]
