@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig
 from ferops.records import Provenance
 from ferops.records.metrics import Difference, Interval, Metrics, Slice, UncomparedChampion
+from trained import write_training
 
 SIZE_PX = 32
 
@@ -176,22 +176,5 @@ def _make_trained(layout: Layout, name: str, *, made_from: Provenance) -> None:
     save_file({"weight": np.full(4, len(name), dtype=np.float32)}, folder / "weights.safetensors")
     settings = ModelConfig(**MODEL, parameters=4, provenance=made_from)
     (folder / "config.json").write_text(settings.model_dump_json())
-    (folder / "history.json").write_text(json.dumps(HISTORY))
     (reports / "curves.png").write_bytes(b"\x89PNG")
-    (reports / "summary.json").write_text(json.dumps(SUMMARY))
-
-
-HISTORY = [{"epoch": epoch, "train_loss": 2.0 / epoch, "val_accuracy": 0.2 * epoch} for epoch in (1, 2, 3)]
-SUMMARY: dict[str, Any] = {
-    "stage": "train",
-    "parameters": 11_179_590,
-    "images": {"train": 600, "val": 90, "test": 120},
-    "device": "cpu",
-    "precision": "bf16",
-    "best_epoch": 3,
-    "val_accuracy": 0.61,
-    "val_macro_f1": 0.58,
-    "images_per_s": 200.0,
-    "seconds": 12.5,
-    "peak_memory_mb": {"process": 900.0},
-}
+    write_training(folder, reports, provenance=made_from)

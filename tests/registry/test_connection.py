@@ -27,6 +27,7 @@ from ferops.registry.stage import register
 from ferops.registry.versions import all_versions, export_digest
 from ferops.registry.watch import training_run
 from sockets import free_port
+from trained import epoch
 
 
 @pytest.fixture
@@ -199,8 +200,8 @@ def test_a_store_is_the_same_with_and_without_its_server(
     root = layout.root
 
     def record() -> str:
-        with training_run(layout, params, "candidate") as watch:
-            watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
+        with training_run(layout, params, "candidate", training="t" * 64) as watch:
+            watch.on_epoch(epoch(1), np.zeros((6, 6), dtype=np.int64))
         register(layout, params)
         promote(layout, params, "1")
         write_metrics(layout, against_champion(good_metrics(), low=0.0))  # judged again, now against itself

@@ -31,7 +31,7 @@ def paths(client: MlflowClient, run_id: str, folder: str) -> set[str]:
 
 
 def test_a_passing_candidate_becomes_the_challenger(layout: Layout, params: Params, client: MlflowClient) -> None:
-    with training_run(layout, params, "candidate"):
+    with training_run(layout, params, "candidate", training="t" * 64):
         pass
     summary = register(layout, params)
 

@@ -20,12 +20,13 @@ from ferops.registry.store import make_ready
 from ferops.registry.versions import export_digest, fetch
 from ferops.registry.watch import training_run
 from scoring_files import contents
+from trained import epoch
 
 
 @pytest.fixture
 def finished(layout: Layout, params: Params) -> Layout:
-    with training_run(layout, params, "candidate") as watch:
-        watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
+    with training_run(layout, params, "candidate", training="c" * 64) as watch:
+        watch.on_epoch(epoch(1), np.zeros((6, 6), dtype=np.int64))
     register(layout, params)
     promote(layout, params, "1")
     return layout
@@ -38,9 +39,9 @@ def use_everything(layout: Layout, params: Params, scratch: Path) -> None:
     assert export_digest(found[1]) == digest
     scratch.mkdir(exist_ok=True)
     assert fetch(layout, "models:/ferops@champion", scratch)[0] == "models:/ferops/1"
-    with training_run(layout, params, "baseline") as watch:
+    with training_run(layout, params, "baseline", training="b" * 64) as watch:
         watch.on_start(np.zeros((8, 8, 3), dtype=np.uint8))
-        watch.on_epoch(1, {"train_loss": 2.0}, np.zeros((6, 6), dtype=np.int64))
+        watch.on_epoch(epoch(1), np.zeros((6, 6), dtype=np.int64))
     run = connect(layout).get_run(watch.run_id)
     logged = list((layout.root / "mlruns").rglob("*.png"))
     assert any(run.info.run_id in path.parts for path in logged)

@@ -6,7 +6,9 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
 from ferops.registry.connection import experiment_id
 from ferops.registry.tracking import WEIGHTS_TAG, weights_digest
-from ferops.registry.watch import training_run
+from ferops.registry.watch import Watch, training_run
+from ferops.training.identity import Identity, settings_of
+from trained import epoch
 
 COUNTS = np.arange(36, dtype=np.int64).reshape(6, 6)
 """Of a validation split: labels as rows, predictions as columns."""
@@ -37,21 +41,31 @@ def curve(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]
     return [(each.step, each.value) for each in client.get_metric_history(run_id, key)]
 
 
+def identity(params: Params, **changes: Any) -> Identity:
+    """That of a training of the candidate here; its parts are tested in tests/training/test_prepare.py."""
+    facts = {"faces": "f" * 64, "pretrained": None, "micro_batches": 1, "processes": 1, "device": "cpu"}
+    return Identity(**settings_of(params, "candidate") | facts | {"number_format": "bf16"} | changes)
+
+
+def recorded(layout: Layout, params: Params, **changes: Any) -> AbstractContextManager[Watch]:
+    return training_run(layout, params, "candidate", training=identity(params, **changes).digest)
+
+
 def train_and_die(layout: Layout, params: Params, error: type[BaseException]) -> None:
-    with training_run(layout, params, "candidate") as watch:
-        watch.on_epoch(1, {"train_loss": 2.0}, COUNTS)
-        watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)
+    with recorded(layout, params) as watch:
+        watch.on_epoch(epoch(1), COUNTS)
+        watch.on_epoch(epoch(2), COUNTS)
         raise error
 
 
 def test_a_training_is_recorded(layout: Layout, params: Params, client: MlflowClient) -> None:
-    with training_run(layout, params, "candidate") as watch:
-        for epoch in (1, 2, 3):
-            watch.on_epoch(epoch, {"train_loss": 2.0 / epoch, "val_macro_f1": float("nan")}, COUNTS)
+    with recorded(layout, params) as watch:
+        for number in (1, 2, 3):
+            watch.on_epoch(epoch(number), COUNTS)
     run = client.get_run(newest_run(client))
     assert (run.info.run_name, run.info.status) == ("candidate", "FINISHED")
     assert curve(client, run.info.run_id, "train_loss") == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
-    assert "val_macro_f1" not in run.data.metrics
+    assert curve(client, run.info.run_id, "epoch") == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert run.data.params["model.architecture"] == "resnet50"
     assert run.data.params["train.max_lr"] == str(params.train.max_lr)
     assert run.data.tags["data_version"] == "d" * 32
@@ -66,7 +80,7 @@ def test_a_training_is_recorded(layout: Layout, params: Params, client: MlflowCl
 
 
 def test_the_run_is_sorted_by_the_kept_weights_figures(layout: Layout, params: Params, client: MlflowClient) -> None:
-    with training_run(layout, params, "candidate"):
+    with recorded(layout, params):
         pass
     run = client.get_run(newest_run(client))
     names = ("best_epoch", "best_val_accuracy", "best_val_macro_f1", "parameters")
@@ -78,7 +92,7 @@ def test_the_run_is_sorted_by_the_kept_weights_figures(layout: Layout, params: P
 def test_a_training_shorter_than_the_interval_has_system_metrics(
     layout: Layout, params: Params, client: MlflowClient
 ) -> None:
-    with training_run(layout, params, "candidate"):
+    with recorded(layout, params):
         sum(number * number for number in range(300_000))  # a load to see
     run_id = newest_run(client)
     load = curve(client, run_id, "system/cpu_utilization_percentage")
@@ -88,8 +102,8 @@ def test_a_training_shorter_than_the_interval_has_system_metrics(
     assert memory[0][1] > 100.0
 
 
-def pictures(client: MlflowClient, run_id: str) -> dict[tuple[str, int], str]:
-    """The pictures in full size, by key and step, as MLflow's page finds them: by the parts of their names."""
+def images(client: MlflowClient, run_id: str) -> dict[tuple[str, int], str]:
+    """The images in full size, by key and step, as MLflow's page finds them: by the parts of their names."""
     found = {}
     for each in client.list_artifacts(run_id, "images"):
         key, _, step, *_ = each.path.removeprefix("images/").split("+")
@@ -98,15 +112,15 @@ def pictures(client: MlflowClient, run_id: str) -> dict[tuple[str, int], str]:
     return found
 
 
-def test_pictures_are_logged_by_epoch(layout: Layout, params: Params, client: MlflowClient, tmp_path: Path) -> None:
+def test_images_are_logged_by_epoch(layout: Layout, params: Params, client: MlflowClient, tmp_path: Path) -> None:
     every_two = params.model_copy(update={"train": params.train.model_copy(update={"watch_every": 2})})
     sheet = np.random.default_rng(0).integers(0, 256, (34, 68, 3), dtype=np.uint8)
-    with training_run(layout, every_two, "candidate") as watch:
+    with recorded(layout, every_two) as watch:
         watch.on_start(sheet)
-        for epoch in (1, 2, 3, 4):
-            watch.on_epoch(epoch, {"val_macro_f1": 0.1 * epoch}, COUNTS * epoch)
+        for number in (1, 2, 3, 4):
+            watch.on_epoch(epoch(number), COUNTS * number)
     run_id = newest_run(client)
-    logged = pictures(client, run_id)
+    logged = images(client, run_id)
     assert logged.keys() == {("augmented", 0), ("confusion", 2), ("confusion", 4)}
     with Image.open(client.download_artifacts(run_id, logged["augmented", 0], str(tmp_path))) as image:
         np.testing.assert_array_equal(np.asarray(image), sheet)
@@ -128,10 +142,10 @@ def test_watching_can_be_off_and_a_resumed_run_gets_no_second_sheet(
     sheet = np.zeros((8, 8, 3), dtype=np.uint8)
 
     def train(*, until: int, error: type[BaseException] | None) -> None:
-        with training_run(layout, off, "candidate") as watch:
+        with recorded(layout, off) as watch:
             watch.on_start(sheet)
-            for epoch in range(1, until + 1):
-                watch.on_epoch(epoch, {"val_macro_f1": 0.5}, COUNTS)
+            for number in range(1, until + 1):
+                watch.on_epoch(epoch(number), COUNTS)
             if error:
                 raise error
 
@@ -140,7 +154,7 @@ def test_watching_can_be_off_and_a_resumed_run_gets_no_second_sheet(
     before = newest_run(client)
     train(until=3, error=None)
     assert newest_run(client) == before
-    assert pictures(client, before).keys() == {("augmented", 0)}
+    assert images(client, before).keys() == {("augmented", 0)}
     assert client.list_artifacts(before, "confusion") == []
 
 
@@ -149,16 +163,16 @@ def test_how_often_one_looks_does_not_make_another_run(layout: Layout, params: P
         train_and_die(layout, params, KeyboardInterrupt)
     before = newest_run(client)
     often = params.model_copy(update={"train": params.train.model_copy(update={"watch_every": 1})})
-    with training_run(layout, often, "candidate"):
+    with recorded(layout, often):
         pass
     assert newest_run(client) == before
 
 
-def test_the_runs_of_a_sweep_are_told_apart(
+def test_the_runs_of_a_sweep_have_different_names(
     layout: Layout, params: Params, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "lr-0.001")
-    with training_run(layout, params, "candidate"):
+    with recorded(layout, params):
         pass
     run = client.get_run(newest_run(client))
     assert run.info.run_name == "candidate@lr-0.001"
@@ -183,14 +197,14 @@ def test_a_resumed_training_continues_its_run(layout: Layout, params: Params, cl
     with pytest.raises(KeyboardInterrupt):
         train_and_die(layout, params, KeyboardInterrupt)
     before, runs = newest_run(client), count_runs(client)
-    with training_run(layout, params, "candidate") as watch:
-        watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)  # the last checkpoint was older than the last epoch logged
+    with recorded(layout, params) as watch:
+        watch.on_epoch(epoch(2), COUNTS)  # the last checkpoint was older than the last epoch logged
     assert count_runs(client) == runs
     assert client.get_run(before).info.status == "FINISHED"
     # Epoch 3 is in history.json only: it was trained, and killed before it was logged
     assert curve(client, before, "train_loss") == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
 
-    with training_run(layout, params, "candidate"):
+    with recorded(layout, params):
         pass
     assert newest_run(client) != before, "a finished run is never continued"
 
@@ -200,7 +214,7 @@ def test_other_settings_start_another_run(layout: Layout, params: Params, client
         train_and_die(layout, params, KeyboardInterrupt)
     before = newest_run(client)
     changed = params.model_copy(update={"seed": params.seed + 1})
-    with training_run(layout, changed, "candidate"):
+    with recorded(layout, changed):
         pass
     assert newest_run(client) != before
     assert client.get_run(before).info.status == "KILLED"
@@ -210,26 +224,35 @@ def test_a_training_without_weights_failed(layout: Layout, params: Params, clien
     (layout.model("candidate") / "weights.safetensors").unlink()
     with (
         pytest.raises(FeropsError, match=r"weights\.safetensors does not exist"),
-        training_run(layout, params, "candidate"),
+        recorded(layout, params),
     ):
         pass
     assert client.get_run(newest_run(client)).info.status == "FAILED"
 
 
-def test_an_unknown_model_is_refused(layout: Layout, params: Params) -> None:
-    with pytest.raises(FeropsError, match="no model 'candidat'"), training_run(layout, params, "candidat"):
+@pytest.mark.parametrize("changes", [{"device": "cuda"}, {"number_format": "fp16"}, {"micro_batches": 2}])
+def test_another_arithmetic_starts_another_run(
+    layout: Layout, params: Params, client: MlflowClient, changes: dict[str, Any]
+) -> None:
+    """The checkpoint is another's then, so one curve would show two trainings."""
+    with pytest.raises(KeyboardInterrupt):
+        train_and_die(layout, params, KeyboardInterrupt)
+    before = newest_run(client)
+    with recorded(layout, params, **changes):
         pass
+    assert newest_run(client) != before
+    assert client.get_run(before).info.status == "KILLED"
 
 
 def test_a_server_that_goes_away_is_one_message(
     layout: Layout, params: Params, client: MlflowClient, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def train() -> None:
-        with training_run(layout, params, "candidate") as watch:
-            watch.on_epoch(1, {"train_loss": 2.0}, COUNTS)
+        with recorded(layout, params) as watch:
+            watch.on_epoch(epoch(1), COUNTS)
             for method in ("log_batch", "set_terminated"):
                 gone.setattr(MlflowClient, method, die)
-            watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)
+            watch.on_epoch(epoch(2), COUNTS)
 
     with (
         monkeypatch.context() as gone,
@@ -237,14 +260,14 @@ def test_a_server_that_goes_away_is_one_message(
     ):
         train()
     before, runs = newest_run(client), count_runs(client)
-    with training_run(layout, params, "candidate") as watch:
-        watch.on_epoch(2, {"train_loss": 1.0}, COUNTS)
+    with recorded(layout, params) as watch:
+        watch.on_epoch(epoch(2), COUNTS)
     assert count_runs(client) == runs
     assert [step for step, _ in curve(client, before, "train_loss")] == [1, 2, 3]
     assert client.get_run(before).info.status == "FINISHED"
 
 
-def test_why_a_training_ended_is_told_though_the_server_is_gone(
+def test_why_a_training_ended_is_reported_though_the_server_is_gone(
     layout: Layout, params: Params, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MlflowClient, "set_terminated", die)
@@ -253,7 +276,7 @@ def test_why_a_training_ended_is_told_though_the_server_is_gone(
 
 
 def train_and_be_stopped(layout: Layout, params: Params) -> None:
-    with training_run(layout, params, "candidate"):
+    with recorded(layout, params):
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(10)  # the signal ends it
 
@@ -272,6 +295,6 @@ def test_a_run_whose_process_was_shot_is_not_left_running(layout: Layout, params
         train_and_die(layout, params, KeyboardInterrupt)
     run_id = newest_run(client)
     client.update_run(run_id, status="RUNNING")  # SIGKILL leaves it like this
-    with training_run(layout, params.model_copy(update={"seed": params.seed + 1}), "candidate"):
+    with recorded(layout, params.model_copy(update={"seed": params.seed + 1})):
         pass
     assert client.get_run(run_id).info.status == "KILLED"

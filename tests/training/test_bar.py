@@ -9,16 +9,11 @@ import struct
 import termios
 from typing import TextIO
 
-from ferops.records.train import Epoch
 from ferops.training.bar import Bar
+from trained import epoch as row
 
 COLUMNS = 80
 END = "\x04"
-
-
-def epoch_of(epoch: int, macro_f1: float) -> Epoch:
-    others = dict.fromkeys(Epoch.model_fields, 0.0)
-    return Epoch(**others | {"epoch": epoch, "val_macro_f1": macro_f1})
 
 
 def show(screen: TextIO, *, shown: bool = True) -> None:
@@ -29,7 +24,7 @@ def show(screen: TextIO, *, shown: bool = True) -> None:
             for _ in range(5):
                 bar.update(20)
             best = max((one for one in scores if one <= epoch), key=lambda one: scores[one])
-            bar.end_epoch(epoch_of(epoch, macro_f1), best=epoch_of(best, scores[best]))
+            bar.end_epoch(row(epoch, val_macro_f1=macro_f1), best=row(best, val_macro_f1=scores[best]))
 
 
 def show_in_terminal(*, rows: int) -> str:
@@ -95,5 +90,5 @@ def test_a_run_that_goes_on_starts_where_it_was() -> None:
     with Bar(images=400, done=300, epochs=4, stream=screen) as bar:
         bar.start_epoch(4)
         bar.update(100)
-        bar.end_epoch(epoch_of(4, 0.5), best=epoch_of(4, 0.5))
+        bar.end_epoch(row(4), best=row(4))
     assert all("100 % of all done" in line for line in screen.getvalue().splitlines())

