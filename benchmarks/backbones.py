@@ -43,8 +43,11 @@ from ferops.model_config import FP32_FILE, INT8_FILE
 from ferops.training import data, model, precision, pretrained, zoo
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
-from ferops.training.fit import Fit, predict
+from ferops.training.distributed import World
+from ferops.training.evaluator import predict
+from ferops.training.fit import Fit
 from ferops.training.memory import peak_memory_mb
+from ferops.training.step import plan_steps
 
 NAMES = (
     "resnet18",
@@ -97,7 +100,7 @@ def common(options: argparse.Namespace) -> dict[str, Any]:
         "size_px": train.size_px,
         "train_faces": len(train),
         "val_faces": len(validation),
-        "faces": data.content_hash(train, validation),
+        "faces": data.content_hash(train.images, train.labels, validation.images, validation.labels),
         "seed": params.seed,
     }
 
@@ -119,6 +122,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train, judge, export and time one backbone; in a process of its own."""
     torch.set_num_threads(cores())
     layout, params = Layout(options.project), recipe(options)
+    classes = len(params.data.classes)
     faces, validation = (data.read(layout, split) for split in ("train", "val"))
     resampler = Resampler(
         _groups(layout),
@@ -142,7 +146,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
             run = compile_onnx(path)
             speed[kind] = _speed(run, faces)
             if kind == "int8":
-                logits[kind] = np.concatenate([run(part)[0] for part in _batches(validation.images)])
+                logits[kind] = np.concatenate([run(batch)[0] for batch in _batches(validation.images)])
         size_mb = {kind: path.stat().st_size / 1e6 for kind, path in onnx.items()}
     return {
         "timm": zoo.resolve(name.partition(":")[0]),
@@ -150,10 +154,13 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "parameters": model.count_parameters(net),
         "flops": flops,
         "size_mb": size_mb,
-        **{kind: {**_figures(values, validation, resampler), **speed[kind]} for kind, values in logits.items()},
+        **{
+            kind: {**_figures(values, validation, resampler, classes=len(params.data.classes)), **speed[kind]}
+            for kind, values in logits.items()
+        },
         "changed_by_int8": float((logits["fp32"].argmax(1) != logits["int8"].argmax(1)).mean()),
         "best_epoch": fit.progress.best_epoch,
-        "train_images_per_s": float(np.median([row["images_per_s"] for row in fit.progress.history])),
+        "train_images_per_s": float(np.median([row.images_per_s for row in fit.progress.history])),
         "peak_memory_mb": memory,
     }
 
@@ -163,7 +170,13 @@ def network(name: str, faces: Faces, params: Params) -> tuple[model.ExpressionNe
     architecture, _, source = name.partition(":")
     mean, std = data.channel_statistics(faces)
     net = model.build(
-        architecture, size_px=faces.size_px, mean=mean, std=std, grayscale=data.is_grey(faces), seed=params.seed
+        architecture,
+        num_classes=len(params.data.classes),
+        size_px=faces.size_px,
+        mean=mean,
+        std=std,
+        grayscale=data.is_grey(faces),
+        seed=params.seed,
     )
     if not source:
         return net, None
@@ -176,15 +189,19 @@ def network(name: str, faces: Faces, params: Params) -> tuple[model.ExpressionNe
 def _trained(
     net: model.ExpressionNet, faces: Faces, validation: Faces, params: Params, *, epochs: int, folder: Path
 ) -> Fit:
+    chosen, world = precision.choose(params.train), World()
     fit = Fit(
-        net,
+        net.to(chosen.device),
+        plan_steps(net, params.train, faces=len(faces), precision=chosen, world=world),
         train=params.train.model_copy(update={"checkpoint_every": epochs + 1}),
         epochs=epochs,
         seed=params.seed,
         faces=faces,
+        targets=np.eye(len(params.data.classes), dtype=np.float32)[faces.labels],
         validation=validation,
-        precision=precision.choose(params.train),
+        precision=chosen,
         checkpoint=Checkpoint(folder / "checkpoint", "benchmark"),
+        world=world,
     )
     fit.run()
     return fit
@@ -204,14 +221,13 @@ def _calibration(faces: Faces, params: Params) -> NDArray[np.uint8]:
     return np.asarray(faces.images[np.sort(rows)])
 
 
-def _figures(logits: NDArray[np.float32], validation: Faces, resampler: Resampler) -> dict[str, Any]:
-    features = metrics.confusion_features(validation.labels, logits.argmax(axis=1))
-    counts = resampler.totals(features, np.arange(len(features))).reshape(-1, metrics.K, metrics.K)
-    clusters = resampler.count
-    return {
-        "accuracy": resampler.interval(metrics.accuracy(counts), clusters=clusters),
-        "macro_f1": resampler.interval(metrics.macro_f1(counts), clusters=clusters),
-    }
+def _figures(
+    logits: NDArray[np.float32], validation: Faces, resampler: Resampler, classes: int
+) -> dict[str, dict[str, Any]]:
+    features = metrics.confusion_features(validation.labels, logits.argmax(axis=1), classes)
+    counts = resampler.totals(features, np.arange(len(features))).reshape(-1, classes, classes)
+    figures = {"accuracy": metrics.accuracy(counts), "macro_f1": metrics.macro_f1(counts)}
+    return {key: resampler.interval(values, clusters=resampler.count).as_json() for key, values in figures.items()}
 
 
 def _groups(layout: Layout) -> list[str]:

@@ -31,7 +31,7 @@ def main() -> None:
     if arguments.model:
         net, _ = model.load(arguments.model)
     else:
-        net = model.build(arguments.architecture, size_px=arguments.size).eval()
+        net = model.build(arguments.architecture, num_classes=6, size_px=arguments.size).eval()
     faces = np.random.default_rng(0).integers(0, 256, (16, net.size_px, net.size_px, 3), dtype=np.uint8)
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / FP32_FILE, Path(folder) / INT8_FILE

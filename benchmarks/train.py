@@ -4,12 +4,12 @@
     python benchmarks/train.py --architectures efficientnet_lite0 --batch-size 128 --out speed.json
     python benchmarks/train.py --size 224 --batch-size 64            # the faces enlarged: how it is on a GPU
 
-- `over recipe`: images a second of the fit's own step (`Fit._step`: read, augment, mix, forward, backward, clip,
-  update, average) over those of torchvision's reference training at its defaults (benchmarks/torchvision_recipe.py says
-  what it does), with the same network, batch, device, and faces; as that recipe reads them, they are JPEG files.
-- `input rate`: the fit's step over the same step on tensors that lie ready on the device: 100 % is an input that costs
-  nothing.
-- `what each buys`: the step on such tensors, with everything on, over the step with that one part off.
+- `over recipe`: images a second of the training's own step (`StepRunner.run`: read, augment, mix, forward, backward,
+  clip, update, average) over those of torchvision's reference training at its defaults (torchvision_recipe.py says what
+  it does), with the same network, batch, device, and faces; as that recipe reads them, they are JPEG files.
+- `input rate`: the training's step over the same step on tensors that lie ready on the device: 100 % is an input that
+  costs nothing.
+- `what each buys`: the step on such tensors, with everything on, over the step with that one feature off.
 
 The contenders take turns of --steps steps, and a ratio is the median over --rounds pairs of turns; the numbers in
 brackets are its quartiles. Peak memory is that of processes which do nothing else: of this side's resident set, and of
@@ -37,18 +37,23 @@ from torch import nn
 from torchvision_recipe import TorchvisionRecipe, write_folder
 
 from ferops import config, presets
+from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Train
 from ferops.errors import FeropsError
 from ferops.files import write_json
 from ferops.layout import Layout
 from ferops.machine import cpu_name
 from ferops.training import data, model, precision
-from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
-from ferops.training.fit import Fit
+from ferops.training.distributed import World
+from ferops.training.losses import make_criterion
 from ferops.training.memory import peak_memory_mb
+from ferops.training.model import ExpressionNet
+from ferops.training.state import TrainState
+from ferops.training.step import StepRunner, plan_steps
 
-PARTS = ("bf16", "channels_last", "depthwise", "fused", "compile")
+FEATURES = ("bf16", "channels_last", "depthwise", "fused", "compile")
+CLASSES = len(DEFAULT_CLASSES)
 ENDLESS = 10_000  # epochs: no benchmark reaches the end of the schedule
 
 
@@ -62,7 +67,7 @@ def main() -> None:
     for architecture in options.architectures:
         try:
             results.append(measure(architecture, options))
-        except (FeropsError, RuntimeError, BrokenProcessPool) as error:  # the other architectures may do
+        except (FeropsError, RuntimeError, BrokenProcessPool) as error:  # the other architectures may work
             print(f"{architecture}: {type(error).__name__}: {error}", flush=True)
             continue
         show(results[-1])
@@ -90,11 +95,11 @@ def measure(architecture: str, options: argparse.Namespace) -> dict[str, Any]:
     memory = {who: alone(peak_mb, architecture, options, who) for who in ("product", "recipe")}
     speed = alone(race, architecture, options)
     bought: dict[str, Any] = {}
-    for part in options.parts:
+    for feature in options.features:
         try:
-            bought[part] = alone(buys, architecture, options, part)
-        except Exception as error:  # a compiler, say, has a hundred ways to fail; the other parts may do
-            bought[part] = f"failed: {type(error).__name__}: {str(error).splitlines()[0]}"
+            bought[feature] = alone(buys, architecture, options, feature)
+        except Exception as error:  # a compiler, say, has a hundred ways to fail; the other features may work
+            bought[feature] = f"failed: {type(error).__name__}: {str(error).splitlines()[0]}"
     return {"architecture": architecture, **speed, "peak_memory_mb": memory, "what_each_buys": bought}
 
 
@@ -121,30 +126,29 @@ def race(architecture: str, options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def buys(architecture: str, options: argparse.Namespace, part: str) -> dict[str, float] | None:
-    """Return how many times as fast a step is with `part` as without, None where it plays no role."""
+def buys(architecture: str, options: argparse.Namespace, feature: str) -> dict[str, float] | None:
+    """Return how many times as fast a step is with `feature` as without, None where it plays no role."""
     faces, train = read(options), settings(options)
-    with tempfile.TemporaryDirectory() as folder:
-        having = Stepper(architecture, faces, train, Path(folder) / "with", synthetic=True, compiled=part == "compile")
-        if not having.uses(part):
-            return None
-        lacking = Stepper(architecture, faces, train, Path(folder) / "without", synthetic=True, without=part)
-        turns: dict[str, Turn] = {
-            "with": lambda: having.turn(options.steps),
-            "without": lambda: lacking.turn(options.steps),
-        }
-        seconds = interleave(turns, rounds=options.rounds)
+    having = Stepper(architecture, faces, train, synthetic=True, compiled=feature == "compile")
+    if not having.uses(feature):
+        return None
+    lacking = Stepper(architecture, faces, train, synthetic=True, without=feature)
+    turns: dict[str, Turn] = {
+        "with": lambda: having.turn(options.steps),
+        "without": lambda: lacking.turn(options.steps),
+    }
+    seconds = interleave(turns, rounds=options.rounds)
     return times_as_fast(seconds["with"], seconds["without"])
 
 
 def make_turn(who: str, architecture: str, folder: Path, options: argparse.Namespace) -> Turn:
     faces, train = read(options), settings(options)
     if who != "recipe":
-        stepper = Stepper(architecture, faces, train, folder / who, synthetic=who == "synthetic")
+        stepper = Stepper(architecture, faces, train, synthetic=who == "synthetic")
         return lambda: stepper.turn(options.steps)
     write_folder(folder / "jpegs", faces.images, faces.labels)
     recipe = TorchvisionRecipe(
-        model.build(architecture, size_px=faces.size_px).backbone,
+        network(architecture, faces).backbone,
         folder / "jpegs",
         size_px=faces.size_px,
         batch_size=train.batch_size,
@@ -155,10 +159,10 @@ def make_turn(who: str, architecture: str, folder: Path, options: argparse.Names
 
 
 class Stepper:
-    """Takes the steps of a `Fit`, one after the other, on its faces or (`synthetic`) on one ready batch of them.
+    """Takes the steps of a training, one after the other, on its faces or (`synthetic`) on one ready batch of them.
 
-    `without` one of PARTS: FP32 for bf16, NCHW for channels-last, plain autocast for the depthwise gradients, the loop
-    over the weights for the fused optimiser, no compilation.
+    `without` one of FEATURES: FP32 for bf16, NCHW for channels-last, plain autocast for the depthwise gradients, the
+    loop over the weights for the fused optimiser, no compilation.
     """
 
     def __init__(
@@ -166,67 +170,74 @@ class Stepper:
         architecture: str,
         faces: Faces,
         train: Train,
-        folder: Path,
         *,
         synthetic: bool,
         compiled: bool = False,
-        without: str | None = None,
+        without: str = "",
     ) -> None:
         train = train.model_copy(update={"compile": compiled, **({"amp": "off"} if without == "bf16" else {})})
-        chosen = precision.choose(train)
+        chosen, world = precision.choose(train), World()
         if without == "depthwise":
             chosen = _PlainAutocast(chosen.device, chosen.amp)
-        mean, std = data.channel_statistics(faces)
-        net = model.build(architecture, size_px=faces.size_px, mean=mean, std=std, grayscale=data.is_grey(faces))
-        self.fit = Fit(
-            net,
+        net = network(architecture, faces)
+        self.plan = plan_steps(net.to(chosen.device), train, faces=len(faces), precision=chosen, world=world)
+        self.state = TrainState(net, train, total_steps=ENDLESS * self.plan.per_epoch, precision=chosen)
+        self.precision = chosen
+        self.stepper = StepRunner(
+            self.state,
+            self.plan,
             train=train,
-            epochs=ENDLESS,
             seed=0,
             faces=faces,
-            validation=faces,
+            targets=np.eye(CLASSES, dtype=np.float32)[faces.labels],
+            criterion=make_criterion(train, faces.labels, num_classes=CLASSES, device=chosen.device),
             precision=chosen,
-            checkpoint=Checkpoint(folder, "benchmark"),
+            world=world,
         )
-        self.fit._learn_with(head_only=False)
+        self.stepper.set_trainable(head_only=False)
         if synthetic:
             self._ready_batch(nchw=without == "channels_last")
         if without == "fused":
-            for group in self.fit.optimizer.param_groups:
+            for group in self.state.optimizer.param_groups:
                 group["fused"] = False
         self.order = np.random.default_rng(0).permutation(len(faces))
-        self.taken = 0
+        self.global_step = 0
 
     def _ready_batch(self, *, nchw: bool) -> None:
-        fit = self.fit
-        pixels, targets = fit._batch(np.arange(fit.images_per_step), np.random.default_rng(0))
+        stepper, net = self.stepper, self.state.net
+        pixels, targets = stepper.batch(np.arange(self.plan.images), np.random.default_rng(0))
         pixels = pixels.contiguous(memory_format=torch.channels_last)
-        fit._batch = lambda *_: (pixels, targets)
+        stepper.batch = lambda *_: (pixels, targets)
         if nchw:
-            fit.net.to(memory_format=torch.contiguous_format)
+            net.to(memory_format=torch.contiguous_format)
             plain = pixels.contiguous()
-            fit.classify = lambda _: fit.net.classify(plain)
+            stepper.classify = lambda _: net.classify(plain)
 
-    def uses(self, part: str) -> bool:
-        fit = self.fit
-        reduced = fit.precision.amp is not None
+    def uses(self, feature: str) -> bool:
+        reduced = self.precision.amp is not None
         return {
             "bf16": reduced,
-            "depthwise": reduced and fit.precision.device.type == "cpu" and _has_depthwise(fit.net),
-            "fused": bool(fit.optimizer.param_groups[0].get("fused")),
-        }.get(part, True)
+            "depthwise": reduced and self.precision.device.type == "cpu" and _has_depthwise(self.state.net),
+            "fused": bool(self.state.optimizer.param_groups[0].get("fused")),
+        }.get(feature, True)
 
     def turn(self, steps: int) -> float:
         """Take some steps and return seconds per image."""
-        fit, size = self.fit, self.fit.images_per_step
-        _wait_for(fit.precision.device)
+        size = self.plan.images
+        _wait_for(self.precision.device)
         started = time.perf_counter()
         for _ in range(steps):
-            fit.progress.epoch, step = divmod(self.taken, fit.steps)
-            fit._step(self.order[step * size : (step + 1) * size], step)
-            self.taken += 1
-        _wait_for(fit.precision.device)
+            epoch, step = divmod(self.global_step, self.plan.per_epoch)
+            self.stepper.run(self.order[step * size : (step + 1) * size], epoch=epoch, step=step)
+            self.global_step += 1
+        _wait_for(self.precision.device)
         return (time.perf_counter() - started) / (steps * size)
+
+
+def network(architecture: str, faces: Faces) -> ExpressionNet:
+    mean, std = data.channel_statistics(faces)
+    grey = data.is_grey(faces)
+    return model.build(architecture, num_classes=CLASSES, size_px=faces.size_px, mean=mean, std=std, grayscale=grey)
 
 
 class _PlainAutocast(precision.Precision):
@@ -262,13 +273,13 @@ def show(result: dict[str, Any]) -> None:
     print(f"  over recipe {_shown(result['over_recipe'])} (wanted: 1.5 at least)")
     rate = {key: 100 * value for key, value in result["input_rate"].items()}
     print(f"  input rate  {_shown(rate, digits=1)} % (wanted: 95 at least)")
-    for part, gain in result["what_each_buys"].items():
-        print(f"  {part:<14}{_gain(gain)}")
+    for feature, gain in result["what_each_buys"].items():
+        print(f"  {feature:<14}{_gain(gain)}")
     sys.stdout.flush()
 
 
 def tables(results: list[dict[str, Any]]) -> str:
-    """Return two Markdown tables: the ratios, and what each part buys."""
+    """Return two Markdown tables: the ratios, and what each feature buys."""
     names = [f"`{result['architecture']}`, {result['size_px']} px, {result['precision']}" for result in results]
     speed, memory = ([result[key] for result in results] for key in ("images_per_s", "peak_memory_mb"))
     ratios = [
@@ -283,12 +294,12 @@ def tables(results: list[dict[str, Any]]) -> str:
     ]
     head = ["faces/s", "ferops", "on ready tensors", "torchvision's recipe", "ferops / recipe", "input rate"]
     first = markdown([*head, "peak memory, MB", "recipe's"], ratios)
-    parts = list(results[0]["what_each_buys"])
+    features = list(results[0]["what_each_buys"])
     bought = [
-        [name, *(_gain(result["what_each_buys"][part]) for part in parts)]
+        [name, *(_gain(result["what_each_buys"][feature]) for feature in features)]
         for name, result in zip(names, results, strict=True)
     ]
-    return f"{first}\n{markdown(['times as fast with', *parts], bought)}" if parts else first
+    return f"{first}\n{markdown(['times as fast with', *features], bought)}" if features else first
 
 
 def _gain(gain: dict[str, float] | str | None) -> str:
@@ -310,7 +321,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, help="of the recipe's DataLoader (default: one per core; its own is 16)")
     parser.add_argument("--steps", type=int, default=4, help="in a turn; on a GPU take 30 or more")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--parts", nargs="*", default=PARTS[:-1], choices=PARTS, help="measure what they buy")
+    parser.add_argument("--features", nargs="*", default=FEATURES[:-1], choices=FEATURES, help="measure what they buy")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--amp", default="auto", choices=["auto", "bf16", "fp16", "off"])
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
