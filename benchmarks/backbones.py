@@ -154,10 +154,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "parameters": model.count_parameters(net),
         "flops": flops,
         "size_mb": size_mb,
-        **{
-            kind: {**_figures(values, validation, resampler, classes=len(params.data.classes)), **speed[kind]}
-            for kind, values in logits.items()
-        },
+        **{kind: _figures(found, validation, resampler, classes) | speed[kind] for kind, found in logits.items()},
         "changed_by_int8": float((logits["fp32"].argmax(1) != logits["int8"].argmax(1)).mean()),
         "best_epoch": fit.progress.best_epoch,
         "train_images_per_s": float(np.median([row.images_per_s for row in fit.progress.history])),
