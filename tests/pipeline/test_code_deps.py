@@ -1,18 +1,27 @@
-"""A stage must run again when the code changes that it is made of: dvc.yaml names all that its package imports."""
+"""A stage runs again when the code changes that determines its outputs, and only then: what dvc.yaml lists is complete.
+
+The first test reads the imports of each stage; the others ask DVC itself, in a small copy of the project.
+"""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from ferops import presets
+from ferops.config import Train
+
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "src"
-PACKAGES = {
+FEROPS = ROOT / "src" / "ferops"
+STARTS = {
     "validate": "validation",
     "split": "split",
     "preprocess": "faces",
@@ -21,15 +30,36 @@ PACKAGES = {
     "evaluate": "evaluation",
     "register": "registry",
 }
-# What every stage uses, and what shapes no result: settings are params, the others are about files and words
-PLUMBING = {"classes", "config", "errors", "files", "layout", "machine", "provenance", "records", "uses"}
-WORDS = {SOURCE / "ferops" / "datasets" / "catalogue.py"}  # citations and licence notes
+SHAPES_NO_RESULT = {
+    "classes.py": "words for labels: `validate` writes them one way, and lists it",
+    "config.py": "the settings themselves are parameters of the stages",
+    "errors.py": "messages",
+    "files.py": "how files are written, not what is in them",
+    "layout.py": "where files are; another place would be another dependency or output",
+    "machine.py": "names the CPU",
+    "provenance.py": "says what a result was made from",
+    "records/__init__.py": "exports two names",
+    "training/__init__.py": "a docstring",
+    "records/base.py": "how records are read and written; their fields are in other modules",
+    "records/provenance.py": "says what a result was made from",
+    "datasets/catalogue.py": "citations and licence notes",
+}
+SHAPES_NO_WEIGHTS = {
+    "plots.py": "drawings in reports/train, which wait for the next training",
+    "training/bar.py": "shows progress",
+    "training/checkpoint.py": "gives back what it was given, bit for bit (test_killed.py)",
+    "training/identity.py": "tells trainings apart; dvc.yaml lists what it is made of",
+    "training/interrupt.py": "stops a training, which then goes on to the same weights (test_killed.py)",
+    "training/report.py": "drawings in reports/train, which wait for the next training",
+}
+UNIMPORTED = {FEROPS / "classes.py", FEROPS / "inference" / "pyfunc.py"}
+"""Listed, but not among the imports that count: the words for labels, and what MLflow takes as a file."""
 
 DAG: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
 
-def _imports(path: Path) -> Iterator[Path]:
-    """Yield the files of ferops that `path` imports, at any depth of nesting."""
+def imports(path: Path) -> Iterator[Path]:
+    """Yield the files of ferops that `path` imports, at any depth of nesting, with the `__init__.py` of packages."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         names: list[str] = []
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -38,35 +68,43 @@ def _imports(path: Path) -> Iterator[Path]:
             names = [alias.name for alias in node.names]
         for name in names:
             if name.startswith("ferops."):
-                file = (SOURCE / name.replace(".", "/")).with_suffix(".py")
-                if file.exists():
-                    yield file
+                place = FEROPS.parent / name.replace(".", "/")
+                yield from (file for file in (place.with_suffix(".py"), place / "__init__.py") if file.exists())
 
 
-def _reached(start: Path) -> set[Path]:
+def reached(start: Path, *, without: Iterable[str]) -> set[Path]:
+    """Return all files of ferops that `start` needs, itself included, but for those `without` and what they need."""
+    left_out = {FEROPS / name for name in without}
     seen: set[Path] = set()
     todo = [start]
     while todo:
         path = todo.pop()
-        if path not in seen:
+        if path not in seen | left_out:
             seen.add(path)
-            todo += _imports(path)
+            todo += imports(path)
     return seen
 
 
 @pytest.mark.parametrize("name", DAG)
 def test_a_stage_depends_on_all_the_code_that_it_imports(name: str) -> None:
     stage = DAG[name].get("do", DAG[name])
-    deps = [ROOT / dependency for dependency in stage["deps"]]
-    reached = _reached(SOURCE / "ferops" / PACKAGES[name] / "stage.py")
-    assert len(reached) > 1
-    missing = [
-        str(path.relative_to(ROOT))
-        for path in sorted(reached - WORDS)
-        if path.relative_to(SOURCE / "ferops").with_suffix("").parts[0] not in PLUMBING
-        and not any(path.is_relative_to(dependency) for dependency in deps)
-    ]
-    assert missing == []
+    listed = [ROOT / dependency for dependency in stage["deps"]]
+    without = SHAPES_NO_RESULT | (SHAPES_NO_WEIGHTS if name == "train" else {})
+    needed = reached(FEROPS / STARTS[name] / "stage.py", without=without)
+    assert len(needed) > 1
+    missing = {path for path in needed if not any(path.is_relative_to(dependency) for dependency in listed)}
+    assert sorted(str(path.relative_to(ROOT)) for path in missing) == []
+    code = {path for path in listed if path.is_relative_to(FEROPS)} - UNIMPORTED
+    unused = {path for path in code if not any(each.is_relative_to(path) for each in needed)}
+    assert sorted(str(path.relative_to(ROOT)) for path in unused) == []
+
+
+def test_what_shapes_no_result_exists() -> None:
+    assert [name for name in SHAPES_NO_RESULT | SHAPES_NO_WEIGHTS if not (FEROPS / name).exists()] == []
+
+
+def test_the_words_for_labels_decide_what_validate_accepts() -> None:
+    assert "src/ferops/classes.py" in DAG["validate"]["deps"]
 
 
 def test_a_split_depends_on_the_manifest_alone() -> None:
@@ -74,3 +112,69 @@ def test_a_split_depends_on_the_manifest_alone() -> None:
     data = [dependency for dependency in DAG["split"]["deps"] if not str(dependency).startswith("src/")]
     assert data == ["artifacts/validate/manifest.parquet"]
     assert DAG["split"]["params"] == ["seed", "split"]
+
+
+def test_how_often_a_training_shows_itself_changes_no_result() -> None:
+    listed = {key.removeprefix("train.") for key in DAG["train"]["do"]["params"]}
+    assert set(Train.model_fields) - listed == {"checkpoint_every", "watch_every"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The code and the DAG of the project, with an output of a few bytes for each stage, all of them up to date."""
+    root = tmp_path_factory.mktemp("project")
+    shutil.copy(ROOT / "dvc.yaml", root)
+    shutil.copytree(FEROPS, root / "src" / "ferops", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "params.yaml").write_text(presets.render("quick"), encoding="utf-8")
+    outputs = [
+        f"{folder}/{stage}{model}"
+        for stage in STARTS
+        for model in (("/baseline", "/candidate") if stage == "train" else ("",))
+        for folder in ("artifacts", "reports")
+    ]
+    for folder in ("data", *outputs):
+        (root / folder).mkdir(parents=True)
+        for name in ("manifest.parquet", "metrics.json"):
+            (root / folder / name).write_text("{}")
+    Repo.init(str(root), no_scm=True).close()
+    with chdir(root), Repo() as repo:
+        repo.commit(force=True)
+    assert invalidated(root) == set()
+    return root
+
+
+def invalidated(root: Path, *touched: str) -> set[str]:
+    """Return the stages that DVC would run again after a line was added to these files of src/ferops."""
+    before = {root / "src" / "ferops" / name: b"" for name in touched}
+    for path in before:
+        before[path] = path.read_bytes()
+        path.write_bytes(before[path] + b"\n# touched\n")
+    with chdir(root), Repo() as repo:
+        found = repo.status()
+    for path, content in before.items():
+        path.write_bytes(content)
+    return set(found)
+
+
+TRAININGS = {"train@baseline", "train@candidate"}
+
+
+def test_what_only_shows_or_judges_invalidates_no_training(project: Path) -> None:
+    others = ["registry/watch.py", "cli/stages.py", "orchestration/dag.py", "inference/predictor.py"]
+    drift = [f"drift/{path.name}" for path in (FEROPS / "drift").iterdir() if path.is_file()]
+    templates = [str(path.relative_to(FEROPS)) for path in FEROPS.rglob("*.j2")]
+    assert len(templates) > 3
+    assert invalidated(project, *SHAPES_NO_WEIGHTS, *others, *drift, *templates).isdisjoint(TRAININGS)
+    assert invalidated(project, *drift, "training/bar.py", "training/report.py", "training/interrupt.py") == set()
+
+
+def test_what_shapes_the_weights_invalidates_trainings(project: Path) -> None:
+    assert invalidated(project, "training/losses.py") == TRAININGS
+    assert invalidated(project, "training/model.py") == TRAININGS | {"export"}
+
+
+def test_a_report_template_runs_its_own_stage_again(project: Path) -> None:
+    """And as that stage writes the same artifacts, nothing after it."""
+    templates = [str(path.relative_to(FEROPS)) for path in (FEROPS / "validation").glob("*.j2")]
+    assert templates
+    assert invalidated(project, *templates) == {"validate"}
