@@ -10,9 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 from typer.main import get_command
 
-from ferops import cli, config
+from ferops import cli, config, presets
 
 ROOT = Path(__file__).parents[2]
+MODELS = {"baseline", "candidate"}
 STAGES = ("validate", "split", "preprocess", "train", "export", "evaluate", "register")
 
 
@@ -60,15 +61,20 @@ def test_the_figures_that_dvc_prints_are_in_an_output(dag: dict[str, Any]) -> No
     written = [
         str(out if isinstance(out, str) else next(iter(out))) for stage in dag.values() for out in _body(stage)["outs"]
     ]
-    models = config.load(ROOT / "params.yaml").models
-    outs = {out.replace("${key}", name) for out in written for name in models}
+    outs = {out.replace("${key}", name) for out in written for name in MODELS}
     assert {str(Path(path).parent) for path in tree["metrics"]} <= outs
-    assert len(tree["metrics"]) == len(models) + 1
+    assert len(tree["metrics"]) == len(MODELS) + 1
 
 
-def test_every_model_of_params_is_a_stage(dag: dict[str, Any]) -> None:
+@pytest.mark.parametrize("preset", presets.names())
+def test_the_models_of_every_preset_are_those_that_later_stages_read(dag: dict[str, Any], preset: str) -> None:
     assert dag["train"]["foreach"] == "${models}"
-    assert set(config.load(ROOT / "params.yaml").models) == {"baseline", "candidate"}
+    models = config.parse(YAML(typ="safe").load(presets.render(preset))).models
+    assert set(models) == MODELS
+    trained = {
+        dep for name in ("export", "evaluate") for dep in dag[name]["deps"] if dep.startswith("artifacts/train/")
+    }
+    assert trained == {f"artifacts/train/{name}" for name in models}
 
 
 def test_answers_of_the_registry_are_never_taken_from_the_run_cache(dag: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ferops import provenance
+from ferops import presets, provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest, versioning
 from ferops.errors import FeropsError
@@ -49,7 +49,7 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
     (root / ".dvc" / "config").write_text(CONFIG, encoding="utf-8")
     shutil.copy(ROOT / ".gitignore", root)
-    shutil.copy(ROOT / "params.yaml", root)
+    (root / "params.yaml").write_text(presets.render("quick"), encoding="utf-8")
     _write_synthetic(root, seed=0)
     versioning.add_data(Layout(root))
     with (root / "data.dvc").open("a", encoding="utf-8") as file:

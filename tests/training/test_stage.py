@@ -13,7 +13,9 @@ from ferops.training.stage import run
 
 def test_outputs(layout, make_params):
     seen, sheets = [], []
-    params = make_params(epochs=3, checkpoint_every=10)
+    params = make_params(epochs=3, checkpoint_every=10, max_lr=0.01)
+    baseline = params.models["baseline"].model_copy(update={"architecture": "test_resnet"})
+    params = params.model_copy(update={"models": {"baseline": baseline}})
     summary = run(prepare(layout, params, "baseline"), on_start=sheets.append, on_epoch=lambda *one: seen.append(one))
 
     folder = layout.model("baseline")
@@ -35,7 +37,7 @@ def test_outputs(layout, make_params):
         assert 100 < row.peak_memory_mb <= summary.peak_memory_mb["process"]
 
     net, config = model.load(folder)
-    assert (config.architecture, config.size_px, config.temperature) == ("resnet18", 32, 1.0)
+    assert (config.architecture, config.size_px, config.temperature) == ("test_resnet", 32, 1.0)
     assert (config.mean, config.std) == data.channel_statistics(data.read(layout, "train"))
     assert config.provenance.seed == 7
     for split in ("val", "test"):
@@ -50,7 +52,7 @@ def test_outputs(layout, make_params):
     best = max(history, key=lambda row: (row.val_macro_f1, -row.val_loss))
     assert summary.best_epoch == best.epoch
     assert summary.val_macro_f1 == pytest.approx(best.val_macro_f1)
-    assert summary.parameters == 11_179_590
+    assert summary.parameters == config.parameters == model.count_parameters(net)
     assert summary.images_per_s > 0
     assert not any("test" in key for key in summary.as_json())
 
