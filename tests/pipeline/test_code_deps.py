@@ -145,10 +145,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def invalidated(root: Path, *touched: str) -> set[str]:
     """Return the stages that DVC would run again after a line was added to these files of src/ferops."""
-    before = {root / "src" / "ferops" / name: b"" for name in touched}
-    for path in before:
-        before[path] = path.read_bytes()
-        path.write_bytes(before[path] + b"\n# touched\n")
+    paths = [root / "src" / "ferops" / name for name in touched]
+    before = {path: path.read_bytes() for path in paths}
+    for path, content in before.items():
+        path.write_bytes(content + b"\n# touched\n")
     with chdir(root), Repo() as repo:
         found = repo.status()
     for path, content in before.items():
