@@ -11,8 +11,6 @@ import pytest
 
 sys.path.append(str(Path(__file__).parents[1] / "registry"))  # for registry_project
 
-from registry_project import PROVENANCE, good_metrics, params_tree, write_metrics
-
 from ferops import config
 from ferops.datasets.versioning import folder_md5
 from ferops.errors import FeropsError
@@ -21,6 +19,7 @@ from ferops.layout import Layout
 from ferops.orchestration import run
 from ferops.records.register import Gate, RegisterSummary
 from ferops.registry.gates import GATES, evaluate_gates
+from registry_project import PROVENANCE, good_metrics, params_tree, write_metrics
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
-from registry_project import against_champion, good_metrics, write_metrics
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -26,6 +25,7 @@ from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
 from ferops.registry.versions import all_versions, export_digest
 from ferops.registry.watch import training_run
+from registry_project import against_champion, good_metrics, write_metrics
 from sockets import free_port
 from trained import epoch
 

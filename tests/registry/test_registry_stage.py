@@ -8,7 +8,6 @@ import numpy as np
 import onnxruntime
 import pytest
 from mlflow import MlflowClient
-from registry_project import changed, write_metrics
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -20,6 +19,7 @@ from ferops.registry.gates import GATES
 from ferops.registry.stage import _without_advice, register
 from ferops.registry.versions import export_digest
 from ferops.registry.watch import training_run
+from registry_project import changed, write_metrics
 
 
 def failing(metrics: Metrics) -> Metrics:
