@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 
 from ferops.classes import DEFAULT_CLASSES
+from ferops.datasets.images import NOT_AN_IMAGE
 from ferops.datasets.importer import import_source
 from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
@@ -125,6 +128,8 @@ def test_the_quarantine_has_a_reason_and_a_sentence_per_row(passed: tuple[Layout
     assert list(quarantine["row"]) == list(range(5))
     assert list(quarantine["image_id"]) == [planted[reason]["image_id"] for reason in expected]
     assert quarantine["detail"].str.len().min() > 10
+    # The same words in every run: the decoder's own ones name an address in memory
+    assert quarantine["detail"][0] == NOT_AN_IMAGE
 
 
 def test_the_summary_adds_up(passed: tuple[Layout, ValidateSummary]) -> None:
@@ -152,6 +157,23 @@ def test_the_page_is_self_contained_and_shows_what_was_quarantined(passed: tuple
     assert "unreadable" in page
     assert "the same pixels as made row 6 (train), which is kept" in page
     assert (layout.reports("validate") / "data_docs" / "index.html").exists()
+
+
+def test_no_page_loads_anything_from_outside(passed: tuple[Layout, ValidateSummary]) -> None:
+    layout, summary = passed
+    pages = sorted(layout.reports("validate").rglob("*.html"))
+    assert len(pages) == 2 + 5
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        assert not re.search(r"<(script|link|img|iframe)\b[^>]*(src|href)=.?(https?:)?//", text), page
+        assert not re.search(r"url\(.?(https?:)?//|@import", text), page
+    docs = layout.reports("validate") / "data_docs"
+    results = [page.read_text(encoding="utf-8") for page in docs.glob("validations/*/*/*/*.html")]
+    links = re.findall(r'href="([^"]+)"', (docs / "index.html").read_text(encoding="utf-8"))
+    assert len(links) == 4
+    assert all((docs / link).is_file() for link in links)
+    for one in summary.expectations:  # what the tables say is still there
+        assert any(html.escape(one.wanted) in text or one.wanted in text for text in results), one.wanted
 
 
 def test_the_great_expectations_context_can_be_opened_again(passed: tuple[Layout, ValidateSummary]) -> None:
