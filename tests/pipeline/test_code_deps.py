@@ -107,11 +107,11 @@ def test_the_words_for_labels_decide_what_validate_accepts() -> None:
     assert "src/ferops/classes.py" in DAG["validate"]["deps"]
 
 
-def test_a_split_depends_on_the_manifest_alone() -> None:
+def test_a_split_depends_on_the_manifest_and_the_classes() -> None:
     """Not on data/: a re-split after a changed setting must not wait for anything else."""
     data = [dependency for dependency in DAG["split"]["deps"] if not str(dependency).startswith("src/")]
     assert data == ["artifacts/validate/manifest.parquet"]
-    assert DAG["split"]["params"] == ["seed", "split"]
+    assert DAG["split"]["params"] == ["seed", "split", "data.classes"]  # their order stands in its summary
 
 
 def test_how_often_a_training_shows_itself_changes_no_result() -> None:
