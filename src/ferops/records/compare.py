@@ -51,7 +51,7 @@ class RunFacts(Record):
 
 
 class Comparison(Record):
-    """Two runs or more.
+    """Runs of MLflow side by side.
 
     Attributes:
         comparable: all saw the same data version, split and number of validation faces.

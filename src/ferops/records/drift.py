@@ -86,7 +86,7 @@ class NumberShift(Shift):
 
 
 class DriftSummary(Record):
-    """All of it: `verdict` is the largest shift, `looked_at` the number of images decoded."""
+    """How two versions of the data differ; `verdict` is the largest shift, `looked_at` the number of decoded images."""
 
     stored_in: ClassVar = "reports/drift/summary.json"
     made_by: ClassVar = "ferops drift REV_A [REV_B]"

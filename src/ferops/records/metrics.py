@@ -234,7 +234,7 @@ class EndToEnd(Record):
 
 
 class Metrics(Record):
-    """The whole evaluation.
+    """The evaluation of the candidate on the test split, beside baseline, champion and chance.
 
     Attributes:
         classes: the candidate's, which the test split is labelled with.

@@ -32,7 +32,7 @@ class Gate(Record):
 
 
 class RegisterSummary(Record):
-    """What became of the candidate.
+    """What the gates decided, and the version that the candidate became.
 
     Attributes:
         version: of the registered model; None if a gate blocks.

@@ -161,7 +161,7 @@ class ScoredData(Record):
 
 
 class Score(ScoreFigures):
-    """The whole result. Its own figures are those of the model as it answers, on all its classes.
+    """A model on a file of labelled images. Its own figures are of the model as it answers, on all its classes.
 
     Attributes:
         renormalised: the same images, with the probabilities renormalised over the classes that occur in the file; None

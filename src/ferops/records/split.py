@@ -58,7 +58,7 @@ class Fold(Record):
 
 
 class SplitSummary(Record):
-    """All of it.
+    """How the images were assigned to train, val and test.
 
     Attributes:
         provenance: its split_hash is that of this assignment.

@@ -83,7 +83,7 @@ class ExpectationResult(Record):
 
 
 class ValidateSummary(DuplicateCounts, RowCounts):
-    """All of it.
+    """Which rows were accepted, which were held back and why, and which copies there are.
 
     Attributes:
         quarantine_share: of the rows that are not excluded.
