@@ -59,7 +59,7 @@ def export_config(**changes: Any) -> ExportConfig:
 def write_export(folder: Path, *, favours: str = "happy", by: float = 3.0, **config: Any) -> Path:
     """Write an export folder (docs/files.md) whose logits are linear in the mean colour, plus `by` for `favours`.
 
-    The logit of a class that is none of the six does not depend on the colour.
+    The logits of further classes do not depend on the colour.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

@@ -1,4 +1,4 @@
-"""Small pictures and raw files of them, for tests that need data and no photographs."""
+"""Small images and raw files of them, for tests that need data and no photographs."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ MIRRORED = [1, 0, 2, 4, 3]
 
 @cache
 def portraits() -> list[tuple[Picture, NDArray[np.float64]]]:
-    """Return six pictures with their true landmarks `(5, 2)`."""
+    """Return six images with their true landmarks `(5, 2)`."""
     good = islice(rows(seed=11, identities=2, images_per_expression=1), 6)
     return [(decode(row["image"]), np.reshape(row["truth_landmarks"], (5, 2))) for row in good]
 

@@ -1,4 +1,4 @@
-"""Made-up grey pictures with the spectrum of photographs, and edits of them, for tests of near-duplicates."""
+"""Generated grey images with the spectrum of photographs, and edits of them, for tests of near-duplicates."""
 
 from __future__ import annotations
 

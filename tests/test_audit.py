@@ -18,7 +18,7 @@ PARAMS = quick_params(evaluate={"min_slice_samples": 10, "confidence_level": 0.9
 
 
 class BrightOnes:
-    """Finds a face in bright pictures."""
+    """Finds a face in bright images."""
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         face = Detection(box=np.array([5, 5, 40, 40], np.float32), landmarks=np.full((5, 2), 20, np.float32), score=1.0)
@@ -33,7 +33,7 @@ def grey(level: int, number: int) -> bytes:
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """40 women, 30 of them bright; 20 men, 5 of them bright; 3 children, all bright; 2 unknown; one no picture."""
+    """40 women, 30 of them bright; 20 men, 5 of them bright; 3 children, all bright; 2 unknown; one is not an image."""
     people = [("female", "adult", 200)] * 30 + [("female", "adult", 20)] * 10
     people += [("male", "adult", 200)] * 5 + [("male", "adult", 20)] * 15
     people += [("female", "child", 200)] * 3 + [(None, None, 20)] * 2
@@ -41,7 +41,7 @@ def layout(tmp_path: Path) -> Layout:
         manifest.make_row(grey(level, i), source="faces", label=None, group_gender=gender, group_age=age)
         for i, (gender, age, level) in enumerate(people)
     ]
-    rows.append(manifest.make_row(b"no picture", source="faces", label=None, group_gender="male", group_age="adult"))
+    rows.append(manifest.make_row(b"not an image", source="faces", label=None, group_gender="male", group_age="adult"))
     layout = Layout(tmp_path)
     write_source(layout, "faces", rows)
     return layout

@@ -230,7 +230,7 @@ def test_no_face_in_any_image_is_named(tmp_path: Path, export: Path) -> None:
     with pytest.raises(FeropsError, match=r"no face was found in the 2 labelled images.*--framing whole"):
         scored(export, data)
     data = write(tmp_path / "spoilt.parquet", image=[b"x", b"y"], label=["sad"] * 2)
-    with pytest.raises(FeropsError, match=r"none of the 2 labelled images .* can be decoded"):
+    with pytest.raises(FeropsError, match=r"the 2 labelled images .* cannot be decoded. Supported formats: JPEG"):
         scored(export, data)
 
 

@@ -163,7 +163,7 @@ def test_a_fresh_clone_without_a_store_has_no_champion_and_gets_no_store(
 
 @pytest.mark.slow
 def test_serve_at_once(clone: Layout, sh: Shell) -> None:
-    """README, "Serve at once": a fresh clone answers a picture, and git sees no change."""
+    """README, "Serve at once": a fresh clone answers a photo, and git sees no change."""
     shutil.copytree(ROOT / "service", clone.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "constraints.txt", clone.root)
     presets.apply(clone, "quick")
@@ -182,9 +182,9 @@ def test_serve_at_once(clone: Layout, sh: Shell) -> None:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
             info = _wait(http, process, log)
             assert (info["model_version"], info["tag"]) == ("starter", starter_tag(clone))
-            picture = next(rows(seed=7))["image"]
-            assert isinstance(picture, bytes)
-            found = http.post("/predict", files={"image": ("face.jpg", picture)}).json()
+            photo = next(rows(seed=7))["image"]
+            assert isinstance(photo, bytes)
+            found = http.post("/predict", files={"image": ("face.jpg", photo)}).json()
             assert [face["label"] for face in found["faces"]] == ["happy"]
             assert found["model_version"] == "starter"
             assert 'id="starter"' in http.get("/").text

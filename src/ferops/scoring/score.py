@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ferops.datasets.images import FORMATS
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.performance import TestSet, constant_answer, performance
@@ -122,7 +123,10 @@ def _answers(table: Table, model: Model, framer: Framer, detector: Detector | No
                 found |= dict(zip(kept, model.predictor.classify(shard.pixels), strict=True))
             bar.update(len(rows))
     if not statuses:
-        raise FeropsError(f"none of the {len(framer.undecodable)} labelled images of {table.path} can be decoded")
+        raise FeropsError(
+            f"the {len(framer.undecodable)} labelled images of {table.path} cannot be decoded. Supported formats: "
+            f"{', '.join(FORMATS)}"
+        )
     if not found:
         raise FeropsError(
             f"no face was found in the {len(statuses)} labelled images of {table.path}, or none that is large enough. "
