@@ -105,7 +105,7 @@ def make_project(layout: Layout) -> None:
     pd.DataFrame({"image_id": ["a", "b"], "split": ["train", "test"]}).to_parquet(layout.assignment)
     made_from = PROVENANCE.model_copy(update={"params": params_tree()})
     for name in ("baseline", "candidate"):
-        _make_trained(layout, name, made_from=made_from)
+        make_trained(layout, name, made_from=made_from)
     make_export(layout.exported)
     write_metrics(layout, good_metrics())
     reports = layout.reports("evaluate")
@@ -169,10 +169,10 @@ def params_tree() -> dict[str, Any]:
     return tree
 
 
-def _make_trained(layout: Layout, name: str, *, made_from: Provenance) -> None:
+def make_trained(layout: Layout, name: str, *, made_from: Provenance) -> None:
     folder, reports = layout.model(name), layout.reports("train") / name
-    folder.mkdir(parents=True)
-    reports.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    reports.mkdir(parents=True, exist_ok=True)
     save_file({"weight": np.full(4, len(name), dtype=np.float32)}, folder / "weights.safetensors")
     settings = ModelConfig(**MODEL, parameters=4, provenance=made_from)
     (folder / "config.json").write_text(settings.model_dump_json())

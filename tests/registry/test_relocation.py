@@ -5,15 +5,25 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from evaluation_project import Project, build
 from mlflow import MlflowClient
+from registry_project import PROVENANCE, make_trained, params_tree, write_metrics
+from ruamel.yaml import YAML
+from typer.testing import CliRunner
 
+from ferops import cli
 from ferops.config import Params
+from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.packaging.bento import serve_command
+from ferops.packaging.reconcile import reconcile
 from ferops.registry.connection import connect
+from ferops.registry.gates import GATES
 from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
 from ferops.registry.store import make_ready
@@ -21,6 +31,8 @@ from ferops.registry.versions import export_digest, fetch
 from ferops.registry.watch import training_run
 from scoring_files import contents
 from trained import epoch
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -121,3 +133,78 @@ def test_artifacts_that_are_elsewhere_on_purpose_stay_there(
     found = {each.name: each.artifact_location for each in connect(Layout(new)).search_experiments()}
     assert found["remote"] == "s3://bucket/mlruns/remote"
     assert found["shared"] == (tmp_path / "share" / "mlruns" / "shared").as_uri()
+
+
+@pytest.fixture
+def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
+    """A project from its raw data to its Bento, made by the real stages from `evaluate` on."""
+    for name in ("MLFLOW_TRACKING_URI", "DVC_EXP_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    made = build(tmp_path / "project")
+    layout = made.layout
+    for name in ("baseline", "candidate"):
+        make_trained(layout, name, made_from=PROVENANCE)
+    shutil.copytree(ROOT / "service", layout.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "constraints.txt", layout.root)
+    work(made, tmp_path / "first")
+    return made
+
+
+def work(project: Project, scratch: Path) -> None:
+    """Evaluate against the champion, register, promote, package, and find the Bento to serve."""
+    layout, params = project.layout, project.params
+    settings = params.registry.model_copy(update={"overrides": dict.fromkeys(GATES, "a test")})
+    params = params.model_copy(update={"registry": settings})
+    found = champion(layout, params, scratch)
+    project.evaluate(champion=found[1] if found else None)
+    if found:  # the fixture calls every champion "7"
+        metrics = project.metrics
+        assert metrics.champion is not None
+        write_metrics(
+            layout, metrics.model_copy(update={"champion": metrics.champion.model_copy(update={"version": "1"})})
+        )
+    assert register(layout, params).version == "1"
+    promote(layout, params, "1")
+    assert "ferops:v1" in reconcile(layout, params)
+    command, environment = serve_command(layout, params, port=3999)
+    assert "ferops:v1" in command
+    assert Path(environment["BENTOML_HOME"]) == layout.root / "bentoml"
+    with training_run(layout, params, "candidate") as watch:
+        watch.on_start(np.zeros((8, 8, 3), dtype=np.uint8))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["moved", "copied"])
+def test_a_whole_project_works_elsewhere(whole: Project, tmp_path: Path, way: str) -> None:
+    old, new = whole.layout.root, tmp_path / "elsewhere"
+    before = contents(old)
+    shutil.copytree(old, new, symlinks=True)
+    if way == "moved":
+        shutil.rmtree(old)
+    work(replace(whole, layout=Layout(new)), tmp_path / "second")
+    if way == "copied":
+        assert contents(old) == before
+    else:
+        assert not old.exists()
+    assert naming(new, str(old)) == []
+
+
+def test_verbs_find_their_project_from_a_sub_folder(
+    finished: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    YAML().dump(params_tree(), finished.root / "params.yaml")
+    (finished.root / "dvc.yaml").touch()
+    below = finished.root / "notes" / "deep"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    for verb in (["compare", "candidate", "1"], ["promote", "1"]):
+        done = CliRunner().invoke(cli.app, verb)
+        assert done.exit_code == 0, done.exception
+    refused = CliRunner().invoke(cli.app, ["register"])
+    assert "compared with no champion" in str(refused.exception)
+    assert list(below.iterdir()) == []
+    assert Layout.find().params_file == Path("../../params.yaml")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FeropsError, match=f"neither {tmp_path} nor a folder above it has params.yaml"):
+        Layout.find()
+    assert Layout.find(or_here=True) == Layout()
