@@ -4,8 +4,8 @@
 class FeropsError(Exception):
     """Bad input at the edge of the system.
 
-    The message says what was found, what was wanted and how to mend it; the command line prints it alone,
-    without a traceback, and exits with status 1.
+    The message says what was found, what is supported and what to do. The command line prints it alone, without a
+    traceback, and exits with status 1.
     """
 
 

@@ -1,6 +1,6 @@
 """Files are written whole: under a temporary name beside the target, then renamed.
 
-A reader sees the old file or the new one, never a part, and a full disk or a kill leaves nothing half-written.
+A reader sees the old file or the new one, whole, and neither a full disk nor a kill leaves a half-written one.
 """
 
 from __future__ import annotations

@@ -69,17 +69,17 @@ def test_up_records_what_runs_and_down_ends_it(layout: Layout, ports: Ports, mon
     for url in (ports.prefect_url, ports.mlflow_url, ports.service_url):
         assert url in said
     assert f"PREFECT_API_URL={ports.prefect_url}/api" in said
-    parts = stack.status(layout)
-    assert [(part.name, part.running) for part in parts] == [("server", True), ("worker", True)]
+    servers = stack.status(layout)
+    assert [(server.name, running) for server, running in servers.items()] == [("server", True), ("worker", True)]
 
     again = stack.up(layout, ports)
     assert "already" in again
     assert ports.mlflow_url in again
-    assert stack.status(layout) == parts
+    assert stack.status(layout) == servers
 
     assert stack.down(layout) == "The stack is down."
-    assert stack.status(layout) == []
-    assert not [part for part in parts if psutil.pid_exists(part.pid)]
+    assert stack.status(layout) == {}
+    assert not [server for server in servers if psutil.pid_exists(server.pid)]
     assert stack.down(layout) == "The stack was not running."
 
 
@@ -96,7 +96,7 @@ def test_a_moved_project_keeps_its_stack_and_a_copy_has_none(
     pids = [server.pid for server in stack.status(original)]
     copied, moved = Layout(tmp_path / "copied"), Layout(tmp_path / "moved")
     shutil.copytree(original.root, copied.root)
-    assert stack.status(copied) == []
+    assert stack.status(copied) == {}
     assert stack.down(copied) == "The stack was not running."
     assert all(psutil.pid_exists(pid) for pid in pids)
     original.root.rename(moved.root)
@@ -114,12 +114,12 @@ def test_a_server_that_died_makes_up_start_all(layout: Layout, ports: Ports, mon
     server, worker = stack.status(layout)
     psutil.Process(worker.pid).kill()
     psutil.Process(worker.pid).wait(5)
-    assert [part.running for part in stack.status(layout)] == [True, False]
+    assert list(stack.status(layout).values()) == [True, False]
     said: list[str] = []
     stack.up(layout, ports, say=said.append)
     assert "worker" in said[0]
     assert not psutil.pid_exists(server.pid)
-    assert [part.running for part in stack.status(layout)] == [True, True]
+    assert list(stack.status(layout).values()) == [True, True]
 
 
 def test_what_cannot_start_leaves_nothing_behind(layout: Layout, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +137,7 @@ def test_what_cannot_start_leaves_nothing_behind(layout: Layout, ports: Ports, m
         stack.up(layout, ports)
     assert len(started) == 2
     assert not [pid for pid in started if psutil.pid_exists(pid)]
-    assert stack.status(layout) == []
+    assert stack.status(layout) == {}
 
 
 @pytest.mark.parametrize("busy", ["prefect", "mlflow"])
@@ -147,7 +147,7 @@ def test_a_busy_port_starts_nothing(layout: Layout, ports: Ports, busy: str) -> 
         listener.listen()
         with pytest.raises(FeropsError, match=f"FEROPS_{busy.upper()}_PORT"):
             stack.up(layout, ports)
-    assert stack.status(layout) == []
+    assert stack.status(layout) == {}
 
 
 def test_up_elsewhere_than_in_a_project(tmp_path: Path, ports: Ports) -> None:

@@ -49,7 +49,7 @@ def _register(layout: Layout, gates: tuple[Gate, ...], *, version: str | None) -
         gates_overridden=sum(gate.overridden is not None for gate in gates),
         gates_failed=sum(gate.blocks for gate in gates),
         failed={gate.name: gate.reason for gate in gates if gate.blocks},
-        look="make up",
+        page="make up",
         promote=None,
         gates=gates,
     ).write(layout.summary("register"))

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from evaluation_project import Project, build
 from mlflow import MlflowClient
-from registry_project import PROVENANCE, make_trained, params_tree, write_metrics
 from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
+from evaluation_project import Project, build
 from ferops import cli
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging.bento import serve_command
 from ferops.packaging.reconcile import reconcile
+from ferops.provenance import provenance
 from ferops.registry.connection import connect
 from ferops.registry.gates import GATES
 from ferops.registry.promotion import champion, promote
@@ -29,6 +29,7 @@ from ferops.registry.stage import register
 from ferops.registry.store import make_ready
 from ferops.registry.versions import export_digest, fetch
 from ferops.registry.watch import training_run
+from registry_project import make_trained, params_tree, write_metrics
 from scoring_files import contents
 from trained import epoch
 
@@ -143,7 +144,7 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     made = build(tmp_path / "project")
     layout = made.layout
     for name in ("baseline", "candidate"):
-        make_trained(layout, name, made_from=PROVENANCE)
+        make_trained(layout, name, made_from=provenance(layout, made.params))
     shutil.copytree(ROOT / "service", layout.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "constraints.txt", layout.root)
     work(made, tmp_path / "first")

@@ -27,11 +27,11 @@ def score(
     """Evaluate any model on a file of labelled images, with intervals. Nothing is trained, nothing is written."""
     from contextlib import redirect_stdout
 
-    from ferops.scoring.score import score as judge
+    from ferops.scoring.score import score as evaluate
     from ferops.scoring.words import text
 
     with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
-        result = judge(Layout.find(or_here=True), model, data, asked=framing)
+        result = evaluate(Layout.find(or_here=True), model, data, asked=framing)
     say(result.model_dump_json(indent=2) if as_json else text(result))
 
 

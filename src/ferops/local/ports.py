@@ -23,7 +23,7 @@ class Ports:
 
     @staticmethod
     def from_environment() -> Ports:
-        """Raises FeropsError for a value that is no port, and for one given twice."""
+        """Return the ports that the environment names. Raises FeropsError: a value is not a port, or given twice."""
         ports = Ports(**{field.name: _port(field.name) for field in dataclasses.fields(Ports)})
         if len({ports.prefect, ports.mlflow, ports.service}) < 3:
             raise FeropsError(f"Prefect, MLflow and the service need three different ports, found {ports}")

@@ -2,7 +2,7 @@
 
     up()      checks the ports, starts what is needed, applies prefect.yaml, says where everything is
     down()    ends all of it; safe to call when nothing runs
-    status()  what runs
+    status()  what is running
 
 State lies in .ferops/: stack.json (StackState), logs/ (the output of the processes). All servers listen on this machine
 only.
@@ -18,7 +18,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar
@@ -56,16 +56,6 @@ class StackState(Record):
     processes: tuple[Process, ...]
 
 
-@dataclass(frozen=True)
-class Server:
-    """One process of the stack, as `status` reports it."""
-
-    name: str
-    pid: int
-    running: bool
-    log: str
-
-
 def up(layout: Layout, ports: Ports | None = None, *, say: Callable[[str], None] = print) -> str:
     """Start the stack, wait until it is ready, and return where everything is; if it runs already, only that.
 
@@ -78,13 +68,12 @@ def up(layout: Layout, ports: Ports | None = None, *, say: Callable[[str], None]
         FeropsError: a port is taken, prefect.yaml is missing, or a server did not start. Whatever had been started is
             ended again.
     """
-    servers = status(layout)
-    state = _state(layout)
-    if state and all(server.running for server in servers):
+    state, running = _state(layout), status(layout)
+    if state and all(running.values()):
         return "The stack is up already.\n" + _addresses(layout, state.ports)
     ports = ports or Ports.from_environment()
-    if servers:
-        say(f"No longer running: {', '.join(each.name for each in servers if not each.running)}. Starting all again.")
+    if running:
+        say(f"No longer running: {', '.join(each.name for each in running if not running[each])}. Starting all again.")
         down(layout)
     _require_project(layout)
     require_free(ports.prefect, variable="FEROPS_PREFECT_PORT", what="the Prefect server")
@@ -96,19 +85,15 @@ def up(layout: Layout, ports: Ports | None = None, *, say: Callable[[str], None]
 
 def down(layout: Layout) -> str:
     """End the stack, its running flows included, and say so. Nothing running is fine."""
-    recorded = _recorded(layout)
-    running = any(processes.find(process) for process in recorded)
-    processes.stop(list(reversed(recorded)))  # the worker first: it tells the server about the flows it ends
+    servers = status(layout)
+    processes.stop(list(reversed(servers)))  # the worker first: it reports the flows that it ends to the server
     _state_file(layout).unlink(missing_ok=True)
-    return "The stack is down." if running else "The stack was not running."
+    return "The stack is down." if any(servers.values()) else "The stack was not running."
 
 
-def status(layout: Layout) -> list[Server]:
-    """Return the servers that `up` started and `down` has not ended, running or not; empty if there are none."""
-    return [
-        Server(name=process.name, pid=process.pid, running=processes.find(process) is not None, log=process.log)
-        for process in _recorded(layout)
-    ]
+def status(layout: Layout) -> dict[Process, bool]:
+    """Return the servers that `up` started and `down` has not ended, and whether each runs."""
+    return {process: processes.find(process) is not None for process in _recorded(layout)}
 
 
 def require_tracking_server(layout: Layout) -> None:
@@ -118,7 +103,7 @@ def require_tracking_server(layout: Layout) -> None:
         FeropsError: the stack is up and MLFLOW_TRACKING_URI is not set.
     """
     state = _state(layout)
-    if os.environ.get("MLFLOW_TRACKING_URI") or not state or not any(each.running for each in status(layout)):
+    if os.environ.get("MLFLOW_TRACKING_URI") or not state or not any(status(layout).values()):
         return
     url = state.ports.mlflow_url
     raise FeropsError(

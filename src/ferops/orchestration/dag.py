@@ -38,7 +38,7 @@ def stages(root: Path) -> list[str]:
     """Return the names of the stages as `dvc repro` takes them (`train@baseline`), each after those it needs.
 
     Raises:
-        FeropsError: `root` is no DVC project, or dvc.yaml cannot be read.
+        FeropsError: `root` is not a DVC project, or dvc.yaml cannot be read.
     """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo

@@ -23,13 +23,13 @@ def markdown(path: Path) -> str:
     title = str(summary.pop("stage", folder.name))
     if folder.parent.name == title:  # reports/train/<model>
         title += f" {folder.name}"
-    parts = [f"## {title}", _provenance_line(provenance)]
-    parts.append(_table({key: value for key, value in summary.items() if not _is_section(value)}))
+    blocks = [f"## {title}", _provenance_line(provenance)]
+    blocks.append(_table({key: value for key, value in summary.items() if not _is_section(value)}))
     for key, value in summary.items():
         if _is_section(value):
             rows = _records(value) if isinstance(value, list) else _table(dict(_flat(value)))
-            parts += [f"### {_words(key)}", rows]
-    return "\n\n".join(part for part in parts if part) + "\n"
+            blocks += [f"### {_words(key)}", rows]
+    return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _provenance_line(provenance: dict[str, Any]) -> str:
@@ -47,7 +47,7 @@ def _short(identifier: str) -> str:
 
 
 def _is_section(value: Any) -> bool:
-    """Whether a value gets a heading and a table of its own: a mapping that is no interval, a list of mappings."""
+    """Whether a value gets a heading and a table: a list of mappings, or a mapping that is not an interval."""
     if isinstance(value, list):
         return bool(value) and all(isinstance(item, dict) for item in value)
     return isinstance(value, dict) and bool(value) and not _is_interval(value)

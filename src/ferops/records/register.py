@@ -39,7 +39,7 @@ class RegisterSummary(Record):
         run_id: the MLflow run that trained the candidate.
         tracking_uri: `sqlite:///mlflow.db` is the project's own store.
         failed: gate -> reason, of the gates that block.
-        look: how to see the version, or the run, in a browser.
+        page: of the version, or the run, in MLflow.
         promote: the command that makes the version champion.
     """
 
@@ -57,7 +57,7 @@ class RegisterSummary(Record):
     gates_overridden: int
     gates_failed: int
     failed: dict[str, str]
-    look: str
+    page: str
     promote: str | None
     gates: tuple[Gate, ...]
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.registry.store import database, follow_project, make_ready, tracking_uri
+from ferops.registry.store import database, follow_project, make_ready, own_database, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,8 +42,9 @@ _CHATTY = ("mlflow.system_metrics.system_metrics_monitor", "mlflow.models.signat
 """Loggers that report every start and stop, and that a given schema was not inferred."""
 
 
-def connect(layout: Layout) -> MlflowClient:
-    """Return a client of the store that MLFLOW_TRACKING_URI names, or of the project's own; runs and registry alike.
+def connect(layout: Layout, *, uri: str | None = None) -> MlflowClient:
+    """Return a client, for runs and registry alike, of the store that `uri` or else MLFLOW_TRACKING_URI names, or of
+    the project's own.
 
     Raises:
         FeropsError: the server does not answer within SERVER_ANSWERS_WITHIN_S, MLflow cannot use the address, or the
@@ -53,7 +54,7 @@ def connect(layout: Layout) -> MlflowClient:
         os.environ.setdefault(name, value)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    uri = tracking_uri(layout)
+    uri = uri or tracking_uri(layout)
     if uri.startswith(("http://", "https://")):
         _require_answer(uri)
         follow_project(layout)
@@ -62,7 +63,7 @@ def connect(layout: Layout) -> MlflowClient:
     elif "://" not in uri or uri.startswith("file:"):
         raise FeropsError(
             f"MLFLOW_TRACKING_URI is {uri!r}, a folder: MLflow no longer keeps runs in folders. Unset it to use "
-            f"{layout.root.resolve() / 'mlflow.db'}, or name a server (http://...) or a database (sqlite:///...)"
+            f"{own_database(layout)}, or name a server (http://...) or a database (sqlite:///...)"
         )
     from mlflow import MlflowClient
 

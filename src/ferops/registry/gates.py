@@ -1,7 +1,7 @@
-"""Gates: pure functions of the evaluation's metrics. What is undefined, or judged on too few samples, fails.
+"""Gates: pure functions of the evaluation's metrics. What is undefined, or rests on too few samples, fails.
 
-Differences are judged by the bound of their interval, not by their value: a candidate passes when even the unlucky end
-of the paired bootstrap is acceptable.
+Differences are compared by the bound of their interval, not by their value: a candidate passes when even the unlucky
+end of the paired bootstrap is acceptable.
 """
 
 from __future__ import annotations
@@ -167,6 +167,8 @@ def _check_overrides(overrides: Mapping[str, str]) -> None:
     for name, reason in overrides.items():
         if name not in _GATES:
             near = difflib.get_close_matches(name, GATES, n=2, cutoff=0.4) or list(GATES)
-            raise FeropsError(f"register.overrides names {name!r}, which is no gate; did you mean {' or '.join(near)}?")
+            raise FeropsError(
+                f"register.overrides names {name!r}, which is not a gate; did you mean {' or '.join(near)}?"
+            )
         if not reason.strip():
             raise FeropsError(f"register.overrides.{name} gives no reason; write down why the gate may be missed")

@@ -249,7 +249,7 @@ def _summary(
         gates_overridden=sum(gate.overridden is not None for gate in gates),
         gates_failed=sum(gate.blocks for gate in gates),
         failed={gate.name: gate.reason for gate in gates if gate.blocks},
-        look=url if remote else f"make up, then {url}",
+        page=url if remote else f"make up, then {url}",
         promote=f"ferops promote {version}" if version else None,
         gates=tuple(gates),
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.registry.connection import connected, fluent
+from ferops.registry.connection import connect, connected, fluent
 from ferops.registry.store import database, snapshot, tracking_uri
 
 if TYPE_CHECKING:
@@ -145,13 +144,4 @@ def _reading(layout: Layout, scratch: Path) -> Iterator[MlflowClient]:
         return
     copy = scratch.resolve() / "mlflow.db"
     snapshot(database(uri), copy)
-    before = os.environ.get("MLFLOW_TRACKING_URI")
-    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{copy}"
-    try:
-        with connected(Layout(scratch)) as client:
-            yield client
-    finally:
-        if before is None:
-            os.environ.pop("MLFLOW_TRACKING_URI")
-        else:
-            os.environ["MLFLOW_TRACKING_URI"] = before
+    yield connect(layout, uri=f"sqlite:///{copy}")
