@@ -18,6 +18,7 @@ from ferops.formats import NO_BREAK
 from ferops.layout import Layout
 from ferops.orchestration import run
 from ferops.records.register import Gate, RegisterSummary
+from ferops.records.validate import ValidateSummary
 from ferops.registry.gates import GATES, evaluate_gates
 from registry_project import PROVENANCE, good_metrics, params_tree, write_metrics
 
@@ -30,7 +31,16 @@ def layout(tmp_path: Path) -> Layout:
     origin = PROVENANCE.model_copy(update={"params": tree})
     metrics = good_metrics().model_copy(update={"provenance": origin, "n_unfound": 12})
     write_metrics(layout, metrics)
-    _write(layout.summary("validate"), {"rows_in": 1516, "accepted": 1500})
+    counts = {name: 0 for name, field in ValidateSummary.model_fields.items() if field.annotation is int}
+    tables: dict[str, Any] = {"excluded_by_usage": {}, "excluded": {}, "quarantined": {}, "sources": {}}
+    ValidateSummary(
+        **counts | {"rows_in": 1516, "accepted": 1500},
+        **tables | {"class_counts_in": {}, "class_counts": {}, "expectations": ()},
+        provenance=PROVENANCE,
+        quarantine_share=0.01,
+        suspected_label_errors=None,
+        label_review=None,
+    ).write(layout.summary("validate"))
     _write(layout.reports("train") / "candidate" / "summary.json", {"best_epoch": 7})
     settings = config.parse(params_tree()).registry
     _register(layout, evaluate_gates(metrics, settings), version="3")

@@ -14,6 +14,7 @@ from ferops.layout import Layout
 from ferops.orchestration.child import child_environment
 from ferops.records.metrics import Metrics
 from ferops.records.register import RegisterSummary
+from ferops.records.validate import ValidateSummary
 
 
 def run(layout: Layout) -> str:
@@ -36,14 +37,14 @@ def closing(layout: Layout) -> str:
     """Return what was trained, how good it is, what the gates decided, and what to do next."""
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     registered = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
-    validated = read_json(layout.summary("validate"), made_by="ferops validate")
+    validated = ValidateSummary.read(layout.summary("validate"), made_by="ferops validate")
     trained = read_json(layout.reports("train") / "candidate" / "summary.json", made_by="ferops train candidate")
     origin, candidate = metrics.provenance, metrics.candidate
     models = origin.params["models"]
     lines = [
         "",
         f"Data      {', '.join(origin.sources)}, version {origin.data_version[:10]}: "
-        f"{validated['accepted']:,} of {validated['rows_in']:,} rows accepted",
+        f"{validated.accepted:,} of {validated.rows_in:,} rows accepted",
         f"Trained   {models['candidate']['architecture']} at {origin.params['preprocess']['size_px']} px "
         f"({metrics.cost.parameters / 1e6:.1f} M parameters, best epoch {trained['best_epoch']}), "
         f"baseline {models['baseline']['architecture']}",
