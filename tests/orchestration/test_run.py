@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,12 @@ from ferops.records.register import Gate, RegisterSummary
 from ferops.records.validate import ValidateSummary
 from ferops.registry.gates import GATES, evaluate_gates
 from registry_project import PROVENANCE, good_metrics, params_tree, write_metrics
+from trained import write_training
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
-    """A project whose evaluation is that of the registry's tests; validate and train left two figures each."""
+    """A project whose evaluation is that of the registry's tests; validate and train left their summaries."""
     layout = Layout(tmp_path)
     tree = config.parse(params_tree()).model_dump(mode="json", by_alias=True)
     origin = PROVENANCE.model_copy(update={"params": tree})
@@ -41,7 +41,8 @@ def layout(tmp_path: Path) -> Layout:
         suspected_label_errors=None,
         label_review=None,
     ).write(layout.summary("validate"))
-    _write(layout.reports("train") / "candidate" / "summary.json", {"best_epoch": 7})
+    layout.model("candidate").mkdir(parents=True)
+    write_training(layout.model("candidate"), layout.reports("train") / "candidate", provenance=origin)
     settings = config.parse(params_tree()).registry
     _register(layout, evaluate_gates(metrics, settings), version="3")
     return layout
@@ -65,17 +66,12 @@ def _register(layout: Layout, gates: tuple[Gate, ...], *, version: str | None) -
     ).write(layout.summary("register"))
 
 
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
 def test_a_passing_candidate_is_shown_with_what_to_do_next(layout: Layout) -> None:
     text = run.closing(layout).replace(NO_BREAK, " ")
     assert "synthetic, version dddddddddd: 1,500 of 1,516 rows accepted" in text
     quick = config.parse(params_tree())
     assert f"{quick.models['candidate'].architecture} at {quick.preprocess.size_px} px" in text
-    assert "best epoch 7" in text
+    assert "best epoch 3" in text
     assert "accuracy 80.0 (76.0 to 84.0) %, macro-F1 0.780 (0.730 to 0.820) on 400 faces" in text
     assert "chance 20.0 %" in text
     assert f"{len(GATES)} passed, 0 failed, 0 overridden" in text

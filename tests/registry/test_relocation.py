@@ -170,7 +170,7 @@ def work(project: Project, scratch: Path) -> None:
     command, environment = serve_command(layout, params, port=3999)
     assert "ferops:v1" in command
     assert Path(environment["BENTOML_HOME"]) == layout.root / "bentoml"
-    with training_run(layout, params, "candidate") as watch:
+    with training_run(layout, params, "candidate", training="c" * 64) as watch:
         watch.on_start(np.zeros((8, 8, 3), dtype=np.uint8))
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ferops.datasets.versioning import require_current
 from ferops.errors import FeropsError
-from ferops.files import read_json
 from ferops.formats import figure, interval, percent
 from ferops.layout import Layout
 from ferops.orchestration.child import child_environment
 from ferops.records.metrics import Metrics
 from ferops.records.register import RegisterSummary
+from ferops.records.train import TrainSummary
 from ferops.records.validate import ValidateSummary
 
 
@@ -38,7 +38,7 @@ def closing(layout: Layout) -> str:
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     registered = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
     validated = ValidateSummary.read(layout.summary("validate"), made_by="ferops validate")
-    trained = read_json(layout.reports("train") / "candidate" / "summary.json", made_by="ferops train candidate")
+    trained = TrainSummary.read(layout.summary("train/candidate"), made_by="ferops train candidate")
     origin, candidate = metrics.provenance, metrics.candidate
     models = origin.params["models"]
     lines = [
@@ -46,7 +46,7 @@ def closing(layout: Layout) -> str:
         f"Data      {', '.join(origin.sources)}, version {origin.data_version[:10]}: "
         f"{validated.accepted:,} of {validated.rows_in:,} rows accepted",
         f"Trained   {models['candidate']['architecture']} at {origin.params['preprocess']['size_px']} px "
-        f"({metrics.cost.parameters / 1e6:.1f} M parameters, best epoch {trained['best_epoch']}), "
+        f"({metrics.cost.parameters / 1e6:.1f} M parameters, best epoch {trained.best_epoch}), "
         f"baseline {models['baseline']['architecture']}",
         f"Test      accuracy {interval(candidate.accuracy)} %, macro-F1 {figure(candidate.macro_f1)} "
         f"on {metrics.n:,} faces",
