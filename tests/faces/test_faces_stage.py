@@ -24,8 +24,8 @@ from ferops.faces.align import TEMPLATE, align, whole
 from ferops.faces.detection import Detection
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
+from pictures import quick_tree
 
-ROOT = Path(__file__).parents[2]
 SPLITS = ("train", "val", "test")
 BLIND = 20  # the stand-in finds nothing in pictures as dark as this
 
@@ -96,7 +96,7 @@ def project(root: Path, *, dark: set[tuple[str, int]], tight_only: bool = False)
     pd.DataFrame({"image_id": frame["image_id"], "split": splits, "group": frame["cluster"]}).to_parquet(
         layout.assignment
     )
-    tree = config.load(ROOT / "params.yaml").model_dump(by_alias=True)
+    tree = quick_tree()
     tree["data"]["sources"] = ["wild", "tight"]
     tree["preprocess"] |= {"tight_sources": ["tight"], "batch_size": 5, "size_px": 32, "margin": 0.1}
     tree["preprocess"] |= {"choose": "largest", "tight": "whole", "min_face_px": 0, "no_face": "quarantine"}

@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from ferops import presets
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.local import processes, stack
@@ -209,8 +210,9 @@ def test_the_real_stack_runs_the_deployments(tmp_path: Path, ports: Ports, monke
 def _small_project(folder: Path) -> Path:
     root = folder / "project"
     root.mkdir()
-    for name in ("prefect.yaml", "prefect.toml", "params.yaml"):
+    for name in ("prefect.yaml", "prefect.toml"):
         (root / name).write_bytes((ROOT / name).read_bytes())
+    presets.apply(Layout(root), "quick")
     (root / "flows").mkdir()
     for path in (ROOT / "flows").glob("*.py"):
         (root / "flows" / path.name).write_bytes(path.read_bytes())
