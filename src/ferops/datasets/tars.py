@@ -34,7 +34,7 @@ _MAX_HEADER_BYTES = 2**20
 """A long name or a set of extended attributes; Python reads either at once."""
 _KEPT_FILE_BYTES, _KEPT_BYTES = 2**20, 64 * 2**20
 _GRACE_BYTES = 64 * 2**20
-"""Unpacked before the factor is looked at: a compressed stream begins with what compresses best."""
+"""Unpacked before the factor is checked: a compressed stream begins with what compresses best."""
 
 
 class Place(NamedTuple):

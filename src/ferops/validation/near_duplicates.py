@@ -49,7 +49,7 @@ def thumbnail(grey: NDArray[np.uint8]) -> Thumbnails:
 
 
 def near_pairs(thumbnails: Thumbnails, *, threshold: float) -> pd.DataFrame:
-    """Return the pairs of `thumbnails`, uint8 `(N, 32, 32)` and none of them flat, that show one image.
+    """Return the pairs of `thumbnails`, uint8 `(N, 32, 32)` not one of them flat, that show one image.
 
     Columns: a and b (positions, a < b), similarity (`threshold` to 1), mirrored (b is the mirror image of a). Sorted by
     a and b, each pair once. The result depends on the order of the images, not on the number of threads.
