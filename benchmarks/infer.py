@@ -41,7 +41,7 @@ def main() -> None:
     print(f"{cpu_name()}, {net.size_px} px")
     print(f"{'runtime':<14}{'precision':<11}{'batch 1, ms':>12}{'batch 16, images/s':>20}")
     for row in rows:
-        print(f"{row['runtime']:<14}{row['precision']:<11}{row['latency_ms']:>12.2f}{row['images_per_s']:>20.1f}")
+        print(f"{row.runtime:<14}{row.precision:<11}{row.latency_ms:>12.2f}{row.images_per_s:>20.1f}")
 
 
 if __name__ == "__main__":

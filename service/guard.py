@@ -2,7 +2,7 @@
 
 BentoML sets no limit on bodies, answers 500 to what is not an image, writes uploads to disk and, where a form field
 holds a URL in place of a file, fetches it. Here the body is counted while it is read, parsed in memory and checked by
-its header; the API method gets the encoded picture alone.
+its header; the API method gets the encoded image alone.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 FIELD = "image"
 UPLOAD = "ferops.upload"
-"""Key of the ASGI scope under which the API method finds the encoded picture (bytes)."""
+"""Key of the ASGI scope under which the API method finds the encoded image (bytes)."""
 
 CURL = "curl -F image=@photo.jpg URL/predict"
 
-# A client that is still sending sees a broken connection, not the answer, unless it is listened to; but not for ever
+# A client that is still sending sees a broken connection, not the answer, unless its data is read; but not for ever
 DRAIN = 4
 
 
 class Refusal(Exception):  # noqa: N818 # a refusal is an answer, not a fault
-    """An upload that is not served. `code` names the reason for programs, `message` says how to mend it."""
+    """An upload that is not served. `code` names the reason for programs, `message` says what to do."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class Refusal(Exception):  # noqa: N818 # a refusal is an answer, not a fault
 
 
 class Guard:
-    """Reads POST `path`, refuses what cannot be served, and passes the rest on with the picture in the scope."""
+    """Reads POST `path`, refuses what cannot be served, and passes the rest on with the image in the scope."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Guard:
         if headers.get("content-type", "").split(";")[0].strip().lower() != "multipart/form-data":
             found = headers.get("content-type", "no content type")
             raise Refusal(
-                415, "not_multipart", f"found {found}, wanted a form (multipart/form-data). Send it so: {CURL}"
+                415, "not_multipart", f"The request has {found}. Supported: a form (multipart/form-data), as in: {CURL}"
             )
         body = await self._body(headers, receive)
         parser = MultiPartParser(headers, _once(body), max_files=8, max_fields=8)
@@ -91,15 +91,15 @@ class Guard:
             form = await parser.parse()
         except (MultiPartException, FormParserError, KeyError, ValueError) as error:
             reason = str(getattr(error, "message", "its boundary is missing or damaged")).rstrip(".")
-            raise Refusal(400, "bad_form", f"the form cannot be read: {reason}. Send it so: {CURL}") from error
+            raise Refusal(400, "bad_form", f"The form cannot be read: {reason}. Send one like this: {CURL}") from error
         try:
-            return await _picture(form)
+            return await _image(form)
         finally:
             await form.close()
 
     async def _body(self, headers: Headers, receive: Receive) -> bytes:
         declared = headers.get("content-length", "")
-        # curl asks before it sends much (Expect: 100-continue): say no at once
+        # curl asks before it sends much (Expect: 100-continue): refuse at once
         if declared.isdigit() and int(declared) > self._max_bytes and "expect" in headers:
             raise self._too_large()
         chunks: list[bytes] = []
@@ -121,35 +121,37 @@ class Guard:
 
     def _too_large(self) -> Refusal:
         return Refusal(
-            413, "body_too_large", f"the upload is larger than {self._max_body_mb:g} MB. Send a smaller picture"
+            413, "body_too_large", f"The upload is larger than {self._max_body_mb:g} MB. Send a smaller image."
         )
 
     def _check(self, encoded: bytes) -> None:
         if not encoded:
-            raise Refusal(422, "empty_file", "the file is empty. Send a picture")
+            raise Refusal(422, "empty_file", "The file is empty. Send an image.")
         width, height = header_size(encoded)
         if width * height == 0:
             raise Refusal(
-                415, "not_an_image", f"the file is no picture that can be read. Send one of {', '.join(FORMATS)}"
+                415, "not_an_image", f"The file is not a readable image. Supported formats: {', '.join(FORMATS)}."
             )
         if width * height > self._max_megapixels * 1e6:
             raise Refusal(
                 413,
                 "too_many_pixels",
-                f"the picture has {width}x{height} pixels; at most {self._max_megapixels:g} megapixels are "
-                "accepted. Send a smaller one",
+                f"The image has {width}x{height} pixels. Supported: up to {self._max_megapixels:g} megapixels. "
+                "Send a smaller image.",
             )
 
 
-async def _picture(form: FormData) -> bytes:
+async def _image(form: FormData) -> bytes:
     values = form.getlist(FIELD)
     if len(values) > 1:
-        raise Refusal(422, "several_files", f"found several fields {FIELD}; send one picture a request: {CURL}")
+        raise Refusal(422, "several_files", f"The form has several fields {FIELD}. Send one image per request: {CURL}")
     if not values:
         fields = ", ".join(sorted(set(form))) or "none"
-        raise Refusal(422, "missing_field", f"the form has no field {FIELD} (found: {fields}). Send it so: {CURL}")
+        raise Refusal(
+            422, "missing_field", f"The form has no field {FIELD} (found: {fields}). Send one like this: {CURL}"
+        )
     if isinstance(values[0], str):  # never fetched, though it may be a URL
-        raise Refusal(422, "not_a_file", f"the field {FIELD} holds text, not a file. Mind the @ in: {CURL}")
+        raise Refusal(422, "not_a_file", f"The field {FIELD} holds text, not a file. Note the @ in: {CURL}")
     return await values[0].read()
 
 

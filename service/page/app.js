@@ -1,5 +1,5 @@
 "use strict";
-// Sends a picture to POST /predict and shows the answer. Nothing is kept, in the page or on the server.
+// Sends an image to POST /predict and shows the answer. Nothing is kept, in the page or on the server.
 
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -51,7 +51,7 @@ async function loadInfo() {
 function show(file) {
   URL.revokeObjectURL($("photo").src);
   $("photo").src = URL.createObjectURL(file);
-  $("photo").alt = "The picture that you chose";
+  $("photo").alt = "The image you chose";
   $("overlay").replaceChildren();
   $("empty").hidden = true;
   $("shown").hidden = false;
@@ -70,7 +70,7 @@ function clearAll() {
   for (const id of ["shown", "clear", "busy"]) $(id).hidden = true;
   for (const id of ["empty", "steps"]) $(id).hidden = false;
   $("stage").classList.remove("filled");
-  say("", "No picture yet.");
+  say("", "No image yet.");
 }
 
 async function predict(file) {
@@ -84,7 +84,7 @@ async function predict(file) {
   say("", "Looking for faces…");
   try {
     if (info && file.size > info.limits.max_body_mb * 1e6) {
-      throw new Error(`The picture is larger than ${info.limits.max_body_mb} MB. Choose a smaller one.`);
+      throw new Error(`The image is larger than ${info.limits.max_body_mb} MB. Choose a smaller one.`);
     }
     const form = new FormData();
     form.append("image", file);
@@ -94,7 +94,7 @@ async function predict(file) {
     if (mine === request) present(answer);
   } catch (error) {
     if (error.name === "AbortError") return;
-    say("error", error instanceof TypeError ? "The service cannot be reached." : error.message);
+    say("error", error instanceof TypeError ? "The service cannot be reached. Is it running?" : error.message);
   } finally {
     if (mine === request) $("busy").hidden = true;
   }
@@ -107,7 +107,7 @@ function present(answer) {
   const messages = {
     ok: `${faces}.`,
     low_confidence: `${faces}; ${count === 1 ? "it needs" : unsure === 1 ? "1 needs" : `${unsure} need`} human review: the confidence is below ${(100 * info.low_confidence).toFixed(0)} %.`,
-    no_face: "No face found. Try a picture with a larger, unobstructed face.",
+    no_face: "No face found. Try an image with a larger, unobstructed face.",
   };
   say(answer.status, messages[answer.status]);
   $("faces").replaceChildren(...answer.faces.map(card));
@@ -126,7 +126,7 @@ function card(face, index) {
       element("span", { class: "value" }, percent(value)));
   });
   const review = face.status === "low_confidence";
-  const pick = element("button", { class: "pick", type: "button", "aria-label": `Show face ${index + 1}, ${face.label}, in the picture` },
+  const pick = element("button", { class: "pick", type: "button", "aria-label": `Show face ${index + 1}, ${face.label}, in the image` },
     element("span", { class: "number" }, `Face ${index + 1} `), element("span", { class: "label" }, face.label));
   const made = element("li", { class: "card", "data-face": index },
     element("header", {}, pick, element("span", { class: `mark ${face.status}` },
@@ -139,7 +139,7 @@ function card(face, index) {
 function draw(answer) {
   const overlay = $("overlay");
   overlay.setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
-  const unit = answer.width / Math.max($("photo").clientWidth, 1); // picture pixels per screen pixel
+  const unit = answer.width / Math.max($("photo").clientWidth, 1); // image pixels per screen pixel
   overlay.replaceChildren(...answer.faces.map((face, index) => {
     const group = shape("g", { class: "face", "data-face": index });
     const { x1, y1, x2, y2 } = face.box;
@@ -157,8 +157,8 @@ function draw(answer) {
     return group;
   }));
   $("photo").alt = answer.faces.length
-    ? `The picture with ${answer.faces.map((face, index) => `face ${index + 1}: ${face.label}`).join(", ")}`
-    : "The picture; no face was found in it";
+    ? `The image with ${answer.faces.map((face, index) => `face ${index + 1}: ${face.label}`).join(", ")}`
+    : "The image; no face was found in it";
 }
 
 function choose(index) {
@@ -212,4 +212,4 @@ $("close").addEventListener("click", () => $("viewfinder").close());
 $("viewfinder").addEventListener("close", closeCamera);
 $("clear").addEventListener("click", clearAll);
 $("origin").textContent = location.origin;
-loadInfo().catch(() => say("error", "The service cannot be reached."));
+loadInfo().catch(() => say("error", "The service cannot be reached. Is it running?"));

@@ -9,7 +9,9 @@ import torch
 from torch import nn
 
 from blobs import make_project, params_tree
+from exports import provenance
 from ferops import config
+from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.model_config import ModelConfig
@@ -56,10 +58,11 @@ def save_candidate(layout: Layout, net: model.ExpressionNet, **normalisation: An
     folder.mkdir(parents=True)
     written = ModelConfig(
         architecture="test_resnet",
+        classes=DEFAULT_CLASSES,
         size_px=32,
         **normalisation,
         parameters=model.count_parameters(net),
-        provenance={"seed": 1},
+        provenance=provenance(seed=1),
         licence="Apache-2.0",
     )
     model.save(folder, net, written)

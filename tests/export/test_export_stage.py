@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
@@ -12,10 +11,11 @@ import torch
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.export import stage
-from ferops.export.calibration import fit_temperature
 from ferops.export.runtime import Classifier
 from ferops.export.stage import compare, export
+from ferops.export.temperature import fit_temperature
 from ferops.layout import Layout
+from ferops.records.export import ExportSummary, Parity
 from ferops.training import data, model
 
 
@@ -51,13 +51,12 @@ def test_files_and_summary(project, summary):
         "model-int8.onnx",
         "model.onnx",
     ]
-    assert json.loads(project.summary("export").read_text()) == summary
-    assert summary["stage"] == "export"
+    assert ExportSummary.read(project.summary("export"), made_by="ferops export") == summary
     net, _ = model.load(project.model("candidate"))
     parameters_mb = model.count_parameters(net) / 1e6
-    assert summary["size_mb"]["model.onnx"] == pytest.approx(4 * parameters_mb, rel=0.05)
-    assert summary["size_mb"]["model-int8.onnx"] == pytest.approx(parameters_mb, rel=0.2)
-    rows = {(row["runtime"], row["precision"]) for row in summary["speed"]}
+    assert summary.size_mb["model.onnx"] == pytest.approx(4 * parameters_mb, rel=0.05)
+    assert summary.size_mb["model-int8.onnx"] == pytest.approx(parameters_mb, rel=0.2)
+    rows = {(row.runtime, row.precision) for row in summary.speed}
     assert rows == {
         ("torch", "fp32"),
         ("onnxruntime", "fp32"),
@@ -66,7 +65,7 @@ def test_files_and_summary(project, summary):
         ("openvino", "bf16"),
         ("openvino", "int8"),
     }
-    assert all(row["latency_ms"] > 0 and row["images_per_s"] > 0 for row in summary["speed"])
+    assert all(row.latency_ms > 0 and row.images_per_s > 0 for row in summary.speed)
 
 
 @pytest.mark.usefixtures("summary")
@@ -122,12 +121,12 @@ def test_parity_is_what_the_files_give(project, summary):
     validation = data.read(project, "val")
     trained = np.load(project.model("candidate") / "val_logits.npy")
     found = Classifier(project.exported).logits(validation.images)
-    parity = summary["parity"]
-    assert parity["model.onnx"]["max_abs_difference"] < 1e-3
-    assert parity["model.onnx"]["changed_share"] == 0.0
-    assert parity["model-int8.onnx"]["max_abs_difference"] > 1e-4
-    assert parity["model-int8.onnx"]["max_abs_difference"] == pytest.approx(np.abs(found - trained).max(), abs=1e-5)
-    assert summary["temperature"] == pytest.approx(fit_temperature(found, validation.labels), rel=1e-3)
+    parity = summary.parity
+    assert parity["model.onnx"].max_abs_difference < 1e-3
+    assert parity["model.onnx"].changed_share == 0.0
+    assert parity["model-int8.onnx"].max_abs_difference > 1e-4
+    assert parity["model-int8.onnx"].max_abs_difference == pytest.approx(np.abs(found - trained).max(), abs=1e-5)
+    assert summary.temperature == pytest.approx(fit_temperature(found, validation.labels), rel=1e-3)
 
 
 def test_int8_that_changes_too_much_is_refused(copy, params, monkeypatch):
@@ -141,8 +140,8 @@ def test_fp32_may_be_served_instead(copy, params, monkeypatch):
     monkeypatch.setattr(stage, "_calibration_faces", average_colour)
     monkeypatch.setattr(stage.latency, "table", lambda *_: [])
     summary = export(copy, with_export(params, max_disagreement=0.0, serve="fp32"))
-    assert summary["served"] == "model.onnx"
-    assert summary["parity"]["model-int8.onnx"]["changed_share"] > 0
+    assert summary.served == "model.onnx"
+    assert summary.parity["model-int8.onnx"].changed_share > 0
     found = Classifier(copy.exported).logits(data.read(copy, "val").images)
     assert np.allclose(found, np.load(copy.model("candidate") / "val_logits.npy"), atol=1e-3)
 
@@ -172,9 +171,4 @@ def test_compare_by_hand():
     trained = np.array([[2, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32)
     exported = np.array([[2, 0, 0], [1.5, 1, 0], [0, 0, 1], [0, 1, 0]], dtype=np.float32)
     found = compare(trained, exported, np.array([0, 1, 2, 1]))
-    assert found == {
-        "max_abs_difference": 1.5,
-        "changed_share": 0.5,
-        "accuracy": 0.75,
-        "accuracy_difference": 0.0,
-    }
+    assert found == Parity(max_abs_difference=1.5, changed_share=0.5, accuracy=0.75, accuracy_difference=0.0)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from ferops.faces.align import TEMPLATE, align, whole
 from ferops.faces.detection import Detection
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
+from ferops.records.preprocess import DetectionRate, PreprocessSummary
 from pictures import quick_tree
 
 SPLITS = ("train", "val", "test")
@@ -110,7 +110,7 @@ def changed(params: Params, **preprocess: Any) -> Params:
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, dict[str, Any], Stand]:
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, PreprocessSummary, Stand]:
     layout, params = project(tmp_path_factory.mktemp("faces"), dark={("fear", 0), ("sad", 1)})
     detector = Stand()
     return layout, preprocess(layout, params, detector=detector), detector
@@ -122,7 +122,7 @@ def raw_images(layout: Layout) -> dict[str, bytes]:
     return dict(pd.concat(frames)[["image_id", "image"]].itertuples(index=False))
 
 
-def test_every_image_of_the_manifest_has_a_row(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_every_image_of_the_manifest_has_a_row(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, _, _ = done
     faces, wanted = pd.read_parquet(layout.face_index), pd.read_parquet(layout.manifest)
     assert faces["image_id"].tolist() == wanted["image_id"].tolist()
@@ -136,7 +136,7 @@ def test_every_image_of_the_manifest_has_a_row(done: tuple[Layout, dict[str, Any
     assert set(faces.columns) - set(wanted.columns) == added
 
 
-def test_rows_point_at_the_right_pixels(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_rows_point_at_the_right_pixels(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, _, _ = done
     faces, raw = pd.read_parquet(layout.face_index), raw_images(layout)
     for split in SPLITS:
@@ -156,7 +156,7 @@ def test_rows_point_at_the_right_pixels(done: tuple[Layout, dict[str, Any], Stan
             np.testing.assert_array_equal(array[face.row], expected)
 
 
-def test_what_was_measured(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_what_was_measured(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, _, _ = done
     faces = pd.read_parquet(layout.face_index)
     found = faces[faces["status"] == "ok"]
@@ -172,34 +172,33 @@ def test_what_was_measured(done: tuple[Layout, dict[str, Any], Stand]) -> None:
     assert (faces.loc[faces["status"] == "no_face", "row"] == -1).all()
 
 
-def test_the_detector_sees_batches_and_no_tight_crop(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_the_detector_sees_batches_and_no_tight_crop(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     _, _, detector = done
     assert sum(detector.sizes) == 24 + 1, "the one small picture without a face is looked at twice"
     assert max(detector.sizes) == 5
 
 
-def test_the_summary_counts_right(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_the_summary_counts_right(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, summary, _ = done
-    assert json.loads(layout.summary("preprocess").read_text()) == summary
-    assert list(summary)[:2] == ["stage", "provenance"]
-    assert summary["images"] == 36
+    assert PreprocessSummary.read(layout.summary("preprocess"), made_by="ferops preprocess") == summary
+    assert summary.images == 36
     faces = pd.read_parquet(layout.face_index)
-    assert sum(sum(counts.values()) for counts in summary["splits"].values()) == 36
-    assert summary["labels"]["fear"] == {"ok": 3, "tight": 2, "whole": 0, "no_face": 1, "small_face": 0}
-    assert summary["quarantined"] == {"no_face": 2, "small_face": 0}
-    assert summary["kept_whole"] == {"tight": 12, "whole": 0}
-    detection = summary["detection"]
-    assert (detection["tried"], detection["found"]) == (24, 22)
-    assert detection["rate"] == pytest.approx(22 / 24)
-    assert detection["by"]["source"] == {"wild": {"tried": 24, "found": 22, "rate": pytest.approx(22 / 24)}}
-    assert detection["by"]["label"]["sad"] == {"tried": 4, "found": 3, "rate": 0.75}
-    assert detection["by"]["group_light"]["dim"]["found"] == 10
-    assert summary["several_faces"] == 6
-    assert summary["other_faces"] == 6
-    assert detection["found"] + summary["quarantined"]["no_face"] == faces["searched"].sum()
+    assert sum(sum(counts.values()) for counts in summary.splits.values()) == 36
+    assert summary.labels["fear"] == {"ok": 3, "tight": 2, "whole": 0, "no_face": 1, "small_face": 0}
+    assert summary.quarantined == {"no_face": 2, "small_face": 0}
+    assert summary.kept_whole == {"tight": 12, "whole": 0}
+    detection = summary.detection
+    assert (detection.tried, detection.found) == (24, 22)
+    assert detection.rate == pytest.approx(22 / 24)
+    assert detection.by["source"] == {"wild": DetectionRate(tried=24, found=22, rate=22 / 24)}
+    assert detection.by["label"]["sad"] == DetectionRate(tried=4, found=3, rate=0.75)
+    assert detection.by["group_light"]["dim"].found == 10
+    assert summary.several_faces == 6
+    assert summary.other_faces == 6
+    assert detection.found + summary.quarantined["no_face"] == faces["searched"].sum()
 
 
-def test_what_is_held_back_is_listed_with_its_reason(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_what_is_held_back_is_listed_with_its_reason(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, _, _ = done
     held = pd.read_parquet(layout.artifacts("preprocess") / "quarantine.parquet")
     faces = pd.read_parquet(layout.face_index)
@@ -210,7 +209,7 @@ def test_what_is_held_back_is_listed_with_its_reason(done: tuple[Layout, dict[st
     assert held["detail"].str.contains("at least 0.9").all()
 
 
-def test_the_other_faces_are_listed(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_the_other_faces_are_listed(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     """In every bright picture the stand-in finds a second face, a quarter of the size."""
     layout, _, _ = done
     others = pd.read_parquet(layout.artifacts("preprocess") / "other_faces.parquet")
@@ -229,11 +228,11 @@ def test_small_faces_are_held_back(tmp_path: Path) -> None:
     summary = preprocess(layout, changed(params, min_face_px=20), detector=Stand())
     faces = pd.read_parquet(layout.face_index)
     small = faces[faces["status"] == "small_face"]
-    assert summary["quarantined"] == {"no_face": 1, "small_face": 12}
+    assert summary.quarantined == {"no_face": 1, "small_face": 12}
     assert (small["width"] == 60).all()
     assert (small["row"] == -1).all()
     assert small["face_px"].to_numpy() == pytest.approx(math.sqrt(20 * 16))
-    assert summary["detection"]["found"] == 23, "a small face was found all the same"
+    assert summary.detection.found == 23, "a small face was found all the same"
     held = pd.read_parquet(layout.artifacts("preprocess") / "quarantine.parquet")
     assert held["reason"].value_counts().to_dict() == {"small_face": 12, "no_face": 1}
     assert "the face is 18 px wide and high, below preprocess.min_face_px, 20" in set(held["detail"])
@@ -246,8 +245,8 @@ def test_small_faces_are_held_back(tmp_path: Path) -> None:
 def test_pictures_without_a_face_can_be_kept_whole(tmp_path: Path) -> None:
     layout, params = project(tmp_path, dark={("fear", 0)})
     summary = preprocess(layout, changed(params, no_face="keep"), detector=Stand())
-    assert summary["quarantined"] == {"no_face": 0, "small_face": 0}
-    assert summary["kept_whole"] == {"tight": 12, "whole": 1}
+    assert summary.quarantined == {"no_face": 0, "small_face": 0}
+    assert summary.kept_whole == {"tight": 12, "whole": 1}
     (kept,) = pd.read_parquet(layout.face_index).query("status == 'whole'").itertuples()
     assert kept.searched
     assert kept.faces_found == 0
@@ -287,11 +286,11 @@ def test_tight_crops_are_aligned_where_a_plausible_face_is_found(tmp_path: Path)
             np.testing.assert_array_equal(pixels, whole(image, size_px=32))
     spots = pd.read_parquet(layout.artifacts("preprocess") / "other_faces.parquet")
     assert sorted(spots["image_id"]) == sorted(faces.loc[faces["status"] == "tight", "image_id"])
-    assert summary["detection"]["found"] == (faces["status"] == "ok").sum()
-    assert summary["speed"]["detector_ms_per_image"] > 0
+    assert summary.detection.found == (faces["status"] == "ok").sum()
+    assert summary.speed.detector_ms_per_image > 0
 
 
-def test_the_pictures_for_people(done: tuple[Layout, dict[str, Any], Stand]) -> None:
+def test_the_pictures_for_people(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, _, _ = done
     for name in ("contact_sheet.png", "no_face.png"):
         with Image.open(layout.reports("preprocess") / name) as sheet:
@@ -310,7 +309,7 @@ def test_the_pictures_for_people(done: tuple[Layout, dict[str, Any], Stand]) -> 
     }
 
 
-def test_the_same_input_gives_the_same_files(done: tuple[Layout, dict[str, Any], Stand], tmp_path: Path) -> None:
+def test_the_same_input_gives_the_same_files(done: tuple[Layout, PreprocessSummary, Stand], tmp_path: Path) -> None:
     first, _, _ = done
     layout, params = project(tmp_path, dark={("fear", 0), ("sad", 1)})
     preprocess(layout, params, detector=Stand())
@@ -326,8 +325,8 @@ def test_tight_sources_alone(tmp_path: Path) -> None:
     detector = Stand()
     summary = preprocess(layout, params, detector=detector)
     assert detector.sizes == []
-    assert summary["detection"]["rate"] is None
-    assert summary["speed"]["detector_ms_per_image"] is None
+    assert summary.detection.rate is None
+    assert summary.speed.detector_ms_per_image is None
     assert not (layout.reports("preprocess") / "no_face.png").exists()
     assert pd.read_parquet(layout.face_index)["landmarks"].isna().all()
 
@@ -359,7 +358,7 @@ def test_rows_that_the_split_left_out_take_no_part(tmp_path: Path) -> None:
     layout, params = project(tmp_path, dark=set())
     kept = pd.read_parquet(layout.assignment).iloc[2:]
     kept.to_parquet(layout.assignment)
-    assert preprocess(layout, params, detector=Stand())["images"] == 34
+    assert preprocess(layout, params, detector=Stand()).images == 34
     assert pd.read_parquet(layout.face_index)["image_id"].tolist() == kept["image_id"].tolist()
 
 

@@ -74,7 +74,7 @@ BAD: list[tuple[str, int, str, dict[str, Any]]] = [
     ("missing_field", 422, "found: photo", {"files": {"photo": ("a.png", picture(width=2, height=2))}}),
     ("missing_field", 422, "found: none", {"content": b"--x--\r\n", "headers": FORM}),
     ("not_a_file", 422, "@", {"data": {"image": "http://example.org/a.jpg"}, "files": {"other": b"x"}}),
-    ("several_files", 422, "one picture", {"files": [("image", b"a"), ("image", b"b")]}),
+    ("several_files", 422, "one image", {"files": [("image", b"a"), ("image", b"b")]}),
     ("empty_file", 422, "empty", {"files": {"image": ("a.png", b"")}}),
     ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", b"%PDF-1.7 text")}}),
     ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", picture()[:20])}}),

@@ -121,7 +121,7 @@ def test_info_says_what_it_is_for(client: httpx.Client) -> None:
 def test_the_page_and_all_that_it_loads_are_served(client: httpx.Client) -> None:
     page = client.get("/")
     assert page.status_code == 200
-    assert "Pictures are not stored" in page.text
+    assert "Images are not stored" in page.text
     for path in ("/page/app.js", "/page/style.css", "/page/icon.svg"):
         assert path in page.text
         assert client.get(path).status_code == 200

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferops.export.runtime import compile_onnx
+from ferops.records.export import Precision, Runtime, RuntimeSpeed
 from ferops.training.model import ExpressionNet
 
 Run = Callable[[NDArray[np.uint8]], Any]
@@ -19,17 +20,15 @@ Run = Callable[[NDArray[np.uint8]], Any]
 BATCH = 16
 
 
-def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) -> list[dict[str, Any]]:
+def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) -> tuple[RuntimeSpeed, ...]:
     """Time every runtime on random faces, with all cores.
 
     Args:
         budget_s: measure each cell for about so long (at least three times).
 
-    Returns:
-        A row per runtime: `runtime`, `precision`, `latency_ms` (median, batch 1) and `images_per_s` (batch 16).
     """
     faces = np.random.default_rng(0).integers(0, 256, (BATCH, net.size_px, net.size_px, 3), dtype=np.uint8)
-    makers: list[tuple[str, str, Callable[[], Run]]] = [
+    makers: list[tuple[Runtime, Precision, Callable[[], Run]]] = [
         ("torch", "fp32", lambda: _torch(net)),
         ("onnxruntime", "fp32", lambda: _onnxruntime(fp32)),
         ("onnxruntime", "int8", lambda: _onnxruntime(int8)),
@@ -43,14 +42,14 @@ def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) 
         single = _median_s(run, faces[:1], budget_s)
         batch = _median_s(run, faces, budget_s)
         rows.append(
-            {
-                "runtime": runtime,
-                "precision": precision,
-                "latency_ms": round(single * 1000.0, 3),
-                "images_per_s": round(BATCH / batch, 1),
-            }
+            RuntimeSpeed(
+                runtime=runtime,
+                precision=precision,
+                latency_ms=round(single * 1000.0, 3),
+                images_per_s=round(BATCH / batch, 1),
+            )
         )
-    return rows
+    return tuple(rows)
 
 
 def _median_s(run: Run, faces: NDArray[np.uint8], budget_s: float) -> float:

@@ -53,7 +53,7 @@ class Classifier:
             )
 
     def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return float32 `(N, 6)` in the order of `config.classes`, for RGB uint8 `(N, S, S, 3)`; N may be 0.
+        """Return float32 `(N, K)` in the order of `config.classes`, for RGB uint8 `(N, S, S, 3)`; N may be 0.
 
         Raises:
             FeropsError: another type or shape.
@@ -71,7 +71,7 @@ class Classifier:
         return result
 
     def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return calibrated probabilities float32 `(N, 6)`; rows sum to 1. Input and errors as for `logits`."""
+        """Return calibrated probabilities float32 `(N, K)`; rows sum to 1. Input and errors as for `logits`."""
         return probabilities(self.logits(faces), self.config.temperature)
 
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import Params
+from ferops.config import FaceSettings, Params
 from ferops.errors import FeropsError
 from ferops.export import files, latency
 from ferops.export.runtime import Classifier
 from ferops.export.temperature import fit_temperature
-from ferops.files import atomic_folder, require, write_json
+from ferops.files import atomic_folder, require
 from ferops.layout import Layout
 from ferops.machine import cpu_name
 from ferops.model_config import FP32_FILE, INT8_FILE, ExportConfig, ModelConfig
 from ferops.provenance import provenance
+from ferops.records.export import ExportSummary, Parity
 from ferops.training import data, model
 
 FP32_TOLERANCE = 0.05
 """Largest accepted logit difference of the FP32 file. Rounding stays near 1e-4, a GPU's TF32 near 1e-2."""
 
 
-def export(layout: Layout, params: Params) -> dict[str, Any]:
+def export(layout: Layout, params: Params) -> ExportSummary:
     """Write artifacts/export and reports/export from artifacts/train/candidate.
 
     Both files are run on the validation split as the service will run them, and compared with the logits that the
@@ -49,47 +49,41 @@ def export(layout: Layout, params: Params) -> dict[str, Any]:
         served = INT8_FILE if params.export.serve == "int8" else FP32_FILE
         temperature = fit_temperature(logits[served], validation.labels)
         _write_config(folder, _config(trained_config, params, served, temperature))
-        summary = {
-            "stage": "export",
-            "provenance": provenance(layout, params).as_json(),
-            "served": served,
-            "size_mb": {name: (folder / name).stat().st_size / 1e6 for name in (FP32_FILE, INT8_FILE)},
-            "validation_images": len(validation),
-            "parity": parity,
-            "temperature": temperature,
-            "cpu": cpu_name(),
-            "speed": latency.table(net, folder / FP32_FILE, folder / INT8_FILE),
-        }
+        summary = ExportSummary(
+            provenance=provenance(layout, params),
+            served=served,
+            size_mb={name: (folder / name).stat().st_size / 1e6 for name in (FP32_FILE, INT8_FILE)},
+            validation_images=len(validation),
+            parity=parity,
+            temperature=temperature,
+            cpu=cpu_name(),
+            speed=latency.table(net, folder / FP32_FILE, folder / INT8_FILE),
+        )
     with atomic_folder(layout.reports("export")) as folder:
-        write_json(folder / "summary.json", summary)
+        summary.write(folder / "summary.json")
     return summary
 
 
-def compare(trained: NDArray[np.float32], exported: NDArray[np.float32], labels: NDArray[np.int64]) -> dict[str, float]:
-    """Compare two sets of logits `(N, K)` on the same faces.
-
-    Returns:
-        `max_abs_difference` (logits), `changed_share` (share of faces whose predicted class differs), `accuracy` (of
-        the exported) and `accuracy_difference` (exported minus trained).
-    """
+def compare(trained: NDArray[np.float32], exported: NDArray[np.float32], labels: NDArray[np.int64]) -> Parity:
+    """Compare two sets of logits `(N, K)` on the same faces."""
     before, after = trained.argmax(axis=1), exported.argmax(axis=1)
     accuracy = float((after == labels).mean())
-    return {
-        "max_abs_difference": float(np.abs(trained - exported).max()),
-        "changed_share": float((before != after).mean()),
-        "accuracy": accuracy,
-        "accuracy_difference": accuracy - float((before == labels).mean()),
-    }
+    return Parity(
+        max_abs_difference=float(np.abs(trained - exported).max()),
+        changed_share=float((before != after).mean()),
+        accuracy=accuracy,
+        accuracy_difference=accuracy - float((before == labels).mean()),
+    )
 
 
-def _accept(parity: dict[str, dict[str, float]], params: Params) -> None:
-    difference = parity[FP32_FILE]["max_abs_difference"]
+def _accept(parity: dict[str, Parity], params: Params) -> None:
+    difference = parity[FP32_FILE].max_abs_difference
     if not difference <= FP32_TOLERANCE:  # NaN is refused too
         raise FeropsError(
             f"the FP32 export's logits differ by up to {difference:.3g} from those of the trained weights (accepted: "
             f"{FP32_TOLERANCE}). Train the candidate again: dvc repro --force train@candidate"
         )
-    changed = parity[INT8_FILE]["changed_share"]
+    changed = parity[INT8_FILE].changed_share
     if params.export.serve == "int8" and changed > params.export.max_disagreement:
         raise FeropsError(
             f"the INT8 file changes the predicted class of {changed:.1%} of the validation faces; "
@@ -129,16 +123,12 @@ def _config(trained: ModelConfig, params: Params, served: str, temperature: floa
         trained.model_dump()
         | {
             "temperature": temperature,
+            **params.preprocess.model_dump(include=set(FaceSettings.model_fields) - {"size_px"}),
             "served": served,
-            "detector": params.preprocess.detector,
-            "min_confidence": params.preprocess.min_confidence,
-            "margin": params.preprocess.margin,
-            "choose": params.preprocess.choose,
-            "align": params.preprocess.align,
             "low_confidence": params.evaluate.low_confidence,
         }
     )
 
 
 def _write_config(folder: Path, config: ExportConfig) -> None:
-    write_json(folder / "config.json", config.model_dump(mode="json"))
+    config.write(folder / "config.json")

@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Preprocess
 from ferops.errors import FeropsError
 from ferops.faces.status import HELD_BACK
@@ -29,7 +28,7 @@ _OTHER_FACES = pa.schema(
 )
 
 
-def read_index(layout: Layout) -> pd.DataFrame:
+def read_index(layout: Layout, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return the manifest with `split`, `group` and `label_index`, without the rows that the split left out."""
     manifest = pd.read_parquet(require(layout.manifest, made_by="ferops validate"))
     assignment = pd.read_parquet(require(layout.assignment, made_by="ferops split"))
@@ -39,7 +38,12 @@ def read_index(layout: Layout) -> pd.DataFrame:
             f"{layout.assignment} names {len(assignment) - len(index)} images that {layout.manifest} does not hold: "
             "it was made from another manifest. Run again: ferops split"
         )
-    index["label_index"] = index["label"].map({label: i for i, label in enumerate(DEFAULT_CLASSES)}).astype("int64")
+    odd = sorted(set(index["label"]) - set(classes))
+    if odd:
+        raise FeropsError(
+            f"{layout.manifest} has labels that are not in data.classes: {', '.join(odd)}. Run again: ferops validate"
+        )
+    index["label_index"] = index["label"].map({label: i for i, label in enumerate(classes)}).astype("int64")
     return index
 
 

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image as Picture
 from PIL import ImageDraw, ImageFont
 
-from ferops.classes import DEFAULT_CLASSES
 from ferops.faces.detection import Image
 from ferops.faces.shard import THUMBNAIL_PX
 from ferops.faces.status import HELD_BACK, KEPT_WHOLE
-from ferops.files import write_json
+from ferops.records import Provenance
+from ferops.records.preprocess import Detection, DetectionRate, PreprocessSpeed, PreprocessSummary
 
 _COLUMNS = 12
 _GAP_PX = 6
@@ -28,50 +27,50 @@ _INK, _PALE = (32, 33, 36), (110, 115, 120)
 def write_report(
     folder: Path,
     *,
-    head: dict[str, Any],
+    provenance: Provenance,
+    classes: tuple[str, ...],
     faces: pd.DataFrame,
     arrays: Mapping[str, Image],
     other_faces: int,
     quarantine: pd.DataFrame,
     thumbnails: Mapping[str, Sequence[Image]],
-    speed: dict[str, Any],
-) -> dict[str, Any]:
+    speed: PreprocessSpeed,
+) -> PreprocessSummary:
     """Write summary.json, contact_sheet.png and, for each reason to hold pictures back, <reason>.png to `folder`.
 
     Args:
-        head: what the summary starts with.
+        classes: in the order of the contact sheet's rows.
         faces: the rows of faces.parquet.
         arrays: split -> uint8 `(N, S, S, 3)`.
         other_faces: how many faces were found beside the chosen ones.
         quarantine: the rows of quarantine.parquet.
         thumbnails: reason -> some of the pictures held back, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
-        speed: detector and stage, ms per image.
 
     Returns:
         the summary.
     """
     detection = _detection(faces)
     reasons = quarantine["reason"].value_counts()
-    summary = {
-        **head,
-        "images": len(faces),
-        "quarantined": {reason: int(reasons.get(reason, 0)) for reason in HELD_BACK},
-        "kept_whole": {status: int((faces["status"] == status).sum()) for status in KEPT_WHOLE},
-        "detection_rate": detection["rate"],
-        "several_faces": int((faces["faces_found"] > 1).sum()),
-        "other_faces": other_faces,
-        "splits": _counts(faces, "split"),
-        "labels": _counts(faces, "label"),
-        "detection": detection,
-        "speed": speed,
-    }
-    contact_sheet(faces, arrays).save(folder / "contact_sheet.png")
+    summary = PreprocessSummary(
+        provenance=provenance,
+        images=len(faces),
+        quarantined={reason: int(reasons.get(reason, 0)) for reason in HELD_BACK},
+        kept_whole={status: int((faces["status"] == status).sum()) for status in KEPT_WHOLE},
+        detection_rate=detection.rate,
+        several_faces=int((faces["faces_found"] > 1).sum()),
+        other_faces=other_faces,
+        splits=_counts(faces, "split"),
+        labels=_counts(faces, "label"),
+        detection=detection,
+        speed=speed,
+    )
+    contact_sheet(faces, arrays, classes).save(folder / "contact_sheet.png")
     for reason, pictures in thumbnails.items():
         if pictures:
             _thumbnail_sheet(pictures, _caption(reason, int(reasons[reason]), shown=len(pictures))).save(
                 folder / f"{reason}.png"
             )
-    write_json(folder / "summary.json", summary)
+    summary.write(folder / "summary.json")
     return summary
 
 
@@ -86,30 +85,28 @@ def _counts(faces: pd.DataFrame, by: str) -> dict[str, dict[str, int]]:
     return {str(name): {str(k): int(v) for k, v in row.items()} for name, row in table.iterrows()}
 
 
-def _detection(faces: pd.DataFrame) -> dict[str, Any]:
+def _detection(faces: pd.DataFrame) -> Detection:
     """Detection rates of the images in which a face was looked for."""
     tried = faces[faces["searched"]]
     groups = [column for column in tried.columns if column.startswith("group_")]
-    return {
-        **_rate(tried),
-        "by": {
-            column: {str(value): _rate(rows) for value, rows in tried.groupby(column)}
-            for column in ["source", "label", *groups]
-        },
+    by = {
+        column: {str(value): _rate(rows) for value, rows in tried.groupby(column)}
+        for column in ["source", "label", *groups]
     }
+    return Detection(**dict(_rate(tried)), by=by)
 
 
-def _rate(tried: pd.DataFrame) -> dict[str, Any]:
+def _rate(tried: pd.DataFrame) -> DetectionRate:
     found = int(tried["status"].isin(["ok", "small_face"]).sum())
-    return {"tried": len(tried), "found": found, "rate": found / len(tried) if len(tried) else None}
+    return DetectionRate(tried=len(tried), found=found, rate=found / len(tried) if len(tried) else None)
 
 
-def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image]) -> Picture.Image:
+def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image], classes: Sequence[str]) -> Picture.Image:
     """Draw up to twelve faces of each class, evenly spaced through the data, one class a row."""
     side = THUMBNAIL_PX
-    sheet, draw = _blank(rows=len(DEFAULT_CLASSES), left=_LABEL_PX, title="The faces as the network sees them")
+    sheet, draw = _blank(rows=len(classes), left=_LABEL_PX, title="The faces as the network sees them")
     kept = faces[faces["row"] >= 0]
-    for i, label in enumerate(DEFAULT_CLASSES):
+    for i, label in enumerate(classes):
         rows = kept[kept["label"] == label]
         y = _TITLE_PX + i * (side + _GAP_PX)
         draw.text((_EDGE_PX, y + side / 2 - 12), label, fill=_INK, font=ImageFont.load_default(18), anchor="lm")

@@ -29,13 +29,14 @@ from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.machine import cores
 from ferops.provenance import provenance
+from ferops.records.preprocess import PreprocessSpeed, PreprocessSummary
 
 SPLITS = ("train", "val", "test")
 
 _THUMBNAILS = 60  # pictures held back that the report shows
 
 
-def preprocess(layout: Layout, params: Params, *, detector: Detector | None = None) -> dict[str, Any]:
+def preprocess(layout: Layout, params: Params, *, detector: Detector | None = None) -> PreprocessSummary:
     """Write artifacts/preprocess/ and reports/preprocess/ as docs/files.md describes, and return the summary.
 
     Args:
@@ -49,8 +50,8 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
     settings = params.preprocess
     if detector is None:
         require_known(settings.detector)
-    index = read_index(layout)
-    origin = provenance(layout, params).as_json()
+    index = read_index(layout, params.data.classes)
+    origin = provenance(layout, params)
     started = time.perf_counter()
     with (
         sigterm_stops(),
@@ -67,14 +68,15 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
         write_faces(folder / "faces.parquet", faces)
         write_others(folder / "other_faces.parquet", sink.others)
         quarantine.to_parquet(folder / "quarantine.parquet", index=False)
-        speed = {
-            "detector_ms_per_image": 1000 * sink.detector_seconds / sink.searched if sink.searched else None,
-            "stage_ms_per_image": 1000 * seconds / len(faces),
-        }
+        speed = PreprocessSpeed(
+            detector_ms_per_image=1000 * sink.detector_seconds / sink.searched if sink.searched else None,
+            stage_ms_per_image=1000 * seconds / len(faces),
+        )
         arrays = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS}
         return write_report(
             reports,
-            head={"stage": "preprocess", "provenance": origin},
+            provenance=origin,
+            classes=params.data.classes,
             faces=faces,
             arrays=arrays,
             other_faces=len(sink.others),
