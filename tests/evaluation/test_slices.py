@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import f1_score
+from fairlearn.metrics import MetricFrame, count
+from sklearn.metrics import accuracy_score, f1_score
 
 from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation.bootstrap import Resampler
@@ -68,6 +69,21 @@ def test_figures_of_a_slice(case) -> None:
     gap = entry.accuracy_minus_whole
     assert gap.value == pytest.approx(hits.mean() - (labels == predicted).mean())
     assert gap.low < gap.value < gap.high < 0
+
+
+def test_every_slice_agrees_with_fairlearn(case) -> None:
+    faces, labels, predicted, _, found = case
+    known = faces["group_glasses"].notna().to_numpy()
+    frame = MetricFrame(
+        metrics={"n": count, "accuracy": accuracy_score, "macro_f1": lambda y, p: f1_score(y, p, average="macro")},
+        y_true=labels[known],
+        y_pred=predicted[known],
+        sensitive_features=faces["group_glasses"][known],
+    )
+    for value, expected in frame.by_group.iterrows():
+        entry = _entry(found, "group_glasses", value)
+        measured = (entry.n, entry.accuracy.value, entry.macro_f1.value)
+        assert measured == pytest.approx((expected["n"], expected["accuracy"], expected["macro_f1"]))
 
 
 def test_the_worst_slice_is_named(case) -> None:
