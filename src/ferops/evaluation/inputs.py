@@ -14,6 +14,7 @@ from ferops.config import Evaluate
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.performance import TestSet
+from ferops.export.calibration import probabilities
 from ferops.export.runtime import Classifier
 from ferops.faces.status import KEPT_WHOLE
 from ferops.files import read_json, require
@@ -58,6 +59,26 @@ class Data:
             missed=self.test.missed[self.missed["label"].isin(classes).to_numpy()],
         )
         return test, inside
+
+
+@dataclass(frozen=True)
+class Answers:
+    """A model on the test faces: logits `(N, K)` for its `classes`, and its temperature."""
+
+    classes: tuple[str, ...]
+    logits: NDArray[np.float32]
+    temperature: float
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """`(N, K)`, calibrated, rounded to float32 as they are served."""
+        return probabilities(self.logits, self.temperature).astype(np.float64)
+
+    def on(self, classes: tuple[str, ...], inside: NDArray[np.bool_]) -> Answers:
+        """Return the answers to the faces `inside`, renormalised over `classes`, which are some of its own."""
+        columns = [self.classes.index(name) for name in classes]
+        # A softmax over some of the logits is the softmax over all of them, renormalised
+        return Answers(classes, self.logits[inside][:, columns], self.temperature)
 
 
 def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, seed: int) -> Data:
@@ -107,27 +128,28 @@ def resampler(rows: pd.DataFrame, settings: Evaluate, *, seed: int) -> Resampler
     )
 
 
-def logits_of(classifier: Classifier, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Return `(N, K)` for `faces` `(N, S, S, 3)`, which are resized where the model wants another size.
+def exported_answers(classifier: Classifier, faces: NDArray[np.uint8]) -> Answers:
+    """Return the answers to `faces` `(N, S, S, 3)`, which are resized where the model wants another size.
 
     Raises:
         FeropsError: a logit is not finite.
     """
+    config = classifier.config
     starts = range(0, len(faces), _BATCH)
-    size_px = classifier.config.size_px
-    batches = [classifier.logits(_resize(faces[start : start + _BATCH], size_px)) for start in starts]
-    return _require_finite(np.concatenate(batches), origin="the exported model")
+    batches = [classifier.logits(_resize(faces[start : start + _BATCH], config.size_px)) for start in starts]
+    logits = _require_finite(np.concatenate(batches), origin="the exported model")
+    return Answers(config.classes, logits, config.temperature)
 
 
-def baseline(layout: Layout, data: Data) -> tuple[NDArray[np.float32], ModelConfig]:
-    """Return the logits `(N, K)` that the baseline's training saved for the test split, and its config.
+def baseline_answers(layout: Layout, data: Data) -> Answers:
+    """Return what the baseline's training saved for the test split.
 
     Raises:
         FeropsError: a file is missing, the logits belong to other faces or classes, or one is not finite.
     """
     config = model_config.read(layout.model("baseline"), ModelConfig)
     path = layout.model("baseline") / "test_logits.npy"
-    logits: NDArray[np.float32] = np.load(require(path, made_by="ferops train baseline"))
+    logits = np.load(require(path, made_by="ferops train baseline"))
     needed = (len(data.faces), len(data.test.classes))
     if logits.shape != needed or config.classes != data.test.classes:
         raise FeropsError(
@@ -135,7 +157,7 @@ def baseline(layout: Layout, data: Data) -> tuple[NDArray[np.float32], ModelConf
             f"needs {needed} for {', '.join(data.test.classes)}: it was made from other data. "
             "Run the pipeline again: dvc repro"
         )
-    return _require_finite(logits, origin=str(path)), config
+    return Answers(config.classes, _require_finite(logits, origin=str(path)), config.temperature)
 
 
 def histories(layout: Layout) -> dict[str, list[dict[str, Any]]]:

@@ -1,48 +1,28 @@
-"""Put the figures of all models together: what stands in metrics.json but for provenance, end to end and cost."""
+"""Put the figures of all models together: the content of metrics.json."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from ferops.config import Evaluate
-from ferops.evaluation.inputs import Data
+from ferops.evaluation.inputs import Answers, Data
 from ferops.evaluation.performance import Performance, constant_answer, difference, performance
 from ferops.evaluation.slices import measure_slices, worst_slices
-from ferops.export.calibration import probabilities
+from ferops.records import Provenance
 from ferops.records.metrics import (
     CandidateFigures,
     ChampionFigures,
+    Cost,
     Difference,
+    EndToEnd,
+    Metrics,
     Scores,
     SplitCounts,
     Uncalibrated,
     UncomparedChampion,
 )
-
-
-@dataclass(frozen=True)
-class Answers:
-    """A model on the test faces: logits `(N, K)` for its `classes`, and its temperature."""
-
-    classes: tuple[str, ...]
-    logits: NDArray[np.float32]
-    temperature: float
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """`(N, K)`, calibrated, rounded to float32 as they are served."""
-        return probabilities(self.logits, self.temperature).astype(np.float64)
-
-    def on(self, classes: tuple[str, ...], inside: NDArray[np.bool_]) -> Answers:
-        """Return the answers to the faces `inside`, renormalised over `classes`, which are some of its own."""
-        columns = [self.classes.index(name) for name in classes]
-        # A softmax over some of the logits is the softmax over all of them, renormalised
-        return Answers(classes, self.logits[inside][:, columns], self.temperature)
 
 
 @dataclass(frozen=True)
@@ -57,49 +37,60 @@ class Rival:
 
 
 def measure(
-    data: Data, settings: Evaluate, *, candidate: Answers, baseline: Answers, champion: Rival | None
-) -> dict[str, Any]:
-    """Return the fields of `Metrics` but for `provenance`, `end_to_end` and `cost`."""
+    data: Data,
+    settings: Evaluate,
+    *,
+    candidate: Answers,
+    baseline: Answers,
+    champion: Rival | None,
+    end_to_end: EndToEnd,
+    cost: Cost,
+    provenance: Provenance,
+) -> Metrics:
+    """Return the whole evaluation, the models' answers measured on the packed faces."""
     test, threshold = data.test, settings.low_confidence
     measured = performance(test, candidate.probabilities, review_below=threshold)
     untempered = Answers(candidate.classes, candidate.logits, temperature=1.0)
     raw = performance(test, untempered.probabilities, review_below=threshold).figures
     reference = performance(test, baseline.probabilities, review_below=threshold)
     chance, chance_counts = constant_answer(test)
-    compared = _compare(data, candidate, champion, review_below=threshold) if champion else (None, None)
+    rival, minus_rival = _compare(data, candidate, champion, review_below=threshold) if champion else (None, None)
     columns, slices = measure_slices(test, measured, data.index, data.missed, min_samples=settings.min_slice_samples)
-    return {
-        "classes": test.classes,
-        "split": "test",
-        "n": len(data.faces),
-        "n_tight": int(test.tight.sum()),
-        "n_unfound": int(test.unfound.sum()),
-        "n_no_face": len(test.missed),
-        "n_small_face": int((data.images["status"] == "small_face").sum()),
-        "clusters": test.clusters,
-        "confidence_level": settings.confidence_level,
-        "bootstrap_samples": settings.bootstrap_samples,
-        "candidate": CandidateFigures(
+    return Metrics(
+        provenance=provenance,
+        classes=test.classes,
+        split="test",
+        n=len(data.faces),
+        n_tight=int(test.tight.sum()),
+        n_unfound=int(test.unfound.sum()),
+        n_no_face=len(test.missed),
+        n_small_face=int((data.images["status"] == "small_face").sum()),
+        clusters=test.clusters,
+        confidence_level=settings.confidence_level,
+        bootstrap_samples=settings.bootstrap_samples,
+        candidate=CandidateFigures(
             **dict(measured.figures),
             temperature=candidate.temperature,
             uncalibrated=Uncalibrated(
                 calibration_error=raw.calibration_error, calibration_bins=raw.calibration_bins, log_loss=raw.log_loss
             ),
         ),
-        "baseline": reference.figures,
-        "champion": compared[0],
-        "chance": chance,
-        "candidate_minus_baseline": difference(test, measured.counts, reference.counts),
-        "candidate_minus_champion": compared[1],
-        "candidate_minus_chance": difference(test, measured.counts, chance_counts),
-        "slices": slices,
-        "slice_columns": columns,
-        "worst_slices": worst_slices(slices),
-        "data": {
+        baseline=reference.figures,
+        champion=rival,
+        chance=chance,
+        candidate_minus_baseline=difference(test, measured.counts, reference.counts),
+        candidate_minus_champion=minus_rival,
+        candidate_minus_chance=difference(test, measured.counts, chance_counts),
+        slices=slices,
+        slice_columns=columns,
+        worst_slices=worst_slices(slices),
+        data={
             split: _count(data.everything[data.everything["split"] == split], test.classes)
             for split in ("train", "val", "test")
         },
-    }
+        end_to_end=end_to_end,
+        cost=cost,
+    )
 
 
 def _compare(

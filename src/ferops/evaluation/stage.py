@@ -11,8 +11,16 @@ import pandas as pd
 from ferops.config import Params
 from ferops.evaluation.cost import cost
 from ferops.evaluation.end_to_end import answer_images, end_to_end
-from ferops.evaluation.inputs import Data, baseline, histories, logits_of, read_data, resampler
-from ferops.evaluation.measure import Answers, Rival, measure
+from ferops.evaluation.inputs import (
+    Answers,
+    Data,
+    baseline_answers,
+    exported_answers,
+    histories,
+    read_data,
+    resampler,
+)
+from ferops.evaluation.measure import Rival, measure
 from ferops.evaluation.verdict import verdict
 from ferops.export.runtime import Classifier
 from ferops.faces.detection import Detector
@@ -54,22 +62,23 @@ def evaluate(
     classifier = Classifier(layout.exported)
     config = classifier.config
     data = read_data(layout, params.evaluate, config.classes, seed=params.seed)
-    candidate = Answers(config.classes, logits_of(classifier, data.faces), config.temperature)
-    base_logits, base_config = baseline(layout, data)
-    reference = Answers(base_config.classes, base_logits, base_config.temperature)
+    candidate = exported_answers(classifier, data.faces)
     origin = provenance(layout, params)
-    rival = _champion_answers(champion, data, split_hash=origin.split_hash) if champion else None
     predictor = Predictor(layout.exported, detector=detector, classifier=classifier)
     answers = answer_images(layout, data.images, predictor, tight=set(params.preprocess.tight_sources))
     predictions = _predictions(data, candidate)
     packed = pd.Series(
         np.array(config.classes)[candidate.probabilities.argmax(axis=1)], index=data.index["image_id"].to_numpy()
     )
-    metrics = Metrics(
-        provenance=origin,
-        **measure(data, params.evaluate, candidate=candidate, baseline=reference, champion=rival),
+    metrics = measure(
+        data,
+        params.evaluate,
+        candidate=candidate,
+        baseline=baseline_answers(layout, data),
+        champion=_rival(champion, data, split_hash=origin.split_hash) if champion else None,
         end_to_end=end_to_end(data.images, answers, packed, resampler(data.images, params.evaluate, seed=params.seed)),
         cost=cost(layout.exported / config.served, classifier, data.faces),
+        provenance=origin,
     )
     summary = _summary(metrics)
     with atomic_folder(layout.artifacts("evaluate")) as folder:
@@ -102,7 +111,7 @@ def headline(metrics: Metrics) -> Headline:
     )
 
 
-def _champion_answers(champion: Champion, data: Data, *, split_hash: str | None) -> Rival:
+def _rival(champion: Champion, data: Data, *, split_hash: str | None) -> Rival:
     """Run the champion on the test faces, resized where it was trained at another size."""
     classifier = Classifier(champion.folder)
     config, size_px = classifier.config, data.faces.shape[1]
@@ -115,7 +124,7 @@ def _champion_answers(champion: Champion, data: Data, *, split_hash: str | None)
             "the champion was trained on another split of the data: it may have seen some of these test images"
         )
     return Rival(
-        answers=Answers(config.classes, logits_of(classifier, data.faces), config.temperature),
+        answers=exported_answers(classifier, data.faces),
         version=champion.version,
         split_hash=config.provenance.split_hash,
         same_split=same_split,
