@@ -51,12 +51,14 @@ def closing(layout: Layout) -> str:
         f"Test      accuracy {interval(candidate.accuracy)} %, macro-F1 {figure(candidate.macro_f1)} "
         f"on {metrics.n:,} faces",
         f"          baseline {percent(metrics.baseline.accuracy.value)}, chance {percent(metrics.chance.accuracy)}",
+        f"          end to end on {metrics.end_to_end.n:,} images {interval(metrics.end_to_end.accuracy)} %, "
+        f"no face found in {percent(metrics.end_to_end.no_face.value)}",
         f"Gates     {registered.gates_passed} passed, {registered.gates_failed} failed, "
         f"{registered.gates_overridden} overridden",
         *(f"          {gate.name} overridden: {gate.overridden}" for gate in registered.gates if gate.overridden),
         *(f"          {name}: {reason}" for name, reason in registered.failed.items()),
         f"Registry  {_version(registered)}",
-        *_limits(metrics),
+        *(["          Rendered faces: these numbers say nothing about real people."] if origin.synthetic else []),
         "",
         f"Report    {layout.reports('evaluate') / 'report.html'}",
         "MLflow    make up",
@@ -70,23 +72,6 @@ def _version(registered: RegisterSummary) -> str:
     if registered.model_uri is None:
         return "no version: the candidate's run was logged with the reasons above"
     return f"{registered.model_uri}, alias {registered.alias}"
-
-
-def _limits(metrics: Metrics) -> list[str]:
-    lines = []
-    if metrics.n_tight:
-        lines.append(
-            f"          {metrics.n_tight:,} of {metrics.n:,} test faces are tight crops, judged whole: "
-            "the framing that the service makes was not measured on them."
-        )
-    if metrics.n_unfound:
-        lines.append(
-            f"          In {metrics.n_unfound:,} of {metrics.n:,} test images no face was found: judged whole, "
-            "where the service answers that there is no face."
-        )
-    if metrics.provenance.synthetic:
-        lines.append("          Rendered faces: these numbers say nothing about real people.")
-    return lines
 
 
 def _dvc(layout: Layout, *arguments: str, failed: str) -> None:
