@@ -108,9 +108,9 @@ def cut_file(name: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (spoil_config, "config.json is not JSON"),
+        (spoil_config, "config.json cannot be used"),
         (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
-        (lambda folder: change(folder, size_px="large"), "config.json is not the config of a model: size_px"),
+        (lambda folder: change(folder, size_px="large"), "config.json cannot be used: size_px"),
         (lambda folder: change(folder, classes=[*DEFAULT_CLASSES, "neutral"]), "come from different exports"),
         (lambda folder: change(folder, size_px=48), "maps faces .* come from different exports"),
         (cut_file("model.onnx"), "model.onnx is damaged or no ONNX model"),
@@ -128,9 +128,10 @@ def test_a_damaged_export_is_named(export: Path, spoil: Callable[[Path], Any], m
     ("spoil", "message"),
     [
         (lambda folder: (folder / "config.json").unlink(), "config.json does not exist"),
+        (lambda folder: change(folder, classes=list(DEFAULT_CLASSES[:5])), "does not fit the resnet18"),
         (lambda folder: change(folder, provenance={"params": {}}), "does not say how the faces were made"),
         (cut_file("weights.safetensors"), "weights.safetensors is damaged"),
-        (lambda folder: change(folder, architecture="resnet50"), "does not fit a resnet50"),
+        (lambda folder: change(folder, architecture="resnet50"), "does not fit the resnet50"),
     ],
 )
 def test_damaged_weights_are_named(
