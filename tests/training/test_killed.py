@@ -101,6 +101,7 @@ def test_many_kills_change_no_bit(tmp_path: Path, architecture: str, changes: di
     check(tmp_path, settings(tmp_path, architecture=architecture, **changes), plan)
 
 
+@pytest.mark.slow  # tests/training/test_fit.py does the same within one process
 def test_sigterm_saves_and_leaves_and_the_checkpoint_is_sound(tmp_path: Path) -> None:
     layout, undisturbed = make_project(tmp_path / "stopped"), make_project(tmp_path / "undisturbed")
     params = settings(tmp_path)
