@@ -266,8 +266,8 @@ def test_the_leakage_check_finds_planted_leaks() -> None:
         (make_manifest(60), {"val_share": 0.0}, r"split.val_share 0 .*a split empty"),
         (make_manifest(60, people=1), {}, "of 60 rows in 1 groups .*a split empty"),
         (make_manifest(60, people=3), {"folds": 5}, "split.folds 5 of 60 rows in 3 groups .*a split empty"),
-        (make_manifest(60), {"official_test": True}, r"none of the sources \['here'\] has rows of usage test or val"),
-        (make_manifest(60, usage="test"), {"official_test": True}, "is more than the 0 rows that are left"),
+        (make_manifest(60), {"official_test": True}, r"no source of \['here'\] has rows of usage test or val"),
+        (make_manifest(60, usage="test"), {"official_test": True}, "is more than the 0 rows that remain"),
     ],
 )
 def test_what_cannot_be_split_is_explained(manifest: pd.DataFrame, changes: dict[str, Any], said: str) -> None:

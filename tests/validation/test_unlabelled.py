@@ -102,7 +102,7 @@ def test_nothing_but_unlabelled_pictures_is_an_error(tmp_path: Path) -> None:
         validate(layout, quick_params(data={"sources": ("fairface",)}, validation=VALIDATION))
 
 
-def test_unlabelled_rows_do_not_hide_how_much_is_held_back(tmp_path: Path) -> None:
+def test_unlabelled_rows_do_not_hide_how_much_is_quarantined(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     torn = [make_row(b"torn %d" % i, source="made", label="sad", group_gender=None) for i in range(40)]
     write_source(layout, "made", [*labelled_rows(), *torn])
@@ -110,5 +110,5 @@ def test_unlabelled_rows_do_not_hide_how_much_is_held_back(tmp_path: Path) -> No
     write_source(layout, "fairface", many)
     with pytest.raises(FeropsError, match=r"at most 30% of the rows that are not excluded.*; found: 40"):
         validate(layout, PARAMS)
-    summary = json.loads(layout.summary("validate").read_text(encoding="utf-8"))
+    summary = ValidateSummary.read(layout.summary("validate"), made_by="ferops validate")
     assert summary.quarantine_share == 0.4
