@@ -63,7 +63,7 @@ def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, coun
     assert (summary.suspected_label_errors, summary.label_review) == (None, None)
     assert not (layout.artifacts("validate") / "label_review.parquet").exists()
     page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
-    assert "official part: test 7" in page
+    assert "official split: test 7" in page
     assert "No review was made" in page
     assert layout.source("made").read_bytes() == before
 

@@ -48,7 +48,7 @@ NAMES = {"none": 8, "uncertain": 9, "noface": 10}
 LISTS = {"training.csv": "train", "validation.csv": "val"}
 PARTS = {"train_set": "train", "val_set": "val", "validation_set": "val", "test_set": "test"}
 FOLDERS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-"""What marks the official part in each of the three forms."""
+"""What marks the official split in each of the three forms."""
 
 COLUMNS = (
     "subdirectory_filepath", "face_x", "face_y", "face_width", "face_height", "facial_landmarks",

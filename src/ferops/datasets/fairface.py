@@ -23,7 +23,7 @@ from ferops.datasets.tables import lines
 from ferops.datasets.untrusted import IMAGE_ENDINGS, KEPT
 
 LISTS = {"fairface_label_train.csv": "train", "fairface_label_val.csv": "val"}
-"""The label lists, and which official part each one is."""
+"""The label lists, and which official split each one is."""
 
 ATTRIBUTES = ("age", "gender", "race")
 

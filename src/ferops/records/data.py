@@ -31,7 +31,7 @@ class SourceEntry(Record):
 
     Attributes:
         classes: label -> rows; `unlabelled` for none.
-        usage: official part -> rows.
+        usage: official split -> rows.
         people: distinct subjects.
         groups, votes: names of the annotated attributes and of the annotators' votes, without their prefix.
         size_mb: MiB of its `files` files.

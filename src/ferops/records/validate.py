@@ -13,7 +13,7 @@ class RowCounts(Record):
 
     Attributes:
         rows_in: rows of the sources in data/.
-        excluded_by_usage: official part -> rows, of the parts that `data.usage` leaves out.
+        excluded_by_usage: official split -> rows, of the parts that `data.usage` leaves out.
         excluded: label -> rows, of the labels that `data.classes` and `data.map` leave out; `unlabelled` for none.
         quarantined: reason -> rows.
         class_counts_in: class -> rows of the parts that take part, before any is quarantined.
@@ -30,7 +30,7 @@ class RowCounts(Record):
 
 
 class SourceCounts(RowCounts):
-    """Of one source; `usage` counts its rows by official part, as published."""
+    """Of one source; `usage` counts its rows by official split, as published."""
 
     usage: dict[str, int]
 
@@ -42,11 +42,11 @@ class DuplicateCounts(Record):
         exact_duplicate_groups: groups of pixel-identical images.
         exact_duplicate_surplus: copies beyond one per group.
         label_conflict_groups: such groups with more than one label.
-        cross_usage_duplicate_groups: such groups in more than one official part.
+        cross_usage_duplicate_groups: such groups in more than one official split.
         near_duplicate_pairs: pairs of altered copies.
         near_duplicate_groups: clusters of several images that are not pixel-identical.
         near_label_conflict_groups: such clusters with more than one label.
-        cross_usage_near_groups: such clusters in more than one official part.
+        cross_usage_near_groups: such clusters in more than one official split.
     """
 
     exact_duplicate_groups: int

@@ -16,7 +16,7 @@ from ferops.validation.quarantine import REASONS
 
 PER_REASON = 8
 SUSPECTS = 60
-PARTS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 CONFLICTS = ("label_conflict", "near_label_conflict")
 
 EXPLAINED = {
@@ -59,7 +59,7 @@ def validate_page(
         ],
         quarantined=sum(summary.quarantined.values()),
         left_out=sum(summary.excluded.values()) + sum(summary.excluded_by_usage.values()),
-        parts=[part for part in PARTS if any(part in one.usage for one in summary.sources.values())],
+        splits=[split for split in SPLITS if any(split in one.usage for one in summary.sources.values())],
         most=max(summary.class_counts.values(), default=0) or 1,
         suspects=[_figure(row, thumbnails) for row in suspects.to_dict("records")],
         failed=[one for one in summary.expectations if not one.success],

@@ -19,5 +19,5 @@ def map_labels(raw: pa.Table, settings: Data) -> pa.Table:
 
 
 def takes_part(usage: pd.Series, settings: Data) -> pd.Series:
-    """Return which rows belong to the official parts in `data.usage`; a row without an official part always does."""
+    """Return which rows belong to the official splits in `data.usage`; a row without an official split always does."""
     return usage.isna() | usage.isin(settings.usage)
