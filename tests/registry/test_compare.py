@@ -3,7 +3,6 @@ from __future__ import annotations
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
-from registry_project import interval
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -13,6 +12,7 @@ from ferops.registry.compare import best_epoch, compare
 from ferops.registry.compare_table import table
 from ferops.registry.connection import experiment_id
 from ferops.registry.stage import register
+from registry_project import interval
 
 CURVES = {
     "val_macro_f1": [0.30, 0.52, 0.52, 0.50],

@@ -34,8 +34,8 @@ def assign_outcomes(facts: pd.DataFrame, settings: Validate, classes: Sequence[s
     duplicates. A row has one reason, the first that applies in the order: unknown label, undecodable, too large, too
     small, blank, not a face, label conflict, near label conflict, exact duplicate, near duplicate.
 
-    Excluded rows (of other official splits, with other labels, or without one) count as evidence in a label conflict: an
-    image that one row labels `sad` and its copy `neutral` has no sure label. A near label conflict is one within a
+    Excluded rows (of other official splits, with other labels, or without one) count as evidence in a label conflict:
+    an image that one row labels `sad` and its copy `neutral` has no sure label. A near label conflict is one within a
     cluster of several images that are not pixel-identical.
     """
     result = pd.DataFrame({"outcome": "accepted", "reason": None, "detail": None}, index=facts.index, dtype="object")
