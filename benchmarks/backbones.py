@@ -86,7 +86,7 @@ def main() -> None:
 def common(options: argparse.Namespace) -> dict[str, Any]:
     """Return what all backbones of a table share; a line measured under anything else is another table's."""
     layout, params = Layout(options.project), recipe(options)
-    train, validation = (data.read(layout, split) for split in ("train", "val"))
+    train, validation = (data.read_faces(layout, split) for split in ("train", "val"))
     chosen = precision.choose(params.train)
     return {
         "cpu": cpu_name(),
@@ -123,7 +123,7 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(cores())
     layout, params = Layout(options.project), recipe(options)
     classes = len(params.data.classes)
-    faces, validation = (data.read(layout, split) for split in ("train", "val"))
+    faces, validation = (data.read_faces(layout, split) for split in ("train", "val"))
     resampler = Resampler(
         _groups(layout),
         samples=params.evaluate.bootstrap_samples,

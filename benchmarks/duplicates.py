@@ -27,7 +27,7 @@ import pandas as pd
 from images import read
 from numpy.typing import NDArray
 
-from ferops.config import load
+from ferops.config import load_params
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.files import write_json
 from ferops.machine import cpu_name
@@ -170,7 +170,7 @@ def main() -> None:
 
 def distinct(encoded: Sequence[bytes]) -> list[Grey]:
     """Return the grey images that decode and are not blank, one of each set of equal pixels."""
-    settings = load(QUICK).validation
+    settings = load_params(QUICK).validation
     found: dict[str, Grey] = {}
     for data in encoded:
         try:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params, load
+from ferops.config import Params, load_params
 from ferops.layout import Layout
 from ferops.machine import cpu_name
 from ferops.validation.descriptors import Views
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     options = parser.parse_args()
     layout = Layout(options.project)
-    params = load(layout.params_file)
+    params = load_params(layout.params_file)
     rows, views = accepted(layout, params)
     print(f"{', '.join(params.data.sources)}: {len(rows)} accepted rows, {options.share:.0%} changed; {cpu_name()}")
     print(

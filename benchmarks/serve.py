@@ -24,7 +24,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
-from ferops.config import load
+from ferops.config import load_params
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
@@ -42,7 +42,7 @@ def running(layout: Layout) -> Iterator[httpx.Client]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command, variables = serve_command(layout, load(layout.params_file), port=port)
+    command, variables = serve_command(layout, load_params(layout.params_file), port=port)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         try:

@@ -256,7 +256,7 @@ def _wait_for(device: torch.device) -> None:
 
 def read(options: argparse.Namespace) -> Faces:
     """Return the first --faces training faces, enlarged (or made smaller) to --size."""
-    faces = data.read(Layout(options.project), "train")
+    faces = data.read_faces(Layout(options.project), "train")
     images, labels = faces.images[: options.faces], faces.labels[: options.faces]
     if options.size and options.size != faces.size_px:
         images = np.stack([cv2.resize(image, (options.size, options.size)) for image in images])

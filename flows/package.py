@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prefect import flow, get_run_logger
 
-from ferops import config
+from ferops.config import load_params
 from ferops.layout import Layout
 from ferops.local import stack
 from ferops.packaging.reconcile import reconcile
@@ -15,7 +15,7 @@ def package() -> str:
     """Make sure that a Bento exists for the version which the alias `champion` points to."""
     layout = Layout()
     stack.require_tracking_server(layout)
-    outcome = reconcile(layout, config.load(layout.params_file))
+    outcome = reconcile(layout, load_params(layout.params_file))
     get_run_logger().info(outcome)
     return outcome
 

@@ -21,8 +21,7 @@ from ferops.datasets.images import UnreadableImageError, decode
 from ferops.inference import answer as answers
 from ferops.inference.answer import Answer
 from ferops.inference.predictor import Predictor
-from ferops.model_config import ExportConfig
-from ferops.model_config import read as read_config
+from ferops.model_config import ExportConfig, read_model_config
 from ferops.records.release import Release
 from service.guard import UPLOAD, Guard, Refusal
 from service.web import web
@@ -37,7 +36,7 @@ MAX_WAITING = 32
 
 RELEASE = Release.read(HERE / "release.json", made_by="ferops package (this folder is the source, not a Bento)")
 LIMITS = RELEASE.limits
-INFO = answers.info(release=RELEASE, config=read_config(MODEL, ExportConfig))
+INFO = answers.info(release=RELEASE, config=read_model_config(MODEL, ExportConfig))
 
 
 class Upload(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untyped

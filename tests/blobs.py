@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ferops.classes import DEFAULT_CLASSES
 from ferops.layout import Layout
-from pictures import quick_tree
+from sample_images import quick_tree
 
 SIZE_PX = 32
 COLOURS = np.array(

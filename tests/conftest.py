@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-import pictures
+import sample_images
 from exports import write_export
 from ferops.config import Params
 from ferops.layout import Layout
@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="session")
 def quick_params() -> Params:
     """The preset quick, whatever params.yaml holds."""
-    return pictures.quick_params()
+    return sample_images.quick_params()
 
 
 @pytest.fixture(scope="session")

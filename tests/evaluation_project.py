@@ -33,7 +33,7 @@ from ferops.model_config import ExportConfig, ModelConfig
 from ferops.provenance import provenance
 from ferops.records import Provenance
 from ferops.records.metrics import Metrics
-from pictures import encoded, quick_params, write_source
+from sample_images import encoded, quick_params, write_source
 
 SIZE_PX = 32  # of a packed face
 IMAGE_PX = 64

@@ -11,7 +11,7 @@ import numpy as np
 from ferops.classes import DEFAULT_CLASSES, canonical
 from ferops.model_config import ExportConfig
 from ferops.records import Provenance
-from pictures import quick_params
+from sample_images import quick_params
 
 SIZE_PX = 32
 

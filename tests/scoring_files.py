@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from exports import provenance
 from ferops.faces.align import TEMPLATE
 from ferops.faces.detection import Detection
-from pictures import encoded, quick_params
+from sample_images import encoded, quick_params
 
 COLOURS = {"red": (230, 20, 20), "green": (20, 230, 20), "blue": (20, 20, 230)}
 ANSWERS = {"red": "happy", "green": "disgust", "blue": "fear"}

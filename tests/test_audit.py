@@ -12,7 +12,7 @@ from ferops.datasets import manifest
 from ferops.errors import FeropsError
 from ferops.faces.detection import Detection, Image
 from ferops.layout import Layout
-from pictures import encoded, quick_params, write_source
+from sample_images import encoded, quick_params, write_source
 
 PARAMS = quick_params(evaluate={"min_slice_samples": 10, "confidence_level": 0.95})
 

@@ -9,7 +9,7 @@ import pytest
 
 from ferops import config
 from ferops.errors import FeropsError
-from pictures import quick_tree
+from sample_images import quick_tree
 
 
 @pytest.fixture
@@ -73,12 +73,12 @@ def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(FeropsError, match=r"params\.yaml"):
-        config.load(path)
+        config.load_params(path)
 
 
 def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="ferops preset quick"):
-        config.load(tmp_path / "params.yaml")
+        config.load_params(tmp_path / "params.yaml")
 
 
 def pretrained(tree: dict[str, Any], **train: Any) -> dict[str, Any]:

@@ -277,7 +277,7 @@ class Params(Block):
         return self
 
 
-def load(path: Path = Path("params.yaml")) -> Params:
+def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check `path`.
 
     Raises:

@@ -81,7 +81,7 @@ class ExportConfig(ModelConfig):
 Config = TypeVar("Config", bound=ModelConfig)
 
 
-def read(folder: Path, kind: type[Config]) -> Config:
+def read_model_config(folder: Path, kind: type[Config]) -> Config:
     """Read `folder`/config.json as `kind`.
 
     Raises:

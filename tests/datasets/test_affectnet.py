@@ -12,9 +12,9 @@ import pytest
 
 from ferops.datasets import affectnet
 from ferops.errors import FeropsError
-from pictures import encoded, noise, picture
 from published import read_all
 from releases import make_folder, make_tar, make_zip
+from sample_images import encoded, noise, picture
 
 WORDS = {
     0: "neutral",

@@ -6,9 +6,9 @@ import pytest
 
 from ferops.datasets import ckplus
 from ferops.errors import FeropsError
-from pictures import picture
 from published import read_all, zip_below
 from releases import make_folder, make_zip
+from sample_images import picture
 
 SEQUENCES = {"S005_001": (11, 3), "S010_004": (5, 1), "S138_008": (9, 2), "S010_002": (4, 7), "S999_001": (3, 5)}
 """sequence -> frames, code of the documentation; S010_006 below has no label."""

@@ -14,7 +14,7 @@ from ferops.datasets.synthetic.flaws import ALTERED
 from ferops.layout import Layout
 from ferops.validation.duplicates import SAME_PERSON_SIMILARITY, cluster_names, find_near_duplicates
 from ferops.validation.measure import measure_sources
-from pictures import quick_params
+from sample_images import quick_params
 
 ROOT = Path(__file__).parents[2]
 REMOTE = ROOT / ".dvc" / "embedded" / "files" / "md5"

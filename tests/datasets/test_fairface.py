@@ -7,9 +7,9 @@ import pytest
 
 from ferops.datasets import fairface
 from ferops.errors import FeropsError
-from pictures import encoded, noise, picture
 from published import read_all
 from releases import make_folder, make_zip
+from sample_images import encoded, noise, picture
 
 LINES = {
     "train/1.jpg": "59,Male,East Asian,True",

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ferops.datasets import fer2013, fer2013_csv, ferplus
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
-from pictures import noise, picture
 from releases import KINDS, make_folder, make_release, make_zip
+from sample_images import noise, picture
 
 NAMES = {
     "train/angry/Training_1.jpg": ("anger", "train"),

@@ -8,9 +8,9 @@ import pytest
 from ferops.classes import KNOWN_LABELS
 from ferops.datasets import folder
 from ferops.errors import FeropsError
-from pictures import picture
 from published import read_all
 from releases import KINDS, make_folder, make_release
+from sample_images import picture
 
 
 def pictures(*names: str) -> dict[str, bytes]:

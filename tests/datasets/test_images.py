@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ferops.datasets.images import UnreadableImageError, decode, header, header_size
-from pictures import encoded
+from sample_images import encoded
 
 RNG = np.random.default_rng(0)
 COLOUR = np.kron(RNG.integers(0, 256, (5, 4, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))  # (40, 32, 3), blocks

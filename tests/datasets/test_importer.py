@@ -23,8 +23,8 @@ from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.data import ImportResult
-from pictures import encoded, noise, picture
 from releases import make_folder, make_zip
+from sample_images import encoded, noise, picture
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 

@@ -7,9 +7,9 @@ import pytest
 from ferops.datasets import jaffe
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
-from pictures import encoded, noise, picture
 from published import read_all, zip_below
 from releases import make_folder, make_zip
+from sample_images import encoded, noise, picture
 
 NAMES = {
     "KA.AN1.39.tiff": ("anger", "KA"),

@@ -9,7 +9,7 @@ import pytest
 
 from ferops.datasets import manifest
 from ferops.errors import FeropsError
-from pictures import picture
+from sample_images import picture
 
 
 def _rows(number: int, **more: Any) -> list[dict[str, Any]]:

@@ -7,9 +7,9 @@ import pytest
 
 from ferops.datasets import rafdb
 from ferops.errors import FeropsError
-from pictures import encoded, noise, picture
 from published import read_all, zip_below
 from releases import make_folder, make_zip
+from sample_images import encoded, noise, picture
 
 PEOPLE: dict[str, tuple[str, str, str, tuple[int, int, int], dict[str, str]]] = {
     "train_00001": ("5", "sad", "train", (0, 0, 2), {"gender": "male", "race": "Caucasian", "age": "20-39"}),

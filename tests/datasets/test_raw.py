@@ -11,7 +11,7 @@ from ferops.datasets.manifest import make_row
 from ferops.datasets.raw import files_of, open_raw, sources
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from pictures import picture, write_source
+from sample_images import picture, write_source
 
 
 def test_chosen_images_come_back_from_any_row_group(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 from ferops import config, presets
 from ferops.datasets.importer import import_source
 from ferops.validation.stage import validate
-from pictures import encoded
 from published import empty_project
 from releases import make_folder, make_zip
+from sample_images import encoded
 
 FER2013_TRAIN = {
     "angry": 3_995,
@@ -79,8 +79,8 @@ def test_the_mix_of_the_reference_system_comes_out_exactly(tmp_path: Path) -> No
     rows = {source: summary.rows for source, summary in imported.items()}
     assert rows == {"fer2013": 28_709 + 3_589, "ckplus": 981, "jaffe": 213}
 
-    presets.apply(layout, "reference")
-    params = config.load(layout.params_file)
+    presets.apply_preset(layout, "reference")
+    params = config.load_params(layout.params_file)
     assert params.data.sources == ("fer2013", "ckplus", "jaffe")
     # Which labels are doubtful is another question, and a slow one.
     validation = params.validation.model_copy(update={"label_review_folds": 0})

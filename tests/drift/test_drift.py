@@ -20,7 +20,7 @@ from ferops.drift.versions import at_revision, current
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.drift import DriftSummary, SourceChange
-from pictures import encoded, noise, quick_params
+from sample_images import encoded, noise, quick_params
 
 PARAMS = quick_params()
 

@@ -39,7 +39,7 @@ def params() -> Params:
 def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A project whose candidate, a small ResNet, has had a few steps on the blobs: logits with some spread."""
     layout = make_project(tmp_path_factory.mktemp("project"))
-    faces = data.read(layout, "train")
+    faces = data.read_faces(layout, "train")
     mean, std = data.channel_statistics(faces)
     net = model.build("test_resnet", num_classes=6, size_px=32, mean=mean, std=std, seed=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
@@ -66,5 +66,5 @@ def save_candidate(layout: Layout, net: model.ExpressionNet, **normalisation: An
         licence="Apache-2.0",
     )
     model.save(folder, net, written)
-    logits = predict(net, data.read(layout, "val").images, precision=Precision(torch.device("cpu"), None))
+    logits = predict(net, data.read_faces(layout, "val").images, precision=Precision(torch.device("cpu"), None))
     np.save(folder / "val_logits.npy", logits)

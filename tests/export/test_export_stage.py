@@ -87,7 +87,7 @@ def test_the_config_is_the_candidates_and_the_predictors(project, params):
 def test_fp32_file_computes_what_the_weights_do(project, count):
     """In a second runtime than the served one, on other faces than the stage looked at, at two batch sizes."""
     net, _ = model.load(project.model("candidate"))
-    faces = np.array(data.read(project, "test").images[:count])
+    faces = np.array(data.read_faces(project, "test").images[:count])
     session = onnxruntime.InferenceSession(project.exported / "model.onnx")
     (found,) = session.run(["logits"], {"faces": faces})
     with torch.inference_mode():
@@ -118,7 +118,7 @@ def test_int8_file_is_quantised_where_it_should_be(project):
 
 
 def test_parity_is_what_the_files_give(project, summary):
-    validation = data.read(project, "val")
+    validation = data.read_faces(project, "val")
     trained = np.load(project.model("candidate") / "val_logits.npy")
     found = Classifier(project.exported).logits(validation.images)
     parity = summary.parity
@@ -142,7 +142,7 @@ def test_fp32_may_be_served_instead(copy, params, monkeypatch):
     summary = export(copy, with_export(params, max_disagreement=0.0, serve="fp32"))
     assert summary.served == "model.onnx"
     assert summary.parity["model-int8.onnx"].changed_share > 0
-    found = Classifier(copy.exported).logits(data.read(copy, "val").images)
+    found = Classifier(copy.exported).logits(data.read_faces(copy, "val").images)
     assert np.allclose(found, np.load(copy.model("candidate") / "val_logits.npy"), atol=1e-3)
 
 
@@ -163,7 +163,7 @@ def test_logits_of_another_split_are_found(copy, params):
 def test_calibration_uses_training_faces_only(project, params):
     faces = stage._calibration_faces(project, params)
     assert len(faces) == 48
-    train = {image.tobytes() for image in data.read(project, "train").images}
+    train = {image.tobytes() for image in data.read_faces(project, "train").images}
     assert {image.tobytes() for image in faces} <= train
 
 

@@ -35,7 +35,7 @@ def copy(folder, tmp_path):
 
 def test_logits_do_not_depend_on_the_batch(folder, project):
     classifier = Classifier(folder, threads=1)
-    faces = np.concatenate([np.array(data.read(project, "val").images)] * 2)
+    faces = np.concatenate([np.array(data.read_faces(project, "val").images)] * 2)
     assert len(faces) > MAX_BATCH
     logits = classifier.logits(faces)
     assert logits.dtype == np.float32
@@ -46,7 +46,7 @@ def test_logits_do_not_depend_on_the_batch(folder, project):
 
 def test_probabilities_use_the_temperature(folder, project):
     classifier = Classifier(folder, threads=1)
-    faces = np.array(data.read(project, "val").images)
+    faces = np.array(data.read_faces(project, "val").images)
     p = classifier.probabilities(faces)
     assert p.sum(axis=1) == pytest.approx(np.ones(30), abs=1e-6)
     expected = np.exp(classifier.logits(faces).astype(np.float64) / 1.7)
@@ -70,7 +70,7 @@ def test_other_inputs_are_refused(folder, faces):
 
 def test_threads_get_their_own_answers(folder, project):
     classifier = Classifier(folder, threads=1)
-    faces = np.array(data.read(project, "val").images)
+    faces = np.array(data.read_faces(project, "val").images)
     expected = classifier.logits(faces)
     wrong = []
 

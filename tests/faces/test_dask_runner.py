@@ -23,7 +23,7 @@ from ferops.errors import FeropsError
 from ferops.faces.process_pool import Work
 from ferops.faces.shard import Shard
 from ferops.layout import Layout
-from pictures import quick_params
+from sample_images import quick_params
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

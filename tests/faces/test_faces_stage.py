@@ -24,7 +24,7 @@ from ferops.faces.detection import Detection
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
 from ferops.records.preprocess import DetectionRate, PreprocessSummary
-from pictures import quick_tree
+from sample_images import quick_tree
 
 SPLITS = ("train", "val", "test")
 BLIND = 20  # the stand-in finds nothing in pictures as dark as this

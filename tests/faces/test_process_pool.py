@@ -24,7 +24,7 @@ from ferops.errors import FeropsError
 from ferops.faces.detection import Detection
 from ferops.faces.process_pool import Work, _WorthStarting, extract_shards
 from ferops.faces.shard import Encoded, Extracted, Shard
-from pictures import encoded, quick_params
+from sample_images import encoded, quick_params
 
 SETTINGS = quick_params(preprocess={"size_px": 32, "no_face": "keep", "min_face_px": 0}).preprocess
 PARENT = os.getpid()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from ferops.config import load
+from ferops.config import load_params
 from ferops.datasets.images import decode
 from ferops.faces.align import to_template
 from ferops.faces.detect import detect_faces
@@ -20,7 +20,7 @@ WITHIN_DEGREES = 3.0
 
 def rolls(rows: pd.DataFrame) -> pd.DataFrame:
     """Return `tone`, `before` and `after`, the head's true roll in degrees, of the rows with a face found."""
-    settings = load(ROOT / "src" / "ferops" / "presets" / "quick.yaml").preprocess
+    settings = load_params(ROOT / "src" / "ferops" / "presets" / "quick.yaml").preprocess
     images = [decode(data) for data in rows["image"]]
     found = detect_faces(from_settings(settings, threads=1), images)
     measured = []

@@ -10,9 +10,9 @@ from ferops import uses
 from ferops.classes import DEFAULT_CLASSES
 from ferops.inference.answer import answer, info
 from ferops.inference.predictor import LANDMARKS, Face, Prediction
-from ferops.model_config import ExportConfig, read
+from ferops.model_config import ExportConfig, read_model_config
 from ferops.records.release import Release
-from pictures import quick_params
+from sample_images import quick_params
 
 RELEASE = Release(
     tag="ferops:v3",
@@ -57,7 +57,7 @@ def test_an_answer_names_every_number() -> None:
 
 
 def test_info_names_the_uses_and_the_declared_purpose(make_export: Any) -> None:
-    said = info(release=RELEASE, config=read(make_export(), ExportConfig)).as_json()
+    said = info(release=RELEASE, config=read_model_config(make_export(), ExportConfig)).as_json()
     assert said["purpose"] == "research"
     assert (said["model_version"], said["tag"]) == ("3", "ferops:v3")
     assert said["synthetic_data"] is True

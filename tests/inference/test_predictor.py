@@ -15,7 +15,7 @@ from ferops.errors import FeropsError
 from ferops.faces.align import align
 from ferops.faces.detection import Detection
 from ferops.inference.predictor import Predictor
-from ferops.model_config import ExportConfig, read
+from ferops.model_config import ExportConfig, read_model_config
 
 # Eyes, nose and mouth corners of an upright face whose box is 0-100, in shares of it
 FACE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]])
@@ -64,7 +64,7 @@ def test_the_classifier_sees_what_training_saw(make_export: Any) -> None:
     seen: list[NDArray[np.uint8]] = []
 
     class Spy:
-        config = read(make_export(), ExportConfig)
+        config = read_model_config(make_export(), ExportConfig)
 
         def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
             seen.append(faces)
@@ -133,7 +133,7 @@ def test_central_puts_the_face_nearest_the_centre_first(make_export: Any) -> Non
 
 def test_the_classes_are_the_models_own(make_export: Any) -> None:
     class EightClasses:
-        config = read(make_export(), ExportConfig).model_copy(update={"classes": KNOWN_LABELS})
+        config = read_model_config(make_export(), ExportConfig).model_copy(update={"classes": KNOWN_LABELS})
 
         def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
             return np.tile(np.eye(8, dtype=np.float32)[KNOWN_LABELS.index("contempt")], (len(faces), 1))

@@ -212,7 +212,7 @@ def _small_project(folder: Path) -> Path:
     root.mkdir()
     for name in ("prefect.yaml", "prefect.toml"):
         (root / name).write_bytes((ROOT / name).read_bytes())
-    presets.apply(Layout(root), "quick")
+    presets.apply_preset(Layout(root), "quick")
     (root / "flows").mkdir()
     for path in (ROOT / "flows").glob("*.py"):
         (root / "flows" / path.name).write_bytes(path.read_bytes())

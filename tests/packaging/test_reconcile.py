@@ -11,7 +11,7 @@ from ferops.packaging import bento as package
 from ferops.packaging.bento import PackageResult
 from ferops.packaging.reconcile import reconcile
 from ferops.registry import promotion
-from pictures import quick_params
+from sample_images import quick_params
 
 PARAMS = quick_params()
 

@@ -13,7 +13,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 
 from blobs import make_project, params_tree
-from ferops.config import load
+from ferops.config import load_params
 from ferops.layout import Layout
 from ferops.orchestration.child import child_environment
 from ferops.registry.compare import compare
@@ -82,7 +82,7 @@ def test_a_sweep_is_queued_run_and_compared(project: Path, monkeypatch: pytest.M
         assert not any("data" in shown[f"lr-{rate}"].get(path, {}) for path in ("reports/evaluate/metrics.json",))
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{project}/mlflow.db")
-    found = compare(Layout(project), load(project / "params.yaml"), [f"candidate@lr-{rate}" for rate in RATES])
+    found = compare(Layout(project), load_params(project / "params.yaml"), [f"candidate@lr-{rate}" for rate in RATES])
     assert found.settings == {"train.max_lr": RATES}
     assert found.comparable is False  # no split was drawn here, and an unknown one is no known one
     left = sorted(path for path in project.rglob("*") if ".dvc" not in path.parts and ".git" not in path.parts)

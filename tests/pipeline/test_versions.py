@@ -14,7 +14,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest, versioning
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from pictures import picture
+from sample_images import picture
 from shell import run
 
 ROOT = Path(__file__).parents[2]

@@ -18,17 +18,16 @@ from ferops.errors import FeropsError
 from ferops.faces.align import whole
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig, ModelConfig
-from ferops.model_config import read as read_config
+from ferops.model_config import ExportConfig, ModelConfig, read_model_config
 from ferops.scoring.framing import Asked, Framer, rules_of
 from ferops.scoring.table import read_table
-from pictures import quick_params, write_source
+from sample_images import quick_params, write_source
 from scoring_files import BrightFaces, dark, tinted, write
 
 
 def faces_of(folder: Path, data: Path, asked: Asked = "auto") -> tuple[dict[int, str], dict[int, NDArray[np.uint8]]]:
     """Return the status of each row, and the faces."""
-    framer = Framer.of(read_config(folder, ExportConfig), asked, origin="here")
+    framer = Framer.of(read_model_config(folder, ExportConfig), asked, origin="here")
     statuses: dict[int, str] = {}
     faces: dict[int, NDArray[np.uint8]] = {}
     for extracted in framer.faces(read_table(data).judged_by(DEFAULT_CLASSES), BrightFaces()):
@@ -124,7 +123,7 @@ def test_whole_and_aligned_overrule_the_model(tmp_path: Path, export: Path) -> N
 def test_images_that_do_not_decode_are_remembered(tmp_path: Path, export: Path) -> None:
     images = [tinted("red", 1), b"not an image", None, tinted("red", 1)[:200], tinted("red", 5)]
     data = write(tmp_path / "data.parquet", image=images, label=["sad"] * 5)
-    framer = Framer.of(read_config(export, ExportConfig), "auto", origin="here")
+    framer = Framer.of(read_model_config(export, ExportConfig), "auto", origin="here")
     found = [
         record["image_id"]
         for extracted in framer.faces(read_table(data).judged_by(DEFAULT_CLASSES), BrightFaces())
@@ -140,7 +139,7 @@ def test_many_rows_come_in_bounded_shards(tmp_path: Path, export: Path) -> None:
     images = [tinted("red", row, size_px=8) for row in range(count)]
     sources = ["wild" if row % 3 else "fer2013" for row in range(count)]
     data = write(tmp_path / "many.parquet", image=images, label=["sad"] * count, source=sources, row_group_size=count)
-    framer = Framer.of(read_config(export, ExportConfig), "whole", origin="here")
+    framer = Framer.of(read_model_config(export, ExportConfig), "whole", origin="here")
     shards = [
         [int(one["image_id"]) for one in extracted.records]
         for extracted in framer.faces(read_table(data).judged_by(DEFAULT_CLASSES), None)
@@ -187,7 +186,7 @@ def test_rules_of_an_old_model_are_what_that_version_did() -> None:
 
 def test_an_export_is_framed_as_it_is_served(export: Path) -> None:
     change(export, margin=0.25, align="five_points", min_confidence=0.6)
-    found = rules_of(read_config(export, ExportConfig), origin="here")
+    found = rules_of(read_model_config(export, ExportConfig), origin="here")
     assert (found.margin, found.align, found.min_confidence) == (0.25, "five_points", 0.6)
     assert found.tight_sources == ("fer2013",)
 

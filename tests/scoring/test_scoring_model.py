@@ -23,7 +23,7 @@ from ferops.model_config import ModelConfig
 from ferops.scoring.model import opened
 from ferops.scoring.weights import TrainedWeights
 from ferops.training import model
-from pictures import quick_params
+from sample_images import quick_params
 from scoring_files import BrightFaces, dark, tinted
 
 

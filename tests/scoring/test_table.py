@@ -13,7 +13,7 @@ from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.scoring.table import Table, read_table
-from pictures import picture, write_source
+from sample_images import picture, write_source
 
 
 def read(path: Path) -> Table:

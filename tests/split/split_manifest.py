@@ -10,7 +10,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from ferops.classes import DEFAULT_CLASSES
-from pictures import quick_params
+from sample_images import quick_params
 
 
 def split_settings(**changes: Any) -> Any:

@@ -8,7 +8,7 @@ import pytest
 
 from ferops import config
 from ferops.errors import FeropsError
-from pictures import PARAMS_FILE
+from sample_images import PARAMS_FILE
 
 
 def _parse(**changes: Any) -> config.Params:

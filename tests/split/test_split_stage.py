@@ -19,7 +19,7 @@ from ferops.records.split import SplitSummary
 from ferops.split import assign as assign_module
 from ferops.split.stage import split
 from ferops.validation.stage import validate
-from pictures import quick_params, write_source
+from sample_images import quick_params, write_source
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 

@@ -21,8 +21,7 @@ from ferops.datasets.synthetic.generate import rows
 from ferops.export.runtime import Classifier
 from ferops.inference import answer
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig
-from ferops.model_config import read as read_config
+from ferops.model_config import ExportConfig, read_model_config
 from ferops.orchestration.child import child_environment
 from ferops.packaging import bento as packaging
 from ferops.packaging.bento import bento_folder, packaged
@@ -52,7 +51,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (folder / "src" / "service").mkdir(parents=True)
         (folder / "bento.yaml").touch()
         release.write(folder / "src" / "service" / "release.json")
-        copy_model(model_folder, folder / "src" / "model", read_config(model_folder, ExportConfig))
+        copy_model(model_folder, folder / "src" / "model", read_model_config(model_folder, ExportConfig))
         tags.append(release.tag)
 
     monkeypatch.setattr(packaging, "_build", build)
@@ -144,7 +143,7 @@ def test_a_schedule_without_a_champion_builds_no_starter(
 
 def test_the_verb_starts_the_starter(fetched: Layout, built: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     promote(monkeypatch, None)
-    presets.apply(fetched, "quick")
+    presets.apply_preset(fetched, "quick")
     words: list[str] = []
     monkeypatch.setattr(os, "execve", lambda _path, command, _env: words.extend(command))
     monkeypatch.chdir(fetched.root)
@@ -166,7 +165,7 @@ def test_serve_at_once(clone: Layout, sh: Shell) -> None:
     """README, "Serve at once": a fresh clone answers a photo, and git sees no change."""
     shutil.copytree(ROOT / "service", clone.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "constraints.txt", clone.root)
-    presets.apply(clone, "quick")
+    presets.apply_preset(clone, "quick")
     sh(clone.root, "git add . && git commit -qm service")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

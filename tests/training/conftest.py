@@ -60,7 +60,11 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
         params = make_params()
         # The settings' checks across blocks (freezing random weights) are tested with the settings
         train = params.train.model_copy(update=settings)
-        faces, chosen, world = data.read(layout, "train"), precision or Precision(torch.device("cpu"), None), World()
+        faces, chosen, world = (
+            data.read_faces(layout, "train"),
+            precision or Precision(torch.device("cpu"), None),
+            World(),
+        )
         targets = data.read_targets(layout, "train", faces, params.data.classes, soft=train.soft_labels)
         net = model.build(architecture, num_classes=targets.shape[1], size_px=SIZE_PX, seed=1, **(network or {}))
         return Fit(
@@ -71,7 +75,7 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
             seed=seed,
             faces=faces,
             targets=targets,
-            validation=data.read(layout, "val"),
+            validation=data.read_faces(layout, "val"),
             precision=chosen,
             checkpoint=Checkpoint(layout.state / "checkpoints" / "baseline", digest),
             world=world,

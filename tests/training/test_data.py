@@ -11,7 +11,7 @@ from ferops.training import data
 
 
 def test_labels_follow_the_rows_of_the_array(layout):
-    faces = data.read(layout, "train")
+    faces = data.read_faces(layout, "train")
     assert len(faces) == 96
     assert faces.size_px == 32
     for image, label in zip(faces.images, faces.labels, strict=True):
@@ -21,36 +21,36 @@ def test_labels_follow_the_rows_of_the_array(layout):
 
 def test_faces_that_were_not_found_are_left_out(layout):
     images, _ = blobs(16, seed=1)
-    assert np.array_equal(data.read(layout, "train").images, images)
+    assert np.array_equal(data.read_faces(layout, "train").images, images)
 
 
 def test_nothing_there(tmp_path):
     with pytest.raises(FeropsError, match="dvc repro preprocess"):
-        data.read(Layout(tmp_path), "val")
+        data.read_faces(Layout(tmp_path), "val")
 
 
 def test_an_empty_split(layout):
     empty = (np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64))
     write_faces(layout, {"train": blobs(2, seed=1), "val": empty})
     with pytest.raises(FeropsError, match="the val split has no faces"):
-        data.read(layout, "val")
+        data.read_faces(layout, "val")
 
 
 def test_array_and_table_of_different_runs(layout):
     np.save(layout.faces("val"), blobs(4, seed=9)[0])
     with pytest.raises(FeropsError, match=r"24 faces.*lists 30"):
-        data.read(layout, "val")
+        data.read_faces(layout, "val")
 
 
 def test_a_class_without_faces(layout):
     images, labels = blobs(4, seed=1)
     write_faces(layout, {"train": (images[labels != 1], labels[labels != 1])})
     with pytest.raises(FeropsError, match="no face labelled disgust"):
-        data.read_targets(layout, "train", data.read(layout, "train"), DEFAULT_CLASSES, soft=False)
+        data.read_targets(layout, "train", data.read_faces(layout, "train"), DEFAULT_CLASSES, soft=False)
 
 
 def test_channel_statistics(layout):
-    faces = data.read(layout, "train")
+    faces = data.read_faces(layout, "train")
     values = np.asarray(faces.images).reshape(-1, 3) / 255.0
     mean, std = data.channel_statistics(faces, chunk=7)
     assert mean == pytest.approx(values.mean(axis=0), rel=1e-9)
@@ -58,7 +58,7 @@ def test_channel_statistics(layout):
 
 
 def test_colour_is_noticed_in_a_single_pixel(layout):
-    assert not data.is_grey(data.read(layout, "train"))
+    assert not data.is_grey(data.read_faces(layout, "train"))
     images = np.repeat(np.arange(4 * 32 * 32, dtype=np.uint8).reshape(4, 32, 32, 1), 3, axis=3)
     labels = np.zeros(4, np.int64)
     assert data.is_grey(data.Faces(images, labels))
@@ -79,7 +79,7 @@ def targets(layout, counts=None, *, split="train", soft=True):
     """Of two faces of each class in train with these votes, or one of each in val without any."""
     votes = None if counts is None else {"train": counts}
     write_faces(layout, {"train": blobs(2, seed=1), "val": blobs(1, seed=2)}, votes=votes)
-    return data.read_targets(layout, split, data.read(layout, split), DEFAULT_CLASSES, soft=soft)
+    return data.read_targets(layout, split, data.read_faces(layout, split), DEFAULT_CLASSES, soft=soft)
 
 
 def test_votes_become_shares_of_the_classes(layout):
@@ -90,7 +90,7 @@ def test_votes_become_shares_of_the_classes(layout):
     assert soft.dtype == np.float32
     assert soft[0] == pytest.approx([3 / 8, 0, 0, 1 / 8, 0, 4 / 8])
     assert soft[1] == pytest.approx([0, 1, 0, 0, 0, 0])
-    np.testing.assert_array_equal(hard, np.eye(6)[data.read(layout, "train").labels])
+    np.testing.assert_array_equal(hard, np.eye(6)[data.read_faces(layout, "train").labels])
     np.testing.assert_array_equal(soft[2:], hard[2:])  # nobody voted for one of the classes: the label counts
 
 

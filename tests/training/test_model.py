@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from exports import provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
-from ferops.model_config import ModelConfig, read
+from ferops.model_config import ModelConfig, read_model_config
 from ferops.training import model
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -110,12 +110,12 @@ def test_damaged_weights(saved):
 def test_a_wrong_config(tmp_path, text, message):
     (tmp_path / "config.json").write_text(text)
     with pytest.raises(FeropsError, match=message):
-        read(tmp_path, ModelConfig)
+        read_model_config(tmp_path, ModelConfig)
 
 
 def test_no_config(tmp_path):
     with pytest.raises(FeropsError, match="holds no model"):
-        read(tmp_path / "nowhere", ModelConfig)
+        read_model_config(tmp_path / "nowhere", ModelConfig)
 
 
 def test_a_network_that_learnt_from_grey_faces_sees_no_colour(saved):

@@ -29,7 +29,7 @@ def test_outputs(layout, make_params):
     history = read_history(folder / "history.json", made_by="ferops train baseline")
     assert tuple(row for row, _ in seen) == history
     assert [row.epoch for row in history] == [1, 2, 3]
-    labels = data.read(layout, "val").labels
+    labels = data.read_faces(layout, "val").labels
     for row, counts in seen:
         assert counts.dtype == np.int64
         np.testing.assert_array_equal(counts.sum(axis=1), np.bincount(labels, minlength=6))
@@ -38,10 +38,10 @@ def test_outputs(layout, make_params):
 
     net, config = model.load(folder)
     assert (config.architecture, config.size_px, config.temperature) == ("test_resnet", 32, 1.0)
-    assert (config.mean, config.std) == data.channel_statistics(data.read(layout, "train"))
+    assert (config.mean, config.std) == data.channel_statistics(data.read_faces(layout, "train"))
     assert config.provenance.seed == 7
     for split in ("val", "test"):
-        faces = data.read(layout, split)
+        faces = data.read_faces(layout, split)
         with torch.inference_mode():
             expected = net(torch.from_numpy(np.array(faces.images))).numpy()
         logits = np.load(folder / f"{split}_logits.npy")

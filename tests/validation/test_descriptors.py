@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferops.validation.descriptors import BINS, LENGTH, VIEW_BYTES, VIEWS, describe, image_views, mirror_order
-from pictures import noise
+from sample_images import noise
 
 
 def _blocks(described: np.ndarray, view: int) -> np.ndarray:

@@ -17,7 +17,7 @@ from ferops.validation.duplicates import (
     duplicate_counts,
     find_near_duplicates,
 )
-from pictures import quick_params
+from sample_images import quick_params
 
 SETTINGS = quick_params(validation={"min_side_px": 40, "max_side_px": 100, "blank_std": 4.0}).validation
 

@@ -10,7 +10,7 @@ from ferops.layout import Layout
 from ferops.validation.label_review import Review, out_of_sample, rate_labels, review_labels
 from ferops.validation.measure import measure_sources
 from ferops.validation.stage import validate
-from pictures import encoded, quick_params, write_source
+from sample_images import encoded, quick_params, write_source
 
 SETTINGS = quick_params(validation={"label_review_folds": 3}).validation
 PER_CLASS = 40

@@ -20,7 +20,7 @@ from ferops.validation.descriptors import image_views
 from ferops.validation.measure import Measures, measure_sources
 from ferops.validation.near_duplicates import thumbnail
 from ferops.validation.stage import validate
-from pictures import encoded, noise, picture, quick_params, write_source
+from sample_images import encoded, noise, picture, quick_params, write_source
 
 SETTINGS = quick_params().validation
 

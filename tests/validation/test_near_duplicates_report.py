@@ -14,7 +14,7 @@ from ferops.records.validate import ValidateSummary
 from ferops.split import stage as split_stage
 from ferops.validation.near_duplicates_report import DOUBTFUL, TYPICAL, choose_pairs
 from ferops.validation.stage import validate
-from pictures import encoded, quick_params, write_source
+from sample_images import encoded, quick_params, write_source
 from scenes import edited, scene
 
 SETTINGS: dict[str, Any] = {

@@ -7,7 +7,7 @@ import pytest
 
 from ferops.classes import DEFAULT_CLASSES
 from ferops.validation.quarantine import assign_outcomes, count_rows
-from pictures import quick_params
+from sample_images import quick_params
 
 SETTINGS = quick_params(validation={"min_side_px": 40, "max_side_px": 100, "blank_std": 4.0}).validation
 

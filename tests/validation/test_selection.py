@@ -13,7 +13,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.validation.selection import map_labels, takes_part
 from ferops.validation.stage import validate
-from pictures import PARAMS_FILE, picture, quick_params, write_source
+from sample_images import PARAMS_FILE, picture, quick_params, write_source
 
 DATA = quick_params().data
 

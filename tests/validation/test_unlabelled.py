@@ -19,8 +19,8 @@ from ferops.layout import Layout
 from ferops.records.validate import ValidateSummary
 from ferops.split.stage import split
 from ferops.validation.stage import validate
-from pictures import picture, quick_params, write_source
 from releases import make_folder
+from sample_images import picture, quick_params, write_source
 
 VALIDATION = {"min_rows_per_class": 4, "max_quarantine_share": 0.3, "label_review_folds": 0}
 PARAMS = quick_params(data={"sources": ("made", "fairface")}, validation=VALIDATION)

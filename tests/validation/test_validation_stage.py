@@ -22,7 +22,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.validate import ValidateSummary
 from ferops.validation.stage import validate
-from pictures import encoded, noise, picture, quick_params, write_source
+from sample_images import encoded, noise, picture, quick_params, write_source
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 PARAMS = quick_params(data={"sources": ("made",)}, validation={"min_rows_per_class": 4, "max_quarantine_share": 0.3})

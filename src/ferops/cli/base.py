@@ -23,10 +23,10 @@ app = typer.Typer(
 
 def project() -> tuple[Layout, Params]:
     """Return the project around the working folder and its settings. Raises FeropsError: there is none."""
-    from ferops.config import load
+    from ferops.config import load_params
 
     layout = Layout.find()
-    return layout, load(layout.params_file)
+    return layout, load_params(layout.params_file)
 
 
 def say(*lines: str) -> None:

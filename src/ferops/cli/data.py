@@ -68,7 +68,7 @@ def preset(
     overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
 ) -> None:
     """Write a preset to params.yaml, the single source of settings."""
-    from ferops import presets
+    from ferops.presets import apply_preset
 
-    changes = presets.apply(Layout.find(or_here=True), name, overwrite=overwrite)
+    changes = apply_preset(Layout.find(or_here=True), name, overwrite=overwrite)
     say(*(f"  {change}" for change in changes), f"params.yaml now holds the preset {name}; next: dvc repro")

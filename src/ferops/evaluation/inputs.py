@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops import model_config
 from ferops.config import Evaluate
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
@@ -19,7 +18,7 @@ from ferops.export.runtime import Classifier
 from ferops.faces.status import KEPT_WHOLE
 from ferops.files import read_json, require
 from ferops.layout import Layout
-from ferops.model_config import ModelConfig
+from ferops.model_config import ModelConfig, read_model_config
 
 _BATCH = 64  # faces that are resized at a time
 
@@ -147,7 +146,7 @@ def baseline_answers(layout: Layout, data: Data) -> Answers:
     Raises:
         FeropsError: a file is missing, the logits belong to other faces or classes, or one is not finite.
     """
-    config = model_config.read(layout.model("baseline"), ModelConfig)
+    config = read_model_config(layout.model("baseline"), ModelConfig)
     path = layout.model("baseline") / "test_logits.npy"
     logits = np.load(require(path, made_by="ferops train baseline"))
     needed = (len(data.faces), len(data.test.classes))

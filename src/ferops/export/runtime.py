@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops import model_config
 from ferops.errors import FeropsError
 from ferops.export.calibration import probabilities
 from ferops.machine import openvino_core
-from ferops.model_config import ExportConfig
+from ferops.model_config import ExportConfig, read_model_config
 
 MAX_BATCH = 32
 """Faces in one pass: more gains no speed on a CPU and costs memory."""
@@ -39,7 +38,7 @@ class Classifier:
         Raises:
             FeropsError: the folder is missing or incomplete, a file is damaged, or the files do not fit each other.
         """
-        self.config = model_config.read(folder, ExportConfig)
+        self.config = read_model_config(folder, ExportConfig)
         file = folder / (served or self.config.served)
         self._model = compile_onnx(file, threads=threads)
         self._lock = threading.Lock()

@@ -38,7 +38,7 @@ def export(layout: Layout, params: Params) -> ExportSummary:
             weights, or the INT8 file is to be served and changes more predicted classes than export.max_disagreement.
     """
     net, trained_config = model.load(layout.model("candidate"))
-    validation = data.read(layout, "val")
+    validation = data.read_faces(layout, "val")
     trained = _trained_logits(layout, validation)
     with atomic_folder(layout.exported) as folder:
         files.write_onnx(net, folder / FP32_FILE)
@@ -104,7 +104,7 @@ def _trained_logits(layout: Layout, validation: data.Faces) -> NDArray[np.float3
 
 
 def _calibration_faces(layout: Layout, params: Params) -> NDArray[np.uint8]:
-    faces = data.read(layout, "train")
+    faces = data.read_faces(layout, "train")
     count = min(params.export.calibration_images, len(faces))
     rows = np.random.default_rng(params.seed).choice(len(faces), size=count, replace=False)
     return np.asarray(faces.images[np.sort(rows)])

@@ -26,8 +26,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.files import read_json, require, sha256, write_json, write_text
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig
-from ferops.model_config import read as read_config
+from ferops.model_config import ExportConfig, read_model_config
 from ferops.packaging.contents import copy_ferops, copy_model, pinned_requirements, required_contents
 from ferops.records.release import Release
 from ferops.records.starter import AboutStarter
@@ -183,7 +182,7 @@ def _origin(release: Release) -> str:
 def _release(
     params: Params, model_folder: Path, *, tag: str, version: str, starter: AboutStarter | None = None
 ) -> Release:
-    config = read_config(model_folder, ExportConfig)
+    config = read_model_config(model_folder, ExportConfig)
     served = require(model_folder / config.served, made_by="dvc repro export")
     return Release(
         tag=f"{params.package.bento_name}:{tag}",
@@ -242,7 +241,7 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     from the one that runs here, so that two versions can be built one after the other.
     """
     service = require(layout.root / "service", made_by="git checkout (the service's source)")
-    config = read_config(model_folder, ExportConfig)
+    config = read_model_config(model_folder, ExportConfig)
     contents = required_contents(service, detector=config.detector)
     with tempfile.TemporaryDirectory(prefix="ferops-bento-") as temporary:
         staging = Path(temporary)

@@ -44,7 +44,7 @@ def render(name: str) -> str:
     return rendered.getvalue()
 
 
-def apply(layout: Layout, name: str, *, overwrite: bool = False) -> list[str]:
+def apply_preset(layout: Layout, name: str, *, overwrite: bool = False) -> list[str]:
     """Write preset `name` to params.yaml and return the settings that changed, as `key: old -> new`.
 
     Raises:

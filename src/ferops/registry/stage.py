@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import ferops
-from ferops import model_config
 from ferops.config import Params, flatten
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, require
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig, ModelConfig
+from ferops.model_config import ExportConfig, ModelConfig, read_model_config
 from ferops.provenance import provenance
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate, RegisterSummary
@@ -46,7 +45,7 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
     """
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
-    config = model_config.read(layout.exported, ExportConfig)
+    config = read_model_config(layout.exported, ExportConfig)
     gates = evaluate_gates(metrics, params.registry)
     with connected(layout) as client:
         summary = _record(client, layout, params, metrics=metrics, gates=gates, config=config)
@@ -103,7 +102,7 @@ def _candidate_run(client: MlflowClient, layout: Layout) -> str:
     found = find_run(client, weights_digest(layout, "candidate"))
     if found is not None:
         return found
-    made_from = model_config.read(layout.model("candidate"), ModelConfig).provenance
+    made_from = read_model_config(layout.model("candidate"), ModelConfig).provenance
     # Not this machine's environment: the training happened somewhere else
     run_id = start_run(client, "candidate", made_from=made_from, where={"ferops.restored": "true"})
     log_training(client, layout, "candidate", run_id, logged=set())

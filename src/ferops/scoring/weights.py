@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ferops import model_config
 from ferops.config import FaceSettings
 from ferops.export.calibration import probabilities
-from ferops.model_config import WEIGHTS_FILE, ExportConfig, ModelConfig
+from ferops.model_config import WEIGHTS_FILE, ExportConfig, ModelConfig, read_model_config
 from ferops.scoring.framing import rules_of
 from ferops.training import model
 from ferops.training.evaluator import predict
@@ -26,7 +25,7 @@ class TrainedWeights:
 
     def __init__(self, folder: Path) -> None:
         """Load `folder`. Raises FeropsError: it is incomplete or damaged, or its files do not fit each other."""
-        trained = model_config.read(folder, ModelConfig)
+        trained = read_model_config(folder, ModelConfig)
         self._net, _ = model.load(folder)
         self._precision = Precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"), None)
         self._net.to(self._precision.device)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from ferops import formats, model_config
+from ferops import formats
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import folder_md5, require_own_remote
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig, ModelConfig
+from ferops.model_config import ExportConfig, ModelConfig, read_model_config
 from ferops.records.starter import AboutStarter, StarterMetrics
 
 CARD_FILE, NOTICE_FILE, METRICS_FILE = "MODEL_CARD.md", "NOTICE", "metrics.json"
@@ -54,7 +54,7 @@ def fetch(layout: Layout) -> Starter | None:
     return Starter(
         folder=layout.starter,
         version=version,
-        config=model_config.read(layout.starter, ExportConfig),
+        config=read_model_config(layout.starter, ExportConfig),
         metrics=StarterMetrics.read(layout.starter / METRICS_FILE, made_by=f"dvc pull {layout.starter_dvc.name}"),
     )
 

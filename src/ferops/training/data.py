@@ -32,7 +32,7 @@ class Faces:
         return int(self.images.shape[1])
 
 
-def read(layout: Layout, split: str) -> Faces:
+def read_faces(layout: Layout, split: str) -> Faces:
     """Read the faces of `split` (`train`, `val` or `test`).
 
     Raises:

@@ -9,10 +9,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ferops import model_config
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, write_json
-from ferops.model_config import Channels, ModelConfig
+from ferops.model_config import Channels, ModelConfig, read_model_config
 from ferops.training import zoo
 
 HALF = (0.5, 0.5, 0.5)
@@ -117,7 +116,7 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
         FeropsError: a file is missing or damaged, or the weights are not those of the config's architecture and classes
             (the message names the layers).
     """
-    config = model_config.read(folder, ModelConfig)
+    config = read_model_config(folder, ModelConfig)
     path = folder / "weights.safetensors"
     try:
         tensors = load_file(path)

@@ -59,7 +59,7 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     started = time.perf_counter()
     world, train, classes = from_environment(), training_settings(params, name), params.data.classes
     net, start = _network(params, name)
-    faces = {split: data.read(layout, split) for split in SPLITS}
+    faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, soft=train.soft_labels)
     mean, std = _fit_to_faces(net, faces["train"], start)
     begun_with = weights_hash(net) if start else None

