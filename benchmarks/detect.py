@@ -95,17 +95,17 @@ def rendered(path: Path, *, limit: int, seed: int) -> Set:
 
 
 def without_faces(photos: Sequence[Image]) -> list[Image]:
-    """Return pictures that hold no face: the corners of the larger photos (skin, hair, cloth; check by eye that yours
+    """Return images that hold no face: the corners of the larger photos (skin, hair, cloth; check by eye that yours
     have no face there), and random parts of the two sample photographs that come with scikit-learn, every other one
     made grey and 48 px small, like FER2013."""
     from sklearn.datasets import load_sample_images
 
-    pictures = []
+    images = []
     for photo in photos:
         if min(photo.shape[:2]) >= 300:
             high, wide = photo.shape[0] * 90 // 350, photo.shape[1] * 90 // 350
-            pictures += [part[:, :wide] for part in (photo[:high], photo[-high:])]
-            pictures += [part[:, -wide:] for part in (photo[:high], photo[-high:])]
+            images += [part[:, :wide] for part in (photo[:high], photo[-high:])]
+            images += [part[:, -wide:] for part in (photo[:high], photo[-high:])]
     rng = np.random.default_rng(5)
     for sample in load_sample_images().images:
         for i in range(100):
@@ -115,8 +115,8 @@ def without_faces(photos: Sequence[Image]) -> list[Image]:
             if i % 2:
                 grey = cv2.cvtColor(cv2.resize(part, (48, 48), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
                 part = np.repeat(grey[:, :, None], 3, axis=2)
-            pictures.append(part)
-    return [np.ascontiguousarray(picture) for picture in pictures]
+            images.append(part)
+    return [np.ascontiguousarray(image) for image in images]
 
 
 # How good they are

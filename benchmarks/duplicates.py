@@ -3,13 +3,13 @@
     python benchmarks/duplicates.py quality --images fer2013.zip --out /tmp/duplicates
     python benchmarks/duplicates.py cost --images fer2013.zip --rows 36000 90000 180000 360000
 
-`quality` plants copies of known kinds among originals, in two halves of the pictures: choose the threshold on the first
+`quality` plants copies of known kinds among originals, in two halves of the images: choose the threshold on the first
 half, believe the second. A planted copy is found if it is paired with its own original. Every other pair counts as
-false. Real data hold altered copies of their own, though; of pictures that already pair up at --natural, one of each
+false. Real data hold altered copies of their own, though; of images that already pair up at --natural, one of each
 group is kept. That is a judgement of the method on itself, and so are the "false" pairs just below: look at the sheets,
 natural-*.png (pairs of the data as published, by similarity) and false-*.png, before you believe either.
 
-`cost` measures the search alone, on mixtures of two real pictures each, so that the crowd grows as dense as real faces.
+`cost` measures the search alone, on mixtures of two real images each, so that the crowd grows as dense as real faces.
 """
 
 from __future__ import annotations
@@ -159,13 +159,13 @@ def main() -> None:
         mode.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    pictures = distinct(read(options.images))
+    images = distinct(read(options.images))
     rng = np.random.default_rng(options.seed)
     if options.mode == "quality":
         options.out.mkdir(parents=True, exist_ok=True)
-        measure_quality(pictures, options, rng)
+        measure_quality(images, options, rng)
     else:
-        measure_cost(pictures, sorted(options.rows), rng)
+        measure_cost(images, sorted(options.rows), rng)
 
 
 def distinct(encoded: Sequence[bytes]) -> list[Grey]:
@@ -183,34 +183,34 @@ def distinct(encoded: Sequence[bytes]) -> list[Grey]:
     return list(found.values())
 
 
-def thumbnails_of(pictures: Sequence[Grey]) -> near.Thumbnails:
-    return np.stack([near.thumbnail(picture) for picture in pictures])
+def thumbnails_of(images: Sequence[Grey]) -> near.Thumbnails:
+    return np.stack([near.thumbnail(image) for image in images])
 
 
-def measure_quality(pictures: list[Grey], options: argparse.Namespace, rng: np.random.Generator) -> None:
-    natural = near.near_pairs(thumbnails_of(pictures), threshold=float(THRESHOLDS[0]))
+def measure_quality(images: list[Grey], options: argparse.Namespace, rng: np.random.Generator) -> None:
+    natural = near.near_pairs(thumbnails_of(images), threshold=float(THRESHOLDS[0]))
     bands = {
         f"{low:.2f} to {min(high, 1):.2f}": int(natural["similarity"].between(low, high, inclusive="left").sum())
         for low, high in BANDS
     }
-    print(f"{len(pictures)} distinct pictures; pairs as published, by similarity:", bands, flush=True)
+    print(f"{len(images)} distinct images; pairs as published, by similarity:", bands, flush=True)
     for low, high in BANDS:
         rows = natural[natural["similarity"].between(low, high, inclusive="left")]
         sheet(
             options.out / f"natural-{low:.2f}.png",
             rows.sample(min(SHEET_PAIRS, len(rows)), random_state=options.seed),
-            pictures,
+            images,
         )
-    names = pd.Series([f"{i:09d}" for i in range(len(pictures))])
+    names = pd.Series([f"{i:09d}" for i in range(len(images))])
     groups = cluster_names(names, natural[natural["similarity"] >= options.natural])
     originals = rng.permutation(np.flatnonzero(groups == names))
     halves = {}
     for name, rows in zip(("choose", "believe"), np.array_split(originals, 2), strict=True):
-        halves[name] = one_half([pictures[row] for row in rows], options, rng, name=name)
+        halves[name] = one_half([images[row] for row in rows], options, rng, name=name)
         report(name, halves[name])
     facts = {
         "images": options.images.name,
-        "distinct_pictures": len(pictures),
+        "distinct_images": len(images),
         "natural_pairs": bands,
         "set_aside_at": options.natural,
         "per_kind": options.per_kind,
@@ -229,12 +229,12 @@ def one_half(
         raise SystemExit(f"{len(originals)} originals are too few for {len(kinds)} copies: lower --per-kind")
     of = rng.permutation(len(originals))[: len(kinds)]
     copies = [EDITS[kind](originals[row], rng) for kind, row in zip(kinds, of, strict=True)]
-    pictures = originals + copies
-    found = near.near_pairs(thumbnails_of(pictures), threshold=float(THRESHOLDS[0]))
+    images = originals + copies
+    found = near.near_pairs(thumbnails_of(images), threshold=float(THRESHOLDS[0]))
     copy = found["b"].to_numpy() - len(originals)
     planted = (copy >= 0) & (of[np.maximum(copy, 0)] == found["a"])
     false = found[~planted].sort_values("similarity", ascending=False)
-    sheet(options.out / f"false-{name}.png", false.head(SHEET_PAIRS), pictures)
+    sheet(options.out / f"false-{name}.png", false.head(SHEET_PAIRS), images)
     similarity = np.zeros(len(copies))
     similarity[copy[planted]] = found["similarity"][planted]
     kind_of = np.array(kinds)
@@ -265,12 +265,12 @@ def report(name: str, half: dict[str, Any]) -> None:
         print(f"{kind:<52}" + "".join(f"{row['recall'][kind]:>8.3f}" for row in chosen), flush=True)
 
 
-def sheet(path: Path, pairs: pd.DataFrame, pictures: Sequence[Grey], *, side_px: int = 64, columns: int = 10) -> None:
+def sheet(path: Path, pairs: pd.DataFrame, images: Sequence[Grey], *, side_px: int = 64, columns: int = 10) -> None:
     """Draw the pairs side by side with their similarity; the mirrored ones turned back."""
     cells = []
     for pair in pairs.sort_values("similarity").itertuples():
-        second = pictures[pair.b][:, ::-1] if pair.mirrored else pictures[pair.b]
-        both = [cv2.resize(np.ascontiguousarray(one), (side_px, side_px)) for one in (pictures[pair.a], second)]
+        second = images[pair.b][:, ::-1] if pair.mirrored else images[pair.b]
+        both = [cv2.resize(np.ascontiguousarray(one), (side_px, side_px)) for one in (images[pair.a], second)]
         cell = np.pad(np.concatenate(both, axis=1), ((14, 2), (2, 2)), constant_values=80)
         cv2.putText(cell, f"{len(cells)}: {pair.similarity:.3f}", (3, 11), cv2.FONT_HERSHEY_SIMPLEX, 0.35, 255, 1)
         cells.append(cell)
@@ -312,10 +312,10 @@ def draw(path: Path, halves: dict[str, Any]) -> None:
     figure.savefig(path)
 
 
-def measure_cost(pictures: list[Grey], sizes: list[int], rng: np.random.Generator) -> None:
-    real = thumbnails_of(pictures)
+def measure_cost(images: list[Grey], sizes: list[int], rng: np.random.Generator) -> None:
+    real = thumbnails_of(images)
     print(cpu_name())
-    header = f"{'pictures':>9}{'candidates':>12}{'s to find':>11}{'s to compare':>14}{'s in all':>10}{'CPU s':>8}"
+    header = f"{'images':>9}{'candidates':>12}{'s to find':>11}{'s to compare':>14}{'s in all':>10}{'CPU s':>8}"
     print(f"{header}{'peak GB':>9}")
     seconds = []
     for size in sizes:
@@ -332,11 +332,11 @@ def measure_cost(pictures: list[Grey], sizes: list[int], rng: np.random.Generato
         print(f"{size:>9}{len(pairs):>12}{steps}{cpu_s:>8.1f}{peak_gb:>9.2f}", flush=True)
     if len(sizes) > 1:
         wall, cpu = np.polyfit(np.log(sizes), np.log(seconds), 1)[0]
-        print(f"seconds grow with the number of pictures to the power of {wall:.2f}, CPU seconds of {cpu:.2f}")
+        print(f"seconds grow with the number of images to the power of {wall:.2f}, CPU seconds of {cpu:.2f}")
 
 
 def mixtures(real: near.Thumbnails, size: int, rng: np.random.Generator) -> near.Thumbnails:
-    """Return `size` thumbnails, each 60 to 90 % one picture and the rest another: all different, all like faces."""
+    """Return `size` thumbnails, each 60 to 90 % one image and the rest another: all different, all like faces."""
     crowd = np.empty((size, *real.shape[1:]), dtype=np.uint8)
     for start in range(0, size, near.BLOCK):
         block = crowd[start : start + near.BLOCK]

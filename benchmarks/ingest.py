@@ -1,12 +1,12 @@
-"""How fast an archive of many pictures comes in, and how much memory that needs, from the archive to the version.
+"""How fast an archive of many images comes in, and how much memory that needs, from the archive to the version.
 
-    python benchmarks/ingest.py                                   # a zip of 290,000 pictures, as many as AffectNet has
+    python benchmarks/ingest.py                                   # a zip of 290,000 images, as many as AffectNet has
     python benchmarks/ingest.py --images 20000 --kind tar.gz --side 48
     python benchmarks/ingest.py --archive fer2013.zip --source fer2013
 
 Makes the archive (noise, so that nothing compresses), runs `ferops import` on it in a project of its own, and reads the
 peak of its resident memory from the system: that of the largest of its processes, DVC's among them. The first line is
-an archive of a tenth of the pictures, so that `kB an image` is what a picture more costs.
+an archive of a tenth of the images, so that `kB an image` is what one more image costs.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ main()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=290_000)
-    parser.add_argument("--side", type=int, default=16, metavar="PX", help="the pictures' width and height")
+    parser.add_argument("--side", type=int, default=16, metavar="PX", help="the images' width and height")
     parser.add_argument("--kind", default="zip", choices=["zip", "tar", "tar.gz", "tar.bz2", "tar.xz"])
-    parser.add_argument("--archive", type=Path, help="a data set of yours, instead of pictures that are made")
+    parser.add_argument("--archive", type=Path, help="your own data set, instead of generated images")
     parser.add_argument("--source", default="folder", help="what --archive is")
     options = parser.parse_args()
     print(cpu_name())
@@ -92,21 +92,21 @@ def measure(archive: Path, *, source: str) -> tuple[int, float, float]:
 
 
 def make(path: Path, *, images: int, side_px: int) -> None:
-    """Write an archive of `images` different pictures, in a folder for each class."""
+    """Write an archive of `images` different images, in a folder for each class."""
     if path.suffix == ".zip":
         with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-            for name, content in pictures(images, side_px=side_px):
+            for name, content in image_files(images, side_px=side_px):
                 archive.writestr(name, content)
         return
     ending = path.suffix.removeprefix(".")
     with tarfile.open(path, "w" if ending == "tar" else f"w:{ending}") as tar:  # type: ignore[call-overload]
-        for name, content in pictures(images, side_px=side_px):
+        for name, content in image_files(images, side_px=side_px):
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
 
 
-def pictures(number: int, *, side_px: int) -> Iterator[tuple[str, bytes]]:
+def image_files(number: int, *, side_px: int) -> Iterator[tuple[str, bytes]]:
     chance = np.random.default_rng(0)
     for index in range(number):
         out = io.BytesIO()

@@ -16,7 +16,7 @@ Images a second, the best of --repeats runs, on the same images of each path, dr
   with 12 images (making the detector, the report), and for `all` the start of the other processes.
 
 The ratios compare like with like: the running stage with the bare loop on as many cores; and the whole stage with the
-peer, which may use all cores too. `again` is the share of small pictures that the stage looks at twice, since nothing
+peer, which may use all cores too. `again` is the share of small images that the stage looks at twice, since nothing
 was found (faces/detect.py); the bare loop looks once.
 """
 
@@ -96,7 +96,7 @@ def measure(name: str, images: dict[bytes, Image], params: Params, *, repeats: i
     n, decoded = len(images), list(images.values())
     with one_thread():
         detector = from_settings(params.preprocess, threads=1)
-        found = detector.detect(decoded)  # warms up for every size of picture
+        found = detector.detect(decoded)  # warms up for every size of image
         bare_one = n / fastest(lambda: detector.detect(decoded), repeats=repeats)
     again = sum(not faces and max(image.shape) <= SMALL_PX for faces, image in zip(found, decoded, strict=True)) / n
     bare_s, start_s = bare_on_all_cores(decoded, params.preprocess, repeats=repeats)

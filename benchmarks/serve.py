@@ -2,8 +2,8 @@
 
     python benchmarks/serve.py [--image photo.jpg] [--requests 60]
 
-Serves the Bento that `ferops package` made last on a free port, measures it, and stops it. Without --image the picture
-is a rendered face. The rows are measured in turns of one block each, so that a busy moment hits all of them. The
+Serves the Bento that `ferops package` made last on a free port, measures it, and stops it. Without --image it sends
+a rendered face. The rows are measured in turns of one block each, so that a busy moment hits all of them. The
 last lines tell whether a batch of faces is faster per face than one at a time: that would be the case for batching
 across requests. OMP_WAIT_POLICY=passive is set as for the service (see ferops.packaging.bento.environment).
 """

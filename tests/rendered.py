@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
 
-Picture = NDArray[np.uint8]
+Image = NDArray[np.uint8]
 MIRRORED = [1, 0, 2, 4, 3]
 """Where the landmarks of a mirror image stand in those of the image."""
 
 
 @cache
-def portraits() -> list[tuple[Picture, NDArray[np.float64]]]:
+def portraits() -> list[tuple[Image, NDArray[np.float64]]]:
     """Return six images with their true landmarks `(5, 2)`."""
     good = islice(rows(seed=11, identities=2, images_per_expression=1), 6)
     return [(decode(row["image"]), np.reshape(row["truth_landmarks"], (5, 2))) for row in good]

@@ -28,7 +28,7 @@ def encoded(pixels: NDArray[np.uint8], *, kind: str = "PNG") -> bytes:
     return out.getvalue()
 
 
-def picture(seed: int, *, size_px: int = 48) -> bytes:
+def noise_png(seed: int, *, size_px: int = 48) -> bytes:
     """A PNG of grey noise; different seeds give different pixels."""
     return encoded(noise(seed, size_px=size_px))
 

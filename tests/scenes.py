@@ -21,28 +21,28 @@ def scene(seed: int, *, size_px: int = 48) -> Grey:
     return ((waves - waves.mean()) / waves.std() * 45 + 128).clip(0, 255).astype(np.uint8)
 
 
-def _jpeg(picture: Image.Image) -> Image.Image:
+def _jpeg(image: Image.Image) -> Image.Image:
     out = io.BytesIO()
-    picture.save(out, format="JPEG", quality=60)
+    image.save(out, format="JPEG", quality=60)
     return Image.open(out)
 
 
-def _cropped(picture: Image.Image) -> Image.Image:
+def _cropped(image: Image.Image) -> Image.Image:
     """Without 4 % of its width and height, three quarters of that on the left and at the top."""
-    width, height = picture.size
+    width, height = image.size
     box = (0.03 * width, 0.03 * height, 0.99 * width, 0.99 * height)
-    return picture.resize(picture.size, Image.Resampling.BICUBIC, box=box)
+    return image.resize(image.size, Image.Resampling.BICUBIC, box=box)
 
 
 EDITS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "recompressed": _jpeg,
-    "smaller": lambda picture: picture.resize((30, 30), Image.Resampling.BOX),
-    "larger": lambda picture: picture.resize((120, 100), Image.Resampling.BICUBIC),
-    "mirrored": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "smaller": lambda image: image.resize((30, 30), Image.Resampling.BOX),
+    "larger": lambda image: image.resize((120, 100), Image.Resampling.BICUBIC),
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
     "cropped": _cropped,
-    "brightened": lambda picture: picture.point(lambda value: value * 0.8 + 50),
-    "contrasted": lambda picture: ImageEnhance.Contrast(picture).enhance(1.2),
-    "turned": lambda picture: picture.rotate(2, Image.Resampling.BICUBIC, fillcolor=128),
+    "brightened": lambda image: image.point(lambda value: value * 0.8 + 50),
+    "contrasted": lambda image: ImageEnhance.Contrast(image).enhance(1.2),
+    "turned": lambda image: image.rotate(2, Image.Resampling.BICUBIC, fillcolor=128),
 }
 
 

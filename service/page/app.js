@@ -178,7 +178,7 @@ async function openCamera() {
   }
 }
 
-function takePicture() {
+function takePhoto() {
   const video = $("video");
   if (!video.videoWidth) return; // no frame yet
   const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
@@ -207,7 +207,7 @@ $("file").addEventListener("change", () => { if ($("file").files[0]) predict($("
 // No preview: the browser cannot show what the service may still read, such as TIFF
 $("photo").addEventListener("error", () => { $("shown").hidden = true; $("empty").hidden = false; });
 $("camera").addEventListener("click", openCamera);
-$("snap").addEventListener("click", takePicture);
+$("snap").addEventListener("click", takePhoto);
 $("close").addEventListener("click", () => $("viewfinder").close());
 $("viewfinder").addEventListener("close", closeCamera);
 $("clear").addEventListener("click", clearAll);

@@ -31,8 +31,8 @@ UNKNOWN = "not annotated"
 ALL = ("all", "all")
 
 CAVEATS = (
-    "A face anywhere in the picture counts. The intervals are Wilson's, for one group at a time: among many groups "
-    "some differ by chance alone. Pictures count as independent. A set that was collected with a face detector lacks "
+    "A face anywhere in the image counts. The intervals are Wilson's, for one group at a time: among many groups "
+    "some differ by chance alone. Images count as independent. A set that was collected with a face detector lacks "
     "the faces that this one missed, so true rates are lower."
 )
 
@@ -106,7 +106,7 @@ def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level
     columns = [name for name in raw.schema.names if name.startswith(PREFIX)]
     if not columns:
         raise FeropsError(
-            f"{raw.source} says nothing about the people in its pictures (no column {PREFIX}<name>), so there are no "
+            f"{raw.source} says nothing about the people in its images (no column {PREFIX}<name>), so there are no "
             "groups to compare. Use a source that does: synthetic, fairface, rafdb, or your own with an attributes CSV"
         )
     chosen = np.arange(raw.num_rows)

@@ -14,7 +14,7 @@ from ferops.datasets import affectnet
 from ferops.errors import FeropsError
 from published import read_all
 from releases import make_folder, make_tar, make_zip
-from sample_images import encoded, noise, picture
+from sample_images import encoded, noise, noise_png
 
 WORDS = {
     0: "neutral",
@@ -117,7 +117,7 @@ def test_lists_with_and_without_column_names(tmp_path: Path, top: str) -> None:
     assert skipped == NO_EXPRESSION
 
 
-def test_lists_and_pictures_in_several_archives(tmp_path: Path) -> None:
+def test_lists_and_images_in_several_archives(tmp_path: Path) -> None:
     files = listed("")
     lists = {name: content for name, content in files.items() if name.endswith(".csv")}
     for folder in ("1", "2", "3"):
@@ -130,7 +130,7 @@ def test_lists_and_pictures_in_several_archives(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "val"), [("npy", "val_set"), ("json", "validation_set")])
-def test_one_annotation_file_per_picture(tmp_path: Path, kind: str, val: str) -> None:
+def test_one_annotation_file_per_image(tmp_path: Path, kind: str, val: str) -> None:
     rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, numbered(kind=kind, val=val)))
     assert facts(rows) == WANTED
     assert not skipped
@@ -161,11 +161,11 @@ def test_class_folders(tmp_path: Path, names: dict[int, str] | None) -> None:
 
 def test_class_folders_of_what_is_no_expression_or_unknown_are_counted(tmp_path: Path) -> None:
     files = class_folders() | {
-        "train/8/a.jpg": picture(1),
-        "train/No-Face/b.jpg": picture(2),
-        "train/uncertain/c.jpg": picture(3),
-        "train/17/d.jpg": picture(4),
-        "train/calm/e.jpg": picture(5),
+        "train/8/a.jpg": noise_png(1),
+        "train/No-Face/b.jpg": noise_png(2),
+        "train/uncertain/c.jpg": noise_png(3),
+        "train/17/d.jpg": noise_png(4),
+        "train/calm/e.jpg": noise_png(5),
         "readme.txt": b"x",
     }
     rows, skipped = read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
@@ -202,7 +202,7 @@ def test_what_does_not_fit_together_in_lists_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_a_picture_with_two_labels_gives_two_rows_for_the_validation_to_judge(tmp_path: Path) -> None:
+def test_an_image_with_two_labels_gives_two_rows_for_the_validation_to_judge(tmp_path: Path) -> None:
     files = listed()
     files["Manually_Annotated_file_lists/validation.csv"] += line(file_of(3), 4).encode()
     rows, _ = read_all(affectnet.read_affectnet, make_folder(tmp_path, files))
@@ -252,7 +252,7 @@ def test_json_that_says_no_code(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("files", "said"),
     [
-        ({"a/b.jpg": picture(1)}, r"holds 1 files \('a/b\.jpg' \.\.\.\), but not in a layout of AffectNet"),
+        ({"a/b.jpg": noise_png(1)}, r"holds 1 files \('a/b\.jpg' \.\.\.\), but not in a layout of AffectNet"),
         (
             {"Manually_Annotated/Manually_Annotated.part1.rar": b"Rar!", "x.txt": b""},
             r"Left out: 1 x archive of a kind that is not read.*unpack",
@@ -262,10 +262,10 @@ def test_json_that_says_no_code(content: bytes) -> None:
             "no image with an expression.*wanted AffectNet as published.*19 x label without an image",
         ),
         (
-            {"training.csv": b"subDirectory_filePath,face_x\n1/a.jpg,3\n", "1/a.jpg": picture(1)},
+            {"training.csv": b"subDirectory_filePath,face_x\n1/a.jpg,3\n", "1/a.jpg": noise_png(1)},
             r"training\.csv lacks the columns \['expression'\]",
         ),
-        ({"training.csv": b"x" * 200_000, "1/a.jpg": picture(1)}, r"training\.csv is not a CSV \(field larger"),
+        ({"training.csv": b"x" * 200_000, "1/a.jpg": noise_png(1)}, r"training\.csv is not a CSV \(field larger"),
         ({"train_set/annotations/1_exp.npy": npy("1")}, "no image with an expression.*label without an image"),
     ],
 )
@@ -288,12 +288,12 @@ print(peak.split()[1])
 """
 
 
-def _peak_mb(folder: Path, pictures: int) -> float:
+def _peak_mb(folder: Path, images: int) -> float:
     """Return the memory that reading a zip of the lists' form takes, at its highest, in a process of its own."""
-    lines = "".join(line(file_of(seed), seed % 8) for seed in range(pictures))
+    lines = "".join(line(file_of(seed), seed % 8) for seed in range(images))
     content = image(1)
     files = {"training.csv": (HEADER + lines).encode()}
-    files |= {f"Manually_Annotated_Images/{file_of(i)}": content + i.to_bytes(4, "big") for i in range(pictures)}
+    files |= {f"Manually_Annotated_Images/{file_of(i)}": content + i.to_bytes(4, "big") for i in range(images)}
     release = make_zip(folder / "AffectNet.zip", files)
     command = [sys.executable, "-c", PEAK, str(release), str(folder / "out.parquet")]
     return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
@@ -301,6 +301,6 @@ def _peak_mb(folder: Path, pictures: int) -> float:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak memory from Linux's /proc")
-def test_the_memory_for_290_000_pictures_stays_below_a_gigabyte(tmp_path: Path) -> None:
-    small, large = (_peak_mb(tmp_path / str(pictures), pictures) for pictures in (10_000, 40_000))
+def test_the_memory_for_290_000_images_stays_below_a_gigabyte(tmp_path: Path) -> None:
+    small, large = (_peak_mb(tmp_path / str(images), images) for images in (10_000, 40_000))
     assert small + (290_000 - 10_000) / 30_000 * (large - small) < 1000

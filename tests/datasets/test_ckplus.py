@@ -8,7 +8,7 @@ from ferops.datasets import ckplus
 from ferops.errors import FeropsError
 from published import read_all, zip_below
 from releases import make_folder, make_zip
-from sample_images import picture
+from sample_images import noise_png
 
 SEQUENCES = {"S005_001": (11, 3), "S010_004": (5, 1), "S138_008": (9, 2), "S010_002": (4, 7), "S999_001": (3, 5)}
 """sequence -> frames, code of the documentation; S010_006 below has no label."""
@@ -37,7 +37,7 @@ def frame(sequence: str, number: int) -> str:
 
 
 def image(sequence: str, number: int) -> bytes:
-    return picture(int(sequence[1:4]) * 100_000 + int(sequence[5:]) * 100 + number, size_px=8)
+    return noise_png(int(sequence[1:4]) * 100_000 + int(sequence[5:]) * 100 + number, size_px=8)
 
 
 def frames() -> dict[str, bytes]:
@@ -72,7 +72,7 @@ def small() -> dict[str, bytes]:
         for number, folder in enumerate(CLASSES_48, 10)
         for frame_number in (7, 8, 9)
     ]
-    return {name: picture(seed, size_px=8) for seed, name in enumerate(names)}
+    return {name: noise_png(seed, size_px=8) for seed, name in enumerate(names)}
 
 
 def test_the_last_three_frames_of_each_labelled_sequence(tmp_path: Path) -> None:
@@ -161,8 +161,8 @@ def test_the_class_folders(tmp_path: Path, top: str) -> None:
 
 def test_what_else_lies_in_the_class_folders_is_counted(tmp_path: Path) -> None:
     files = small() | {
-        "CK+48/calm/S010_001_00000001.png": picture(1),
-        "CK+48/anger/face.png": picture(2),
+        "CK+48/calm/S010_001_00000001.png": noise_png(1),
+        "CK+48/anger/face.png": noise_png(2),
         "CK+48/anger/S010_009_00000001.png": b"",
         "CK+48/anger/S010_001_00000007.png.part": b"x",
     }
@@ -175,7 +175,7 @@ def test_what_else_lies_in_the_class_folders_is_counted(tmp_path: Path) -> None:
     }
 
 
-def test_one_picture_in_two_classes_stays_twice(tmp_path: Path) -> None:
+def test_one_image_in_two_classes_stays_twice(tmp_path: Path) -> None:
     files = small() | {"CK+48/fear/S010_001_00000007.png": small()["CK+48/anger/S010_001_00000007.png"]}
     rows, skipped = read_all(ckplus.read_ckplus, make_folder(tmp_path, files))
     assert len(rows) == 22  # whether an image has two labels is for the stage `validate` to judge
@@ -200,7 +200,7 @@ def test_half_of_a_release(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"3 frames of CK\+ with .*nor class folders.*zip of the class folders"):
         read_all(ckplus.read_ckplus, one_class)
     with pytest.raises(FeropsError, match=r"neither frames nor emotion labels of CK\+.*wanted either the original"):
-        read_all(ckplus.read_ckplus, make_folder(tmp_path / "other", {"train/happy/1.jpg": picture(1)}))
+        read_all(ckplus.read_ckplus, make_folder(tmp_path / "other", {"train/happy/1.jpg": noise_png(1)}))
 
 
 def test_labels_and_frames_of_different_sequences(tmp_path: Path) -> None:

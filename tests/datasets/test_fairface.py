@@ -9,7 +9,7 @@ from ferops.datasets import fairface
 from ferops.errors import FeropsError
 from published import read_all
 from releases import make_folder, make_zip
-from sample_images import encoded, noise, picture
+from sample_images import encoded, noise, noise_png
 
 LINES = {
     "train/1.jpg": "59,Male,East Asian,True",
@@ -23,7 +23,7 @@ LINES = {
 HEADER = "file,age,gender,race,service_test"
 
 
-def pictures(size_px: int = 12) -> dict[str, bytes]:
+def image_files(size_px: int = 12) -> dict[str, bytes]:
     return {name: encoded(noise(i, size_px=size_px), kind="JPEG") for i, name in enumerate(LINES)}
 
 
@@ -38,7 +38,7 @@ def lists(lines: dict[str, str] = LINES, *, header: str = HEADER) -> dict[str, b
 
 def release() -> dict[str, bytes]:
     """One folder with everything unpacked."""
-    return lists() | {f"fairface-img-margin025-trainval/{name}": image for name, image in pictures().items()}
+    return lists() | {f"fairface-img-margin025-trainval/{name}": image for name, image in image_files().items()}
 
 
 def facts(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
@@ -47,25 +47,25 @@ def facts(rows: list[dict[str, Any]]) -> set[tuple[Any, ...]]:
 
 
 WANTED = {
-    (pictures()["train/1.jpg"], None, "train", None, "59", "male", "East Asian"),
-    (pictures()["train/2.jpg"], None, "train", None, "30-39", "female", "Indian"),
-    (pictures()["train/86744.jpg"], None, "train", None, "more than 70", "male", "Latino_Hispanic"),
-    (pictures()["val/1.jpg"], None, "val", None, "3-9", "male", "Southeast Asian"),
-    (pictures()["val/10954.jpg"], None, "val", None, "0-2", "female", "Middle Eastern"),
+    (image_files()["train/1.jpg"], None, "train", None, "59", "male", "East Asian"),
+    (image_files()["train/2.jpg"], None, "train", None, "30-39", "female", "Indian"),
+    (image_files()["train/86744.jpg"], None, "train", None, "more than 70", "male", "Latino_Hispanic"),
+    (image_files()["val/1.jpg"], None, "val", None, "3-9", "male", "Southeast Asian"),
+    (image_files()["val/10954.jpg"], None, "val", None, "0-2", "female", "Middle Eastern"),
 }
 
 
 def test_lists_beside_the_zip_as_downloaded(tmp_path: Path) -> None:
     make_folder(tmp_path, lists())
-    make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures())
+    make_zip(tmp_path / "fairface-img-margin025-trainval.zip", image_files())
     rows, skipped = read_all(fairface.read_fairface, tmp_path)
     assert facts(rows) == WANTED
     assert not skipped
 
 
 @pytest.mark.parametrize("top", ["", "fairface-img-margin025-trainval/", "data/FairFace/"])
-def test_pictures_unpacked_at_any_depth(tmp_path: Path, top: str) -> None:
-    files = lists() | {top + name: image for name, image in pictures().items()}
+def test_images_unpacked_at_any_depth(tmp_path: Path, top: str) -> None:
+    files = lists() | {top + name: image for name, image in image_files().items()}
     rows, skipped = read_all(fairface.read_fairface, make_folder(tmp_path, files))
     assert facts(rows) == WANTED
     assert not skipped
@@ -73,8 +73,8 @@ def test_pictures_unpacked_at_any_depth(tmp_path: Path, top: str) -> None:
 
 def test_of_two_margins_the_wider_one_is_taken(tmp_path: Path) -> None:
     make_folder(tmp_path, lists())
-    make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures(12))
-    make_zip(tmp_path / "fairface-img-margin125-trainval.zip", pictures(30))
+    make_zip(tmp_path / "fairface-img-margin025-trainval.zip", image_files(12))
+    make_zip(tmp_path / "fairface-img-margin125-trainval.zip", image_files(30))
     rows, skipped = read_all(fairface.read_fairface, tmp_path)
     assert {row["width"] for row in rows} == {30}
     assert skipped == {"further copy of the images, as fairface-img-margin125-trainval was taken": 5}
@@ -91,7 +91,7 @@ def test_what_does_not_fit_together_is_counted(tmp_path: Path) -> None:
     lines = LINES | {"train/3.jpg": "20-29,Male,White,False", "elsewhere.jpg": "20-29,Male,White,False"}
     files = release() | lists(lines)
     files["fairface_label_train.csv"] += b"elsewhere.jpg,20-29,Male,White,False\ntrain/1.jpg,20-29,Male,White,True\n"
-    files |= {"fairface-img-margin025-trainval/train/4.jpg": picture(9), "README.md": b"#"}
+    files |= {"fairface-img-margin025-trainval/train/4.jpg": noise_png(9), "README.md": b"#"}
     files["fairface-img-margin025-trainval/train/2.jpg"] = b""
     rows, skipped = read_all(fairface.read_fairface, make_folder(tmp_path, files))
     assert skipped == {
@@ -102,7 +102,7 @@ def test_what_does_not_fit_together_is_counted(tmp_path: Path) -> None:
         "not an image below train/ or val/": 1,
         "empty file": 1,
     }
-    twice = (pictures()["train/1.jpg"], None, "train", None, None, None, None)
+    twice = (image_files()["train/1.jpg"], None, "train", None, None, None, None)
     assert facts(rows) == {row for row in WANTED if row[4] not in ("59", "30-39")} | {twice}
 
 
@@ -110,9 +110,9 @@ def test_what_does_not_fit_together_is_counted(tmp_path: Path) -> None:
     ("files", "said"),
     [
         ({}, "holds 0 files, but neither fairface_label_train.csv nor fairface_label_val.csv"),
-        (pictures(), "holds 5 files.*but neither fairface_label_train.csv"),
+        (image_files(), "holds 5 files.*but neither fairface_label_train.csv"),
         (lists(), "no one of 5 lines in the label lists belongs to one of 0 images"),
-        (pictures() | lists(header="file,age,gender,ethnicity,service_test"), "lacks the columns \\['race'\\]"),
+        (image_files() | lists(header="file,age,gender,ethnicity,service_test"), "lacks the columns \\['race'\\]"),
     ],
 )
 def test_another_layout_is_an_error_that_says_what_is_wanted(
@@ -131,4 +131,4 @@ def _empty(folder: Path) -> Path:
 
 def test_what_is_wanted_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"wanted one folder with fairface_label_train\.csv.*margin125-trainval\.zip"):
-        read_all(fairface.read_fairface, make_zip(tmp_path / "fairface-img-margin025-trainval.zip", pictures()))
+        read_all(fairface.read_fairface, make_zip(tmp_path / "fairface-img-margin025-trainval.zip", image_files()))

@@ -14,7 +14,7 @@ from ferops.datasets import fer2013, fer2013_csv, ferplus
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
 from releases import KINDS, make_folder, make_release, make_zip
-from sample_images import noise, picture
+from sample_images import noise, noise_png
 
 NAMES = {
     "train/angry/Training_1.jpg": ("anger", "train"),
@@ -26,7 +26,7 @@ NAMES = {
 
 
 def members(names: Any = NAMES) -> dict[str, bytes]:
-    return {name: picture(seed) for seed, name in enumerate(names)}
+    return {name: noise_png(seed) for seed, name in enumerate(names)}
 
 
 def read(path: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
@@ -60,7 +60,7 @@ def test_the_folder_decides_where_names_carry_no_part(tmp_path: Path) -> None:
     assert sorted(row["usage"] for row in rows) == ["test", "train"]
 
 
-def test_what_is_no_picture_is_skipped_and_counted(tmp_path: Path) -> None:
+def test_what_is_no_image_is_skipped_and_counted(tmp_path: Path) -> None:
     extra = {
         "README.txt": b"x",
         "train/angry/notes.txt": b"x",
@@ -80,7 +80,7 @@ def test_what_is_no_picture_is_skipped_and_counted(tmp_path: Path) -> None:
     }
 
 
-def test_a_picture_that_cannot_be_decoded_is_kept_for_validation_to_judge(tmp_path: Path) -> None:
+def test_an_image_that_cannot_be_decoded_is_kept_for_validation_to_judge(tmp_path: Path) -> None:
     rows, _ = read(make_zip(tmp_path / "fer.zip", members() | {"train/sad/Training_7.jpg": b"no image"}))
     assert [(row["width"], row["height"]) for row in rows if row["image"] == b"no image"] == [(0, 0)]
 
@@ -109,7 +109,7 @@ def test_a_zip_that_was_cut_short(tmp_path: Path, kept: float) -> None:
 def test_a_zip_with_a_damaged_member(tmp_path: Path) -> None:
     path = make_zip(tmp_path / "fer.zip", members(), method=zipfile.ZIP_STORED)
     content = bytearray(path.read_bytes())
-    content[content.index(picture(1)) + 200] ^= 0xFF
+    content[content.index(noise_png(1)) + 200] ^= 0xFF
     path.write_bytes(content)
     with pytest.raises(FeropsError, match=r"Training_2.jpg' cannot be read .*CRC.*damaged"):
         read(path)
@@ -136,11 +136,11 @@ LABELLED = [
 VOTES = [[number, 9, 8, 7, 6, 5, 4, 3, 2, 1] for number in range(len(LINES))]
 
 
-def table_of(pictures: Iterable[tuple[int, NDArray[np.uint8], str]], *, header: str = "emotion,pixels,Usage") -> bytes:
+def table_of(images: Iterable[tuple[int, NDArray[np.uint8], str]], *, header: str = "emotion,pixels,Usage") -> bytes:
     """A CSV as Kaggle has it: (code, pixels (48, 48), part) a line, in the header's order of columns."""
     columns = [name.strip().lower() for name in header.split(",")]
     lines = [header]
-    for code, pixels, part in pictures:
+    for code, pixels, part in images:
         cells = {"emotion": str(code), "pixels": " ".join(str(level) for level in pixels.ravel()), "usage": part}
         lines.append(",".join(cells[column] for column in columns))
     return ("\n".join(lines) + "\n").encode()
@@ -167,7 +167,7 @@ def votes(lines: Any = LINES) -> bytes:
     [("fer2013.csv", "emotion,pixels,Usage"), ("icml_face_data.csv", "emotion, Usage, pixels")],
 )
 @pytest.mark.parametrize("kind", [*KINDS, "file"])
-def test_the_csv_becomes_lossless_pictures(tmp_path: Path, kind: str, file: str, header: str) -> None:
+def test_the_csv_becomes_lossless_images(tmp_path: Path, kind: str, file: str, header: str) -> None:
     content = {f"top/{file}": table(header=header)}
     path = make_folder(tmp_path, content) / "top" / file if kind == "file" else make_release(tmp_path, kind, content)
     rows, skipped = read(path)
@@ -178,7 +178,7 @@ def test_the_csv_becomes_lossless_pictures(tmp_path: Path, kind: str, file: str,
     assert not skipped
 
 
-def test_the_pictures_of_the_csv_are_the_same_bytes_on_every_machine() -> None:
+def test_the_images_of_the_csv_are_the_same_bytes_on_every_machine() -> None:
     image = fer2013_csv.png(noise(0).tobytes(), width_px=48)
     assert len(image) == 2352 + 68  # 48 rows of 49 bytes, stored as they are
     assert noise(0)[3].tobytes() in image
@@ -202,7 +202,7 @@ def test_the_original_csv_goes_before_its_copies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [*KINDS, "file"])
-def test_votes_beside_the_csv_travel_with_the_pictures(tmp_path: Path, kind: str) -> None:
+def test_votes_beside_the_csv_travel_with_the_images(tmp_path: Path, kind: str) -> None:
     content = {"fer2013/fer2013.csv": table(), "fer2013/fer2013new.csv": votes()}
     folder = make_folder(tmp_path, content) / "fer2013"
     rows, skipped = read(folder / "fer2013.csv" if kind == "file" else make_release(tmp_path, kind, content))

@@ -10,11 +10,11 @@ from ferops.datasets import folder
 from ferops.errors import FeropsError
 from published import read_all
 from releases import KINDS, make_folder, make_release
-from sample_images import picture
+from sample_images import noise_png
 
 
-def pictures(*names: str) -> dict[str, bytes]:
-    return {name: picture(seed) for seed, name in enumerate(names)}
+def image_files(*names: str) -> dict[str, bytes]:
+    return {name: noise_png(seed) for seed, name in enumerate(names)}
 
 
 def read(path: Path, files: dict[str, bytes], **options: Any) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
@@ -26,7 +26,7 @@ def read(path: Path, files: dict[str, bytes], **options: Any) -> tuple[dict[str,
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_for_each_class(tmp_path: Path, kind: str) -> None:
-    files = pictures(*(f"mine/{label}/1.jpg" for label in KNOWN_LABELS))
+    files = image_files(*(f"mine/{label}/1.jpg" for label in KNOWN_LABELS))
     rows, skipped = read(make_release(tmp_path, kind, files), files, name="mine")
     assert {name: row["label"] for name, row in rows.items()} == {name: name.split("/")[1] for name in files}
     assert {(row["source"], row["usage"], row["subject"]) for row in rows.values()} == {("mine", None, None)}
@@ -59,13 +59,13 @@ def test_common_words(word: str, label: str | None) -> None:
     ],
 )
 def test_the_official_part_is_a_folder_above_or_below(tmp_path: Path, name: str, usage: str | None) -> None:
-    files = pictures(name)
+    files = image_files(name)
     rows, _ = read(make_folder(tmp_path, files), files)
     assert [(row["label"], row["usage"]) for row in rows.values()] == [("anger", usage)]
 
 
 def test_a_name_that_is_not_understood_refuses_the_import(tmp_path: Path) -> None:
-    files = pictures("angery/1.jpg", "angery/2.jpg", "Happy/1.jpg", "zzz/1.jpg")
+    files = image_files("angery/1.jpg", "angery/2.jpg", "Happy/1.jpg", "zzz/1.jpg")
     with pytest.raises(
         FeropsError,
         match=r"'angery' \(2 images, did you mean angry\?\), 'zzz' \(1 images\). Understood: Happy. Rename",
@@ -74,14 +74,14 @@ def test_a_name_that_is_not_understood_refuses_the_import(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("names", [[], ["1.jpg"], ["train/1.jpg"], ["anger/notes.txt"]])
-def test_no_picture_in_a_class_folder(tmp_path: Path, names: list[str]) -> None:
+def test_no_image_in_a_class_folder(tmp_path: Path, names: list[str]) -> None:
     (tmp_path / "root").mkdir()
     with pytest.raises(FeropsError, match=r"but no image in a class folder; wanted a folder for each class"):
-        read(make_folder(tmp_path / "root", pictures(*names)), {})
+        read(make_folder(tmp_path / "root", image_files(*names)), {})
 
 
 def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
-    files = pictures("anger/1.jpg", "cover.png", "anger/list.txt") | {"anger/2.jpg": b""}
+    files = image_files("anger/1.jpg", "cover.png", "anger/list.txt") | {"anger/2.jpg": b""}
     rows, skipped = read(make_folder(tmp_path, files), files)
     assert list(rows) == ["anger/1.jpg"]
     assert skipped == {"image outside any class folder": 1, "not an image": 1, "empty file": 1}
@@ -91,7 +91,7 @@ def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
 
 
 def with_table(tmp_path: Path, table: str, *names: str) -> tuple[dict[str, dict[str, Any]], dict[str, int]]:
-    files = pictures(*names)
+    files = image_files(*names)
     (tmp_path / "about.csv").write_text(table, encoding="utf-8")
     return read(make_folder(tmp_path / "root", files), files, attributes=tmp_path / "about.csv")
 
@@ -143,6 +143,6 @@ def test_attributes_that_are_ambiguous_or_malformed(tmp_path: Path, table: str, 
 
 
 def test_attributes_that_are_not_there(tmp_path: Path) -> None:
-    files = pictures("anger/1.jpg")
+    files = image_files("anger/1.jpg")
     with pytest.raises(FeropsError, match=r"none.csv, named by --attributes, is not a file"):
         read(make_folder(tmp_path, files), files, attributes=tmp_path / "none.csv")

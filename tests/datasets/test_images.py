@@ -87,7 +87,7 @@ TURNED = {  # EXIF's orientation -> how the stored pixels became what is seen
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 @pytest.mark.parametrize("orientation", [1, 2, 3, 4, 5, 6, 8])
-def test_exif_turns_the_picture_upright(orientation: int, kind: str) -> None:
+def test_exif_turns_the_image_upright(orientation: int, kind: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stored = np.ascontiguousarray(TURNED[orientation](COLOUR))
@@ -105,7 +105,7 @@ def test_jpeg_with_exif_is_noticed_from_its_header_alone() -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
 @pytest.mark.parametrize("kept", [0.5, 0.9])
-def test_a_picture_that_was_cut_short(kind: str, kept: float) -> None:
+def test_an_image_that_was_cut_short(kind: str, kept: float) -> None:
     noisy = encoded(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), kind=kind)
     cut = noisy[: int(len(noisy) * kept)]
     assert header(cut) == (64, 64, ("cut short",))

@@ -63,8 +63,8 @@ def test_jaffe_and_rafdb_side_by_side(layout: Layout, ferops: Ferops, tmp_path: 
     assert "7 images" in ferops("import", "jaffe", jaffe)
     root = make_folder(tmp_path / "raf", test_rafdb.label_list())
     for folder, name, content in (
-        ("Image", "aligned", test_rafdb.pictures("aligned")),
-        ("Image", "original", test_rafdb.pictures("original")),
+        ("Image", "aligned", test_rafdb.image_files("aligned")),
+        ("Image", "original", test_rafdb.image_files("original")),
         ("Annotation", "manual", test_rafdb.annotations()),
     ):
         make_zip(root / "basic" / folder / f"{name}.zip", content)

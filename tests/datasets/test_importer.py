@@ -24,7 +24,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.data import ImportResult
 from releases import make_folder, make_zip
-from sample_images import encoded, noise, picture
+from sample_images import encoded, noise, noise_png
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 
@@ -60,7 +60,7 @@ def release(tmp_path: Path) -> Path:
 
 
 def _few_rows(*, seed: int) -> list[dict[str, Any]]:
-    return [manifest.make_row(picture(seed + i), source="synthetic", label="happy") for i in range(3)]
+    return [manifest.make_row(noise_png(seed + i), source="synthetic", label="happy") for i in range(3)]
 
 
 def _tracked(layout: Layout) -> dict[str, Any]:
@@ -177,7 +177,7 @@ def test_describing_no_data_says_how_to_get_some(tmp_path: Path) -> None:
 
 def test_folders_of_your_own_live_side_by_side_under_their_names(layout: Layout, tmp_path: Path) -> None:
     for number, name in enumerate(("lab", "my-web")):
-        source = make_folder(tmp_path / name, {f"anger/{i}.png": picture(10 * number + i) for i in range(number + 1)})
+        source = make_folder(tmp_path / name, {f"anger/{i}.png": noise_png(10 * number + i) for i in range(number + 1)})
         summary = import_source(layout, "folder", source, seed=7, name=name)
         assert summary.source == name
         assert set(pd.read_parquet(layout.source(name))["source"]) == {name}
@@ -190,7 +190,7 @@ def test_folders_of_your_own_live_side_by_side_under_their_names(layout: Layout,
 def test_the_commands_say_what_came_and_what_is_there(
     layout: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make_folder(tmp_path / "lab", {"Happy/1.png": picture(1), "angry/2.png": picture(2)})
+    make_folder(tmp_path / "lab", {"Happy/1.png": noise_png(1), "angry/2.png": noise_png(2)})
     (tmp_path / "lab.csv").write_text("file,subject,age\n1.png,p1,old\n", encoding="utf-8")
     monkeypatch.chdir(layout.root)
     options = ["--name", "lab", "--attributes", str(tmp_path / "lab.csv")]

@@ -9,7 +9,7 @@ from ferops.datasets.images import decode
 from ferops.errors import FeropsError
 from published import read_all, zip_below
 from releases import make_folder, make_zip
-from sample_images import encoded, noise, picture
+from sample_images import encoded, noise, noise_png
 
 NAMES = {
     "KA.AN1.39.tiff": ("anger", "KA"),
@@ -42,23 +42,23 @@ def test_subject_and_label_are_in_the_name(tmp_path: Path) -> None:
     assert read_all(jaffe.read_jaffe, inside) == (rows, skipped)
 
 
-def test_the_folder_of_the_pictures_itself(tmp_path: Path) -> None:
+def test_the_folder_of_the_images_itself(tmp_path: Path) -> None:
     rows, _ = read_all(jaffe.read_jaffe, make_folder(tmp_path, files()) / "jaffe")
     assert len(rows) == 7
 
 
 def test_odd_names_are_counted(tmp_path: Path) -> None:
     release = files() | {
-        "jaffe/KA.XX1.39.tiff": picture(1),
-        "jaffe/KA.AN1.tiff": picture(2),
+        "jaffe/KA.XX1.39.tiff": noise_png(1),
+        "jaffe/KA.AN1.tiff": noise_png(2),
         "jaffe/KA.AN2.40.tiff": b"",
         "jaffe/KA.AN3.41.txt": b"x",
-        "jaffe/KA.AN1.39.png": picture(3),
+        "jaffe/KA.AN1.39.png": noise_png(3),
         "jaffe/ka.di1.42.TIFF": encoded(noise(42), kind="TIFF"),
     }
     rows, skipped = read_all(jaffe.read_jaffe, make_folder(tmp_path, release))
     assert len(rows) == 8
-    assert picture(3) not in {row["image"] for row in rows}
+    assert noise_png(3) not in {row["image"] for row in rows}
     assert ("disgust", "KA") in {(row["label"], row["subject"]) for row in rows}
     assert skipped == {
         "unknown expression code XX": 1,
@@ -70,6 +70,6 @@ def test_odd_names_are_counted(tmp_path: Path) -> None:
 
 def test_another_data_set(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match=r"holds 1 files.*but no image.*of JAFFE.*wanted.*KA\.AN1\.39\.tiff"):
-        read_all(jaffe.read_jaffe, make_folder(tmp_path, {"train/happy/1.jpg": picture(1)}))
+        read_all(jaffe.read_jaffe, make_folder(tmp_path, {"train/happy/1.jpg": noise_png(1)}))
     with pytest.raises(FeropsError, match=r"does not exist"):
         read_all(jaffe.read_jaffe, tmp_path / "missing")

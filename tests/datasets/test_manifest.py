@@ -9,15 +9,15 @@ import pytest
 
 from ferops.datasets import manifest
 from ferops.errors import FeropsError
-from sample_images import picture
+from sample_images import noise_png
 
 
 def _rows(number: int, **more: Any) -> list[dict[str, Any]]:
-    return [manifest.make_row(picture(seed), source="here", label="fear", **more) for seed in range(number)]
+    return [manifest.make_row(noise_png(seed), source="here", label="fear", **more) for seed in range(number)]
 
 
 def test_rows_come_back_as_written(tmp_path: Path) -> None:
-    image = picture(1, size_px=50)
+    image = noise_png(1, size_px=50)
     rows = [
         manifest.make_row(
             image,
@@ -45,7 +45,7 @@ def test_a_row_group_is_bounded_by_rows_and_by_bytes(tmp_path: Path, monkeypatch
     manifest.write(tmp_path / "rows.parquet", iter(_rows(7)), source="here")
     metadata = pq.ParquetFile(tmp_path / "rows.parquet").metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [3, 3, 1]
-    monkeypatch.setattr(manifest, "ROW_GROUP_BYTES", len(picture(0)))
+    monkeypatch.setattr(manifest, "ROW_GROUP_BYTES", len(noise_png(0)))
     manifest.write(tmp_path / "bytes.parquet", iter(_rows(2)), source="here")
     assert pq.ParquetFile(tmp_path / "bytes.parquet").num_row_groups == 2
 

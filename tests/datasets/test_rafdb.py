@@ -9,7 +9,7 @@ from ferops.datasets import rafdb
 from ferops.errors import FeropsError
 from published import read_all, zip_below
 from releases import make_folder, make_zip
-from sample_images import encoded, noise, picture
+from sample_images import encoded, noise, noise_png
 
 PEOPLE: dict[str, tuple[str, str, str, tuple[int, int, int], dict[str, str]]] = {
     "train_00001": ("5", "sad", "train", (0, 0, 2), {"gender": "male", "race": "Caucasian", "age": "20-39"}),
@@ -31,7 +31,7 @@ PEOPLE: dict[str, tuple[str, str, str, tuple[int, int, int], dict[str, str]]] = 
 LANDMARKS = "103.5000\t128.2500\n151.0000\t127.0000\n126.0000\t155.0000\n108.0000\t180.0000\n147.0000\t179.0000\n"
 
 
-def pictures(kind: str) -> dict[str, bytes]:
+def image_files(kind: str) -> dict[str, bytes]:
     ending, size_px = ("_aligned.jpg", 10) if kind == "aligned" else (".jpg", 25)
     return {f"{kind}/{key}{ending}": encoded(noise(i, size_px=size_px), kind="JPEG") for i, key in enumerate(PEOPLE)}
 
@@ -57,7 +57,7 @@ def below(folder: str, files: dict[str, bytes]) -> dict[str, bytes]:
 def aligned_release(newline: str = "\n") -> dict[str, bytes]:
     return (
         label_list()
-        | below("basic/Image", pictures("aligned"))
+        | below("basic/Image", image_files("aligned"))
         | below("basic/Annotation", annotations(newline))
         | {"basic/Annotation/auto/train_00001_auto_attri.txt": b"1 2\n", "basic/RAF_README.txt": b"RAF"}
     )
@@ -77,7 +77,7 @@ def test_labels_usage_and_groups(tmp_path: Path, newline: str) -> None:
     rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, aligned_release(newline)))
     assert facts(rows) == wanted(10)
     assert [row["image"] for row in rows] == [
-        pictures("aligned")[f"aligned/{key}_aligned.jpg"] for key in sorted(PEOPLE)
+        image_files("aligned")[f"aligned/{key}_aligned.jpg"] for key in sorted(PEOPLE)
     ]
     assert {(row["source"], row["subject"]) for row in rows} == {("rafdb", None)}
     assert skipped == {"neither an image nor a label (automatic landmarks, boxes, features, documents)": 2}
@@ -85,7 +85,7 @@ def test_labels_usage_and_groups(tmp_path: Path, newline: str) -> None:
 
 def test_the_archives_as_published(tmp_path: Path) -> None:
     root = make_folder(tmp_path / "raf", label_list())
-    zip_below(root / "basic" / "Image", "aligned.zip", pictures("aligned"))
+    zip_below(root / "basic" / "Image", "aligned.zip", image_files("aligned"))
     zip_below(root / "basic" / "Annotation", "manual.zip", annotations())
     rows, skipped = read_all(rafdb.read_rafdb, root)
     assert facts(rows) == wanted(10)
@@ -96,7 +96,7 @@ def test_the_archives_as_published(tmp_path: Path) -> None:
 
 def test_folders_named_by_the_number_of_the_label(tmp_path: Path) -> None:
     files = {
-        f"DATASET/{usage}/{code}/{key}_aligned.jpg": pictures("aligned")[f"aligned/{key}_aligned.jpg"]
+        f"DATASET/{usage}/{code}/{key}_aligned.jpg": image_files("aligned")[f"aligned/{key}_aligned.jpg"]
         for key, (code, _, usage, _, _) in PEOPLE.items()
     }
     files |= {"train_labels.csv": b"image,label\ntrain_00001_aligned.jpg,5\n", "DATASET/train/9/train_00004.jpg": b"x"}
@@ -107,19 +107,19 @@ def test_folders_named_by_the_number_of_the_label(tmp_path: Path) -> None:
         "neither an image nor a label (automatic landmarks, boxes, features, documents)": 1,
         "original image, as there are aligned ones": 1,
     }
-    files["DATASET/train/9/train_00004_aligned.jpg"] = picture(4)
+    files["DATASET/train/9/train_00004_aligned.jpg"] = noise_png(4)
     assert read_all(rafdb.read_rafdb, make_folder(tmp_path, files))[1]["image without a label"] == 1
 
 
-def test_original_pictures_where_there_are_no_aligned_ones(tmp_path: Path) -> None:
-    files = label_list() | below("basic/Image", pictures("original")) | below("basic/Annotation", annotations())
+def test_original_images_where_there_are_no_aligned_ones(tmp_path: Path) -> None:
+    files = label_list() | below("basic/Image", image_files("original")) | below("basic/Annotation", annotations())
     rows, skipped = read_all(rafdb.read_rafdb, make_zip(tmp_path / "basic.zip", files))
     assert facts(rows) == wanted(25)
     assert not skipped
 
 
-def test_aligned_pictures_where_there_are_both(tmp_path: Path) -> None:
-    files = aligned_release() | below("basic/Image", pictures("original"))
+def test_aligned_images_where_there_are_both(tmp_path: Path) -> None:
+    files = aligned_release() | below("basic/Image", image_files("original"))
     rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, files))
     assert facts(rows) == wanted(10)
     assert skipped["original image, as there are aligned ones"] == len(PEOPLE)
@@ -127,7 +127,7 @@ def test_aligned_pictures_where_there_are_both(tmp_path: Path) -> None:
 
 def test_without_annotations_there_are_no_groups(tmp_path: Path) -> None:
     rows, _ = read_all(
-        rafdb.read_rafdb, make_folder(tmp_path, label_list() | below("basic/Image", pictures("aligned")))
+        rafdb.read_rafdb, make_folder(tmp_path, label_list() | below("basic/Image", image_files("aligned")))
     )
     assert len(rows) == len(PEOPLE)
     assert not [column for column in rows[0] if column.startswith("group_")]
@@ -154,7 +154,7 @@ def test_an_annotation_that_cannot_be_read_leaves_its_groups_empty(tmp_path: Pat
 def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
     files = aligned_release()
     files["basic/EmoLabel/list_patition_label.txt"] += b"train_00077.jpg 3\ntrain_00078.jpg 8\nnonsense\n\n"
-    files["basic/Image/aligned/train_00099_aligned.jpg"] = picture(99)
+    files["basic/Image/aligned/train_00099_aligned.jpg"] = noise_png(99)
     files["basic/Image/aligned/test_0002_aligned.jpg"] = b""
     rows, skipped = read_all(rafdb.read_rafdb, make_folder(tmp_path, files))
     assert len(rows) == len(PEOPLE) - 1
@@ -165,13 +165,13 @@ def test_what_does_not_belong_together_is_counted(tmp_path: Path) -> None:
 
 
 def test_bad_layouts(tmp_path: Path) -> None:
-    only_pictures = make_folder(tmp_path / "images", below("basic/Image", pictures("aligned")))
+    only_images = make_folder(tmp_path / "images", below("basic/Image", image_files("aligned")))
     with pytest.raises(
         FeropsError, match=r"no label list list_patition_label\.txt.*wanted the folder basic/ of RAF-DB"
     ):
-        read_all(rafdb.read_rafdb, only_pictures)
+        read_all(rafdb.read_rafdb, only_images)
     with pytest.raises(FeropsError, match=r"7 labels in the list and 0 images"):
         read_all(rafdb.read_rafdb, make_folder(tmp_path / "labels", label_list()))
     two = label_list() | {"compound/EmoLabel/list_patition_label.txt": b"train_00001.jpg 1\n"}
     with pytest.raises(FeropsError, match=r"2 label lists that differ"):
-        read_all(rafdb.read_rafdb, make_folder(tmp_path / "two", two | below("basic/Image", pictures("aligned"))))
+        read_all(rafdb.read_rafdb, make_folder(tmp_path / "two", two | below("basic/Image", image_files("aligned"))))

@@ -11,25 +11,25 @@ from ferops.datasets.manifest import make_row
 from ferops.datasets.raw import files_of, open_raw, sources
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from sample_images import picture, write_source
+from sample_images import noise_png, write_source
 
 
 def test_chosen_images_come_back_from_any_row_group(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.data.mkdir()
-    rows = [make_row(picture(i), source="one", label="sad") for i in range(9)]
+    rows = [make_row(noise_png(i), source="one", label="sad") for i in range(9)]
     pq.write_table(pa.Table.from_pylist(rows), layout.source("one"), row_group_size=4)
-    assert open_raw(layout, "one").images({0, 3, 8}) == {i: picture(i) for i in (0, 3, 8)}
+    assert open_raw(layout, "one").images({0, 3, 8}) == {i: noise_png(i) for i in (0, 3, 8)}
 
 
 def test_a_large_source_goes_on_in_further_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layout = Layout(tmp_path)
     layout.data.mkdir()
-    images = [picture(i) for i in range(10)]
+    images = [noise_png(i) for i in range(10)]
     monkeypatch.setattr(manifest, "ROW_GROUP_ROWS", 2)
     rows = [make_row(image, source="one", label="sad") for image in images]
     manifest.write(layout.source("one"), rows, source="one", file_bytes=3 * len(images[0]))
-    write_source(layout, "one-more", [make_row(picture(99), source="one-more", label="sad")])
+    write_source(layout, "one-more", [make_row(noise_png(99), source="one-more", label="sad")])
 
     assert [path.name for path in files_of(layout.data, "one")] == ["one.parquet", "one-001.parquet", "one-002.parquet"]
     assert sources(layout) == ["one", "one-more"]
@@ -42,8 +42,8 @@ def test_a_large_source_goes_on_in_further_files(tmp_path: Path, monkeypatch: py
 
 def test_files_of_different_imports_do_not_mix(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
-    other = [make_row(picture(2), source="one", label="sad", group_age="old")]
+    write_source(layout, "one", [make_row(noise_png(1), source="one", label="sad")])
+    other = [make_row(noise_png(2), source="one", label="sad", group_age="old")]
     manifest.write(layout.data / "one-001.parquet", other, source="one")
     with pytest.raises(FeropsError, match=r"\['one-001.parquet'\] in .* remain from another import"):
         open_raw(layout, "one")
@@ -51,7 +51,7 @@ def test_files_of_different_imports_do_not_mix(tmp_path: Path) -> None:
 
 def test_a_missing_source_says_what_is_there_and_how_to_import_it(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
+    write_source(layout, "one", [make_row(noise_png(1), source="one", label="sad")])
     said = r"'two' in data.sources.* holds one. It is not a data set that .*fer2013.*folder PATH --name two"
     with pytest.raises(FeropsError, match=said):
         open_raw(layout, "two")

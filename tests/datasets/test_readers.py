@@ -44,7 +44,7 @@ RELEASES: dict[str, tuple[str, Callable[[], Files]]] = {
         "fer2013",
         lambda: {"fer2013.csv": test_fer2013.table(), "fer2013new.csv": test_fer2013.votes()},
     ),
-    "folder": ("folder", lambda: test_folder.pictures("train/angry/1.jpg", "train/joy/2.jpg", "test/sad/3.jpg")),
+    "folder": ("folder", lambda: test_folder.image_files("train/angry/1.jpg", "train/joy/2.jpg", "test/sad/3.jpg")),
     "jaffe": ("jaffe", test_jaffe.files),
     "rafdb": ("rafdb", test_rafdb.aligned_release),
 }

@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_bytes(rows: list[dict[str, Any]]) -> None:
     assert [row["image"] for row in small_set()] == [row["image"] for row in rows]
 
 
-def test_another_seed_gives_other_pictures(good: list[dict[str, Any]]) -> None:
+def test_another_seed_gives_other_images(good: list[dict[str, Any]]) -> None:
     other = next(synthetic.rows(seed=4, identities=1, images_per_expression=1, size_px=96))
     assert other["image_id"] != good[0]["image_id"]
 
@@ -86,14 +86,14 @@ def test_each_person_shows_each_expression_equally_often(good: list[dict[str, An
     assert [row["group_skin_tone"] for row in good[::8]] == ["monk_01", "monk_02"]
 
 
-def test_good_pictures_are_jpeg_of_the_size_asked_for(good: list[dict[str, Any]]) -> None:
+def test_good_images_are_jpeg_of_the_size_asked_for(good: list[dict[str, Any]]) -> None:
     for row in good:
         with Image.open(io.BytesIO(row["image"])) as image:
             assert (image.format, image.size) == ("JPEG", (96, 96))
         assert (row["width"], row["height"]) == (96, 96)
 
 
-def test_landmarks_are_those_of_an_upright_face_inside_the_picture(good: list[dict[str, Any]]) -> None:
+def test_landmarks_are_those_of_an_upright_face_inside_the_image(good: list[dict[str, Any]]) -> None:
     for row in good:
         points = np.array(row["truth_landmarks"]).reshape(5, 2)
         assert (points > 0).all()
@@ -163,11 +163,11 @@ def test_truncated_files_and_text_cannot_be_decoded(bad: list[dict[str, Any]]) -
     assert (bad[0]["width"], bad[15]["width"]) == (96, 0)
 
 
-def test_blank_pictures_are_constant(bad: list[dict[str, Any]]) -> None:
+def test_blank_images_are_constant(bad: list[dict[str, Any]]) -> None:
     assert [np.ptp(decode(row["image"])) for row in bad[3:5]] == [0, 0]
 
 
-def test_copies_have_the_pixels_of_training_pictures_and_other_bytes(
+def test_copies_have_the_pixels_of_training_images_and_other_bytes(
     good: list[dict[str, Any]], bad: list[dict[str, Any]]
 ) -> None:
     originals = {decode(row["image"]).tobytes(): row for row in good}
@@ -180,7 +180,7 @@ def test_copies_have_the_pixels_of_training_pictures_and_other_bytes(
     assert same_label == [True] * 4 + [False]
 
 
-def test_pictures_without_a_face_decode_and_the_small_one_is_small(bad: list[dict[str, Any]]) -> None:
+def test_images_without_a_face_decode_and_the_small_one_is_small(bad: list[dict[str, Any]]) -> None:
     for row in bad[10:14]:
         assert decode(row["image"]).std() > 4
         assert row["subject"] is None
@@ -211,7 +211,7 @@ def test_altered_copies_show_training_images_of_the_same_person(
     assert {row["usage"] for row in copies} == {"train", "test"}
 
 
-def test_a_contact_sheet_holds_every_picture(good: list[dict[str, Any]]) -> None:
+def test_a_contact_sheet_holds_every_image(good: list[dict[str, Any]]) -> None:
     sheet = decode(synthetic.contact_sheet([row["image"] for row in good[:4]], columns=3))
     assert sheet.shape == (192, 288, 3)
     assert np.array_equal(sheet[96:, :96], decode(good[3]["image"]))

@@ -73,7 +73,7 @@ def test_tight_crops_say_nothing_about_missed_faces() -> None:
     assert figures.accuracy_missed_as_wrong.value == pytest.approx(15 / 50)
 
 
-def test_a_picture_judged_whole_for_want_of_a_face_is_a_missed_face_too() -> None:
+def test_an_image_judged_whole_for_want_of_a_face_is_a_missed_face_too() -> None:
     """The service would answer `no_face` in the last 12 of 60, however well they are classified whole."""
     labels = np.tile(np.arange(K), 10)
     figures = performance(

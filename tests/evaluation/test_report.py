@@ -71,7 +71,7 @@ def test_anchors_lead_somewhere(evaluated) -> None:
     assert anchors <= ids
 
 
-def test_pictures_have_texts_and_tables_have_captions_or_row_headers(evaluated) -> None:
+def test_images_have_texts_and_tables_have_captions_or_row_headers(evaluated) -> None:
     html = _html(evaluated)
     page = Page(html)
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
@@ -147,7 +147,7 @@ def test_uses_are_in_both(evaluated) -> None:
         assert use in _card(evaluated)
 
 
-def test_figures_are_pictures(project) -> None:
+def test_figures_are_images(project) -> None:
     for name in ("confusion", "calibration", "slices", "training"):
         with Image.open(project.layout.reports("evaluate") / f"{name}.png") as image:
             assert image.format == "PNG"

@@ -33,7 +33,7 @@ def with_export(params: Params, **changes) -> Params:
 
 
 def average_colour(layout: Layout, _: Params) -> np.ndarray:
-    """Pictures without contrast: calibrated on them, the ranges are far too narrow and the file is useless."""
+    """Images without contrast: calibrated on them, the ranges are far too narrow and the file is useless."""
     _, trained = model.load(layout.model("candidate"))
     return np.full((8, 32, 32, 3), np.round(255 * np.array(trained.mean)), np.uint8)
 

@@ -83,7 +83,7 @@ def test_the_zoo(architecture, faces, tmp_path):
 
 
 class Odd(nn.Module):
-    """A backbone that ONNX cannot express: by an operator, or by a branch on what is in the picture."""
+    """A backbone that ONNX cannot express: by an operator, or by a branch on what is in the image."""
 
     def __init__(self, kind: str) -> None:
         super().__init__()

@@ -35,7 +35,7 @@ def posed(*, scale: float, degrees: float, x: float, y: float) -> NDArray[np.flo
 
 
 def dots(landmarks: NDArray[np.float64], *, side: int) -> NDArray[np.uint8]:
-    """A dark picture with a round, smooth light at each landmark, wide enough to be found again."""
+    """A dark image with a round, smooth light at each landmark, wide enough to be found again."""
     rows, columns = np.mgrid[:side, :side] + 0.5  # pixel centres
     radius = np.linalg.norm(landmarks[1] - landmarks[0]) / 12
     light = sum(np.exp(-((columns - x) ** 2 + (rows - y) ** 2) / (2 * radius**2)) for x, y in landmarks)
@@ -122,7 +122,7 @@ def test_a_turned_head_stays_upright(fit: Align, leans_by: float) -> None:
     assert after == pytest.approx(leans_by, abs=2.5)
 
 
-def test_landmarks_in_an_order_that_no_face_has_still_give_a_picture() -> None:
+def test_landmarks_in_an_order_that_no_face_has_still_give_an_image() -> None:
     rng = np.random.default_rng(3)
     for _ in range(200):
         face = align(np.zeros((90, 90, 3), np.uint8), rng.uniform(0, 90, (5, 2)), size_px=32, margin=0.1)
@@ -147,7 +147,7 @@ def test_large_faces_are_averaged_not_skipped() -> None:
     assert np.abs(face.astype(int) - 127.5).max() <= 2
 
 
-def test_a_face_wholly_outside_the_image_still_gives_a_picture() -> None:
+def test_a_face_wholly_outside_the_image_still_gives_an_image() -> None:
     image = np.full((40, 40, 3), 90, np.uint8)
     face = align(image, posed(scale=30, degrees=0, x=500, y=-300), size_px=SIZE_PX, margin=MARGIN)
     assert (face == 90).all()
@@ -167,7 +167,7 @@ def test_whole_shows_everything_and_repeats_the_edge(height: int, width: int) ->
         assert (face[5:-5, -1] > 200).all()
 
 
-def test_whole_leaves_a_picture_of_the_right_size_alone() -> None:
+def test_whole_leaves_an_image_of_the_right_size_alone() -> None:
     image = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     np.testing.assert_array_equal(whole(image, size_px=64), image)
 

@@ -123,7 +123,7 @@ def test_workers_of_their_own_give_the_same_files(project: Path, local: dict[str
 
 
 def note_making(made: Path) -> None:
-    """Stand in for making a detector, of which no picture has need here."""
+    """Stand in for making a detector, of which no image has need here."""
     with made.open("a") as file:
         file.write("once ")
 

@@ -17,7 +17,7 @@ def face(x: float, y: float, width: float, height: float) -> Detection:
 
 
 class FarSighted:
-    """Sees nothing in pictures below ENLARGED_PX, and in others a face that fills `share` of the middle."""
+    """Sees nothing in images below ENLARGED_PX, and in others a face that fills `share` of the middle."""
 
     def __init__(self, share: float) -> None:
         self.share = share
@@ -34,11 +34,11 @@ class FarSighted:
         return [face(rest * width, rest * height, self.share * width, self.share * height)]
 
 
-def test_small_pictures_get_a_second_look_and_their_own_pixels_back() -> None:
+def test_small_images_get_a_second_look_and_their_own_pixels_back() -> None:
     detector = FarSighted(share=0.8)
     found = detect_faces(detector, [np.zeros((48, 40, 3), np.uint8), np.zeros((SMALL_PX + 1, 60, 3), np.uint8)])
     assert detector.seen == [(48, 40, 3), (SMALL_PX + 1, 60, 3), (ENLARGED_PX, ENLARGED_PX * 40 // 48, 3)]
-    assert found[1] == [], "a larger picture has one look"
+    assert found[1] == [], "a larger image has one look"
     wanted = face(4, 4.8, 32, 38.4)
     np.testing.assert_allclose(found[0][0].box, wanted.box, atol=0.01)
     np.testing.assert_allclose(found[0][0].landmarks, wanted.landmarks, atol=0.01)

@@ -105,10 +105,10 @@ def test_each_network_computes_what_the_packages_own_computes() -> None:
         (mtcnn_networks.o_net(), ONet(), (3, 48, 48), [2, 0, 1]),
     )
     for ours, theirs, shape, order in cases:
-        pictures = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
+        images = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
         with torch.inference_mode():
-            expected = theirs((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127.5) / 128)
-        for output, index in zip(ours(pictures), order, strict=True):
+            expected = theirs((torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127.5) / 128)
+        for output, index in zip(ours(images), order, strict=True):
             np.testing.assert_allclose(output, expected[index].numpy(), atol=1e-4)
 
 
@@ -139,7 +139,7 @@ def test_an_image_gives_exactly_the_same_in_any_company(detector: Detector) -> N
         assert same(detector.detect([image])[0], faces)
 
 
-def test_coordinates_come_back_from_large_pictures() -> None:
+def test_coordinates_come_back_from_large_images() -> None:
     image, truth = portraits()[0]
     factor = 1.5 * MAX_SIDE_PX / max(image.shape)
     large = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC).astype(np.uint8)
@@ -148,7 +148,7 @@ def test_coordinates_come_back_from_large_pictures() -> None:
     assert off_by(faces[0].landmarks / factor, truth) < 0.15
 
 
-def test_coordinates_come_back_from_a_corner_of_a_wide_picture(detector: Detector) -> None:
+def test_coordinates_come_back_from_a_corner_of_a_wide_image(detector: Detector) -> None:
     image, truth = portraits()[0]
     height, width = image.shape[:2]
     wide = np.full((height + 40, 3 * CROP_SIDE_PX, 3), 128, np.uint8)
@@ -187,7 +187,7 @@ def test_an_image_and_its_mirror_image_agree(detector: Detector) -> None:
     assert np.median([np.hypot(*difference.T).mean() for difference in differences]) < 0.04
 
 
-def test_turned_pictures_turn_the_landmarks(detector: Detector) -> None:
+def test_turned_images_turn_the_landmarks(detector: Detector) -> None:
     image, _ = portraits()[0]
     height, width = image.shape[:2]
     upright = detector.detect([image])[0][0].landmarks

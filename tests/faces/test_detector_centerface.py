@@ -35,8 +35,8 @@ def white_finder() -> bytes:
         inputs = ["input.1", f"{name}.weight", f"{name}.bias"]
         nodes.append(helper.make_node("Conv", inputs, [name], kernel_shape=[4, 4], strides=[4, 4]))
         outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [10, len(bias), 8, 8]))
-    pictures = helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [10, 3, 32, 32])
-    graph = helper.make_graph(nodes, "white", [pictures], outputs, arrays)
+    images = helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [10, 3, 32, 32])
+    graph = helper.make_graph(nodes, "white", [images], outputs, arrays)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
@@ -69,7 +69,7 @@ def test_boxes_stand_where_the_network_says() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_small_pictures_are_enlarged_and_come_back() -> None:
+def test_small_images_are_enlarged_and_come_back() -> None:
     half = np.ascontiguousarray(marked((10, 30), height=192, width=192)[::2, ::2])
     ((face,),) = build("centerface", min_confidence=0.3).detect([half])
     x, y = 2 * (30.5 + RIGHT), 2 * (10.5 + DOWN)
@@ -93,7 +93,7 @@ def test_min_confidence_is_kept_by_centerface() -> None:
 
 @pytest.mark.usefixtures("stand_in")
 @pytest.mark.parametrize("shape", [(1, 1), (3, 900), (2000, 2), (40, 40)])
-def test_pictures_of_any_shape_are_taken(shape: tuple[int, int]) -> None:
+def test_images_of_any_shape_are_taken(shape: tuple[int, int]) -> None:
     assert build("centerface", min_confidence=0.5).detect([np.zeros((*shape, 3), np.uint8)]) == [[]]
 
 
@@ -117,8 +117,8 @@ def test_the_real_network_finds_the_faces_where_they_are() -> None:
     images, truths = zip(*portraits(), strict=True)
     small = [cv2.resize(image, (48, 48), interpolation=cv2.INTER_AREA).astype(np.uint8) for image in images]
     detector = build("centerface", min_confidence=0.5)
-    for pictures, factor in ((images, 1.0), (small, 48 / images[0].shape[0])):
-        found = detector.detect(pictures)
+    for batch, factor in ((images, 1.0), (small, 48 / images[0].shape[0])):
+        found = detector.detect(batch)
         errors = [off_by(faces[0].landmarks, factor * t) for faces, t in zip(found, truths, strict=True) if faces]
         assert len(errors) >= 0.8 * len(images)
         assert np.median(errors) < 0.1

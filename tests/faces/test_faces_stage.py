@@ -27,11 +27,11 @@ from ferops.records.preprocess import DetectionRate, PreprocessSummary
 from sample_images import quick_tree
 
 SPLITS = ("train", "val", "test")
-BLIND = 20  # the stand-in finds nothing in pictures as dark as this
+BLIND = 20  # the stand-in finds nothing in images as dark as this
 
 
 class Stand:
-    """A detector that finds a face in the middle third of every picture that is not dark, and two in bright ones."""
+    """A detector that finds a face in the middle third of every image that is not dark, and two in bright ones."""
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
@@ -53,7 +53,7 @@ class Stand:
         return faces
 
 
-def picture(seed: int, *, level: int, size: tuple[int, int] = (60, 48)) -> bytes:
+def image_file(seed: int, *, level: int, size: tuple[int, int] = (60, 48)) -> bytes:
     """A noisy PNG of (width, height), `level` bright."""
     noise = np.random.default_rng(seed).integers(-9, 10, (size[1], size[0], 3))
     stream = io.BytesIO()
@@ -73,12 +73,12 @@ def project(root: Path, *, dark: set[tuple[str, int]], tight_only: bool = False)
     for i, label in enumerate(DEFAULT_CLASSES):
         for number in range(4):
             level = 5 if (label, number) in dark else 230 if number == 3 else 120
-            image = picture(10 * i + number, level=level, size=(60, 48) if number % 2 else (90, 120))
+            image = image_file(10 * i + number, level=level, size=(60, 48) if number % 2 else (90, 120))
             rows["wild"].append(
                 manifest.make_row(image, source="wild", label=label, group_light="dim" if number < 2 else "bright")
             )
         for number in range(2):
-            image = picture(1000 + 10 * i + number, level=100)
+            image = image_file(1000 + 10 * i + number, level=100)
             rows["tight"].append(manifest.make_row(image, source="tight", label=label))
     rows["wild"].append(rows["wild"][0])  # an exact copy, which the manifest holds once
     if tight_only:
@@ -174,7 +174,7 @@ def test_what_was_measured(done: tuple[Layout, PreprocessSummary, Stand]) -> Non
 
 def test_the_detector_sees_batches_and_no_tight_crop(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     _, _, detector = done
-    assert sum(detector.sizes) == 24 + 1, "the one small picture without a face is looked at twice"
+    assert sum(detector.sizes) == 24 + 1, "the one small image without a face is looked at twice"
     assert max(detector.sizes) == 5
 
 
@@ -210,7 +210,7 @@ def test_what_is_held_back_is_listed_with_its_reason(done: tuple[Layout, Preproc
 
 
 def test_the_other_faces_are_listed(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
-    """In every bright picture the stand-in finds a second face, a quarter of the size."""
+    """In every bright image the stand-in finds a second face, a quarter of the size."""
     layout, _, _ = done
     others = pd.read_parquet(layout.artifacts("preprocess") / "other_faces.parquet")
     faces = pd.read_parquet(layout.face_index).set_index("image_id").loc[others["image_id"]].reset_index()
@@ -223,7 +223,7 @@ def test_the_other_faces_are_listed(done: tuple[Layout, PreprocessSummary, Stand
 
 
 def test_small_faces_are_held_back(tmp_path: Path) -> None:
-    """The stand-in's faces measure 30 x 40 px in the larger pictures and 20 x 16 in the smaller ones."""
+    """The stand-in's faces measure 30 x 40 px in the larger images and 20 x 16 in the smaller ones."""
     layout, params = project(tmp_path, dark={("fear", 0)})
     summary = preprocess(layout, changed(params, min_face_px=20), detector=Stand())
     faces = pd.read_parquet(layout.face_index)
@@ -242,7 +242,7 @@ def test_small_faces_are_held_back(tmp_path: Path) -> None:
         assert sorted(rows["row"]) == list(range(len(np.load(layout.faces(split)))))
 
 
-def test_pictures_without_a_face_can_be_kept_whole(tmp_path: Path) -> None:
+def test_images_without_a_face_can_be_kept_whole(tmp_path: Path) -> None:
     layout, params = project(tmp_path, dark={("fear", 0)})
     summary = preprocess(layout, changed(params, no_face="keep"), detector=Stand())
     assert summary.quarantined == {"no_face": 0, "small_face": 0}
@@ -257,7 +257,7 @@ def test_pictures_without_a_face_can_be_kept_whole(tmp_path: Path) -> None:
 
 
 class Half(Stand):
-    """Finds a face that fills the picture in every second one, and a spot in the others."""
+    """Finds a face that fills the image in every second one, and a spot in the others."""
 
     def _faces(self, image: NDArray[np.uint8]) -> list[Detection]:
         height, width = image.shape[:2]
@@ -290,7 +290,7 @@ def test_tight_crops_are_aligned_where_a_plausible_face_is_found(tmp_path: Path)
     assert summary.speed.detector_ms_per_image > 0
 
 
-def test_the_pictures_for_people(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
+def test_the_images_for_people(done: tuple[Layout, PreprocessSummary, Stand]) -> None:
     layout, _, _ = done
     for name in ("contact_sheet.png", "no_face.png"):
         with Image.open(layout.reports("preprocess") / name) as sheet:

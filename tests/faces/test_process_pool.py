@@ -44,7 +44,7 @@ class Marker:
             if self.deed == "die":
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.deed == "raise":
-                raise FeropsError("this picture is odd")
+                raise FeropsError("this image is odd")
         elif not self.alone and len(list(self.notes.iterdir())) < 2:
             time.sleep(0.2)  # until the other process is up
         return [[] for _ in images]
@@ -92,7 +92,7 @@ def test_a_process_that_dies_is_said_and_nobody_stays(tmp_path: Path) -> None:
 
 
 def test_an_error_in_a_process_is_the_callers(tmp_path: Path) -> None:
-    with pytest.raises(FeropsError, match="this picture is odd"):
+    with pytest.raises(FeropsError, match="this image is odd"):
         run(tmp_path, workers=2, count=50, deed="raise")
     assert not multiprocessing.active_children()
 

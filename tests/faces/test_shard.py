@@ -20,7 +20,7 @@ def test_the_cut_keeps_order_and_every_image() -> None:
     assert list(make_shards([], tight=False, search=True, at_most=10)) == []
 
 
-def test_large_pictures_make_small_shards() -> None:
+def test_large_images_make_small_shards() -> None:
     """Decoded, 32 megapixels in all; encoded, 16 MB; but never less than one image."""
     by_pixels = [image(number, side=3000) for number in range(7)]
     assert sizes(list(make_shards(by_pixels, tight=False, search=True, at_most=64))) == [3, 3, 1]

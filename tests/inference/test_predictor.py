@@ -50,7 +50,7 @@ def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def test_probabilities_are_the_models_own(make_export: Any) -> None:
-    """A uniform red picture has mean (255, 0, 0) wherever it is cut: logits are 4, 0, 0, 2 + 3, 0, 0."""
+    """A uniform red image has mean (255, 0, 0) wherever it is cut: logits are 4, 0, 0, 2 + 3, 0, 0."""
     folder = make_export(favours="happy", temperature=2.0)
     face = Predictor(folder, detector=Told([detection(100, 50, 80)])).predict([flat((255, 0, 0))])[0].faces[0]
     expected = softmax(np.array([4, 0, 0, 5, 0, 0]) / 2.0)

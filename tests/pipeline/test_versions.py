@@ -14,7 +14,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest, versioning
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from sample_images import picture
+from sample_images import noise_png
 from shell import run
 
 ROOT = Path(__file__).parents[2]
@@ -36,7 +36,7 @@ def _files(folder: Path) -> Files:
 
 
 def _write_synthetic(root: Path, *, seed: int) -> None:
-    rows = (manifest.make_row(picture(seed + i), source="synthetic", label=DEFAULT_CLASSES[i]) for i in range(6))
+    rows = (manifest.make_row(noise_png(seed + i), source="synthetic", label=DEFAULT_CLASSES[i]) for i in range(6))
     (root / "data").mkdir(exist_ok=True)
     manifest.write(root / "data" / "synthetic.parquet", rows, source="synthetic")
 
@@ -66,27 +66,27 @@ def project(shipped: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def image_folder(tmp_path: Path) -> Path:
     for i, label in enumerate(DEFAULT_CLASSES):
-        (tmp_path / "pictures" / label).mkdir(parents=True)
-        (tmp_path / "pictures" / label / "1.png").write_bytes(picture(100 + i))
-    return tmp_path / "pictures"
+        (tmp_path / "images" / label).mkdir(parents=True)
+        (tmp_path / "images" / label / "1.png").write_bytes(noise_png(100 + i))
+    return tmp_path / "images"
 
 
-def test_the_whole_cycle_as_documented(project: Path, pictures: Path, tmp_path: Path) -> None:
+def test_the_whole_cycle_as_documented(project: Path, image_folder: Path, tmp_path: Path) -> None:
     embedded, first = _files(project / ".dvc" / "embedded"), _files(project / "data")
     first_name = provenance.data_version(Layout(project))
     store = tmp_path / "store"
 
     [add] = _blocks("Add a source")
-    run(project, add.replace("path/to/pictures", str(pictures)))
+    run(project, add.replace("path/to/images", str(image_folder)))
     second = _files(project / "data")
     assert second.keys() == {"synthetic.parquet", "ours.parquet"}
     assert "remote:" not in (project / "data.dvc").read_text(encoding="utf-8")
 
     [see] = _blocks("See what changed")
     said = run(project, see)
-    assert "Add our own pictures" in said
+    assert "Add our own images" in said
     added = said.split("Added:")[1].split("Modified:")[0]
     assert "ours.parquet" in added
     assert "synthetic.parquet" not in said  # it is the same in both

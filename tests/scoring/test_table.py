@@ -13,7 +13,7 @@ from ferops.datasets.manifest import make_row
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.scoring.table import Table, read_table
-from sample_images import picture, write_source
+from sample_images import noise_png, write_source
 
 
 def read(path: Path) -> Table:
@@ -28,7 +28,7 @@ def foreign(path: Path, **columns: Any) -> Path:
 def test_raw_data_of_ferops(tmp_path: Path) -> None:
     labels = ["happy", "neutral", None, "sad"]
     layout = Layout(tmp_path)
-    images = [picture(seed) for seed in range(4)]
+    images = [noise_png(seed) for seed in range(4)]
     rows = [
         make_row(image, source="fer2013", label=label, usage="test", subject=f"s{i}")
         for i, (image, label) in enumerate(zip(images, labels, strict=True))
@@ -99,7 +99,7 @@ def test_no_parquet_file(tmp_path: Path) -> None:
 
 
 def test_a_file_cut_short_and_one_with_spoilt_images(tmp_path: Path) -> None:
-    path = foreign(tmp_path / "whole.parquet", image=[picture(seed) for seed in range(30)], label=["sad"] * 30)
+    path = foreign(tmp_path / "whole.parquet", image=[noise_png(seed) for seed in range(30)], label=["sad"] * 30)
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     with pytest.raises(FeropsError, match="damaged or not a Parquet file"):

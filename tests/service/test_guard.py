@@ -16,7 +16,7 @@ from service.guard import UPLOAD, Guard
 from starlette.responses import JSONResponse
 
 
-def picture(kind: str = "PNG", *, width: int = 20, height: int = 10) -> bytes:
+def image_file(kind: str = "PNG", *, width: int = 20, height: int = 10) -> bytes:
     buffer = io.BytesIO()
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(buffer, kind)
@@ -56,8 +56,8 @@ def service() -> Service:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_a_picture_arrives_byte_for_byte(service: Service, kind: str) -> None:
-    encoded = picture(kind, width=10, height=8)
+def test_an_image_arrives_byte_for_byte(service: Service, kind: str) -> None:
+    encoded = image_file(kind, width=10, height=8)
     assert service.post(files={"image": ("photo", encoded)}).status_code == 200
     assert service.served == [encoded]
     assert service.refused == []
@@ -71,13 +71,13 @@ BAD: list[tuple[str, int, str, dict[str, Any]]] = [
     ("not_multipart", 415, "pickle", {"content": b"abc", "headers": {"content-type": "application/pickle"}}),
     ("bad_form", 400, "boundary", {"content": b"abc", "headers": {"content-type": "multipart/form-data"}}),
     ("bad_form", 400, "cannot be read", {"content": b"--y\r\ngarbage", "headers": FORM}),
-    ("missing_field", 422, "found: photo", {"files": {"photo": ("a.png", picture(width=2, height=2))}}),
+    ("missing_field", 422, "found: photo", {"files": {"photo": ("a.png", image_file(width=2, height=2))}}),
     ("missing_field", 422, "found: none", {"content": b"--x--\r\n", "headers": FORM}),
     ("not_a_file", 422, "@", {"data": {"image": "http://example.org/a.jpg"}, "files": {"other": b"x"}}),
     ("several_files", 422, "one image", {"files": [("image", b"a"), ("image", b"b")]}),
     ("empty_file", 422, "empty", {"files": {"image": ("a.png", b"")}}),
     ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", b"%PDF-1.7 text")}}),
-    ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", picture()[:20])}}),
+    ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", image_file()[:20])}}),
     ("body_too_large", 413, "0.001 MB", {"files": {"image": ("a.png", b"0" * 2000)}}),
     ("too_many_pixels", 413, "3000x2000", {"files": {"image": ("a.gif", GIF)}}),
 ]
@@ -137,6 +137,6 @@ def test_a_large_upload_never_touches_the_disk(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", rollover)
     service = Service(max_body_mb=8)
-    encoded = picture("BMP", width=1200, height=1000)  # 3.6 MB; form parsers spill to disk above 1 MB
+    encoded = image_file("BMP", width=1200, height=1000)  # 3.6 MB; form parsers spill to disk above 1 MB
     assert service.post(files={"image": ("photo.bmp", encoded)}).status_code == 200
     assert service.served == [encoded]

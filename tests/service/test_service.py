@@ -73,8 +73,8 @@ def test_the_bento_of_version_1_serves_version_1(
     assert answer["faces"][0]["label"] == favourites["1"]
 
 
-def test_a_picture_is_turned_upright(client: httpx.Client, photo: bytes) -> None:
-    """Pixels turned a quarter with the EXIF tag that says so: the answer is about the upright picture."""
+def test_an_image_is_turned_upright(client: httpx.Client, photo: bytes) -> None:
+    """Pixels turned a quarter with the EXIF tag that says so: the answer is about the upright image."""
     upright = Image.open(io.BytesIO(photo))
     wide = Image.new("RGB", (240, 160))
     wide.paste(upright, (40, 0))
@@ -100,7 +100,7 @@ def test_no_face_is_an_answer(client: httpx.Client) -> None:
     assert (response.status_code, response.json()["status"], response.json()["faces"]) == (200, "no_face", [])
 
 
-def test_a_truncated_picture_is_told_so(client: httpx.Client, photo: bytes) -> None:
+def test_a_truncated_image_is_told_so(client: httpx.Client, photo: bytes) -> None:
     response = send(client, photo[: len(photo) // 2])
     assert (response.status_code, response.json()["code"]) == (422, "damaged_image")
 
@@ -141,14 +141,14 @@ def test_counters_hold_numbers_only(client: httpx.Client, photo: bytes) -> None:
 
     before = {name: value(name) for name in ("ferops_images_total", "ferops_labels_total", "ferops_refused_total")}
     send(client, photo)
-    send(client, b"no picture")
+    send(client, b"no image")
     assert value("ferops_images_total") == before["ferops_images_total"] + 1
     assert value("ferops_labels_total") == before["ferops_labels_total"] + 1
     assert value("ferops_refused_total") == before["ferops_refused_total"] + 1
 
 
-def test_nothing_of_a_picture_stays(client: httpx.Client, bentos: Layout, log: Path) -> None:
-    """A picture too large for the memory buffer of form parsers leaves no file, and no upload leaves its name."""
+def test_nothing_of_an_image_stays(client: httpx.Client, bentos: Layout, log: Path) -> None:
+    """An image too large for the memory buffer of form parsers leaves no file, and no upload leaves its name."""
     pixels = np.random.default_rng(0).integers(0, 256, (1000, 900, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "BMP")

@@ -132,7 +132,7 @@ def test_classes_and_sources_keep_their_shares() -> None:
         assert shares["val"] == pytest.approx(0.15, abs=0.02)
 
 
-def test_people_with_many_pictures_of_few_classes_are_dealt_evenly() -> None:
+def test_people_with_many_images_of_few_classes_are_dealt_evenly() -> None:
     """118 people with 5 to 60 images, classes rare and common: no class of a split is off by more than 2 points."""
     rng = np.random.default_rng(2)
     sizes = rng.integers(5, 60, 118)

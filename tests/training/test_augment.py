@@ -78,11 +78,11 @@ def test_colour_factors(make_params):
     bright = augment(grey, make_params(**STILL | {"brightness": 0.25}).train, rng())
     assert 0.299 < bright.min() < 0.32
     assert 0.48 < bright.max() <= 0.501
-    for still in ({"contrast": 0.5}, {"saturation": 0.5}):  # a flat grey picture has neither
+    for still in ({"contrast": 0.5}, {"saturation": 0.5}):  # a flat grey image has neither
         assert torch.allclose(augment(grey, make_params(**STILL | still).train, rng()), grey, atol=1e-6)
 
 
-def test_saturation_keeps_the_grey_picture(pixels, make_params):
+def test_saturation_keeps_the_grey_image(pixels, make_params):
     pixels = 0.3 + 0.4 * pixels  # far from 0 and 1: nothing is clamped
     out = augment(pixels, make_params(**STILL | {"saturation": 0.5}).train, rng())
     luma = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)

@@ -110,7 +110,7 @@ def test_altered_copies_are_counted_apart_from_equal_pixels() -> None:
     assert (found.near_label_conflict_groups, found.cross_usage_near_groups) == (1, 1)
 
 
-def test_only_sound_pictures_are_compared_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_sound_images_are_compared_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     facts = _facts(
         {"pixel_hash": "x", "usage": "test"},
         {"pixel_hash": "x", "usage": "train"},

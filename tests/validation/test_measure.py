@@ -20,7 +20,7 @@ from ferops.validation.descriptors import image_views
 from ferops.validation.measure import Measures, measure_sources
 from ferops.validation.near_duplicates import thumbnail
 from ferops.validation.stage import validate
-from sample_images import encoded, noise, picture, quick_params, write_source
+from sample_images import encoded, noise, noise_png, quick_params, write_source
 
 SETTINGS = quick_params().validation
 
@@ -60,7 +60,7 @@ def test_a_pixel_hash_is_the_pixels_and_nothing_else() -> None:
     assert flat[0] != flat[1]
 
 
-def test_what_is_no_picture_has_no_hash_and_says_why() -> None:
+def test_what_is_no_image_has_no_hash_and_says_why() -> None:
     whole = io.BytesIO()
     Image.fromarray(noise(1)).save(whole, format="JPEG")
     for broken in (b"", b"text", whole.getvalue()[:-900]):
@@ -70,18 +70,18 @@ def test_what_is_no_picture_has_no_hash_and_says_why() -> None:
         assert found.problem
 
 
-def test_a_picture_too_large_is_not_decoded() -> None:
-    found = _measure(picture(1), header_px=SETTINGS.max_side_px + 1)
+def test_an_image_too_large_is_not_decoded() -> None:
+    found = _measure(noise_png(1), header_px=SETTINGS.max_side_px + 1)
     assert (found.decodes, found.pixel_hash, found.problem) == (True, None, None)
 
 
 def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measure, "BATCH_ROWS", 3)
     layout = Layout(tmp_path)
-    write_source(layout, "one", [make_row(picture(i), source="one", label="sad", group_age="old") for i in range(20)])
-    write_source(layout, "two", [make_row(picture(i), source="two", label="sad", subject=str(i)) for i in range(7)])
+    write_source(layout, "one", [make_row(noise_png(i), source="one", label="sad", group_age="old") for i in range(20)])
+    write_source(layout, "two", [make_row(noise_png(i), source="two", label="sad", subject=str(i)) for i in range(7)])
     found = measure_sources(layout, ("two", "one"), SETTINGS)
-    expected = [picture(i) for i in (*range(7), *range(20))]
+    expected = [noise_png(i) for i in (*range(7), *range(20))]
     assert found.raw.column("image_id").to_pylist() == [hashlib.sha256(image).hexdigest() for image in expected]
     assert list(found.facts["pixel_hash"]) == [_measure(image).pixel_hash for image in expected]
     assert list(found.facts["row"]) == [*range(7), *range(20)]
@@ -94,7 +94,7 @@ def test_rows_keep_their_order_over_batches_and_sources(tmp_path: Path, monkeypa
 
 def test_without_a_label_review_no_views_are_kept(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    write_source(layout, "one", [make_row(picture(1), source="one", label="sad")])
+    write_source(layout, "one", [make_row(noise_png(1), source="one", label="sad")])
     off = quick_params(validation={"label_review_folds": 0}).validation
     assert len(measure_sources(layout, ("one",), off).views) == 0
 
@@ -109,7 +109,7 @@ def test_every_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(measure, "decode", counting)
     layout = Layout(tmp_path)
-    rows = [make_row(picture(i), source="one", label=name) for i, name in enumerate(DEFAULT_CLASSES * 5)]
+    rows = [make_row(noise_png(i), source="one", label=name) for i, name in enumerate(DEFAULT_CLASSES * 5)]
     write_source(layout, "one", rows)
     settings = {"min_rows_per_class": 1, "label_review_folds": 2}
     summary = validate(layout, quick_params(data={"sources": ("one",)}, validation=settings))

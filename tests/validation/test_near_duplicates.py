@@ -64,7 +64,7 @@ def test_the_number_of_threads_changes_nothing(
         faiss.omp_set_num_threads(before)
 
 
-def test_few_pictures() -> None:
+def test_few_images() -> None:
     copy = thumbnail(scene(1))
     for number, pairs in ((0, []), (1, []), (2, [(0, 1)]), (3, [(0, 1), (0, 2), (1, 2)])):
         same = np.stack([copy] * number) if number else np.empty((0, 32, 32), np.uint8)
@@ -117,15 +117,15 @@ def test_planted_copies_of_photographs_are_found() -> None:
     """FER2013 holds copies of its own, so a sample of it is taken in which few are left to be counted as false."""
     with zipfile.ZipFile(REAL) as archive:
         names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))[::16]
-        pictures = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L")) for name in names]
-    pictures = [picture for picture in pictures if picture.std() >= 4]
+        images = [np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("L")) for name in names]
+    images = [image for image in images if image.std() >= 4]
     kinds = [how for how in EDITS for _ in range(100)]
-    copies = [edited(picture, how) for picture, how in zip(pictures, kinds, strict=False)]
-    found = near_pairs(np.stack([thumbnail(each) for each in pictures + copies]), threshold=0.95)
-    planted = found["b"] - found["a"] == len(pictures)
+    copies = [edited(image, how) for image, how in zip(images, kinds, strict=False)]
+    found = near_pairs(np.stack([thumbnail(each) for each in images + copies]), threshold=0.95)
+    planted = found["b"] - found["a"] == len(images)
     assert planted.sum() / len(copies) > 0.99
-    own = found["b"] < len(pictures)  # the sample's own, and what pairs up with copies of them
+    own = found["b"] < len(images)  # the sample's own, and what pairs up with copies of them
     tied = set(found.loc[own, "a"]) | set(found.loc[own, "b"])
-    false = ~planted & ~found["a"].isin(tied) & ~(found["b"] % len(pictures)).isin(tied)
+    false = ~planted & ~found["a"].isin(tied) & ~(found["b"] % len(images)).isin(tied)
     assert planted.sum() / (planted | false).sum() > 0.99
-    assert len(tied) / len(pictures) < 0.1
+    assert len(tied) / len(images) < 0.1

@@ -13,7 +13,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.validation.selection import map_labels, takes_part
 from ferops.validation.stage import validate
-from sample_images import PARAMS_FILE, picture, quick_params, write_source
+from sample_images import PARAMS_FILE, noise_png, quick_params, write_source
 
 DATA = quick_params().data
 
@@ -37,7 +37,7 @@ def test_rows_without_an_official_part_always_take_part() -> None:
 def test_the_stage_takes_the_settings_and_the_raw_rows_stay(tmp_path: Path, counts_as: str) -> None:
     layout = Layout(tmp_path)
     rows = [
-        make_row(picture(100 * place + i), source="made", label=label, usage=usage)
+        make_row(noise_png(100 * place + i), source="made", label=label, usage=usage)
         for place, label in enumerate((*DEFAULT_CLASSES, "neutral"))
         for i, usage in enumerate(("train", "train", "test", None))
     ]

@@ -12,7 +12,7 @@ from scenes import scene
 ONE = thumbnail(scene(1))
 
 
-def test_a_picture_is_a_copy_of_itself_and_of_its_mirror_image() -> None:
+def test_an_image_is_a_copy_of_itself_and_of_its_mirror_image() -> None:
     assert detail_correlation(ONE, ONE, mirrored=False) == pytest.approx(1)
     assert detail_correlation(ONE, np.ascontiguousarray(ONE[:, ::-1]), mirrored=True) == pytest.approx(1)
     assert detail_correlation(ONE, ONE, mirrored=True) < 0.5
@@ -30,7 +30,7 @@ def test_a_shift_is_undone(shift_px: tuple[int, int]) -> None:
     assert detail_correlation(large[4:36, 4:36], large[4 + y : 36 + y, 4 + x : 36 + x], mirrored=False) > 0.99
 
 
-def test_other_pictures_are_none() -> None:
+def test_other_images_are_none() -> None:
     others = [detail_correlation(ONE, thumbnail(scene(seed)), mirrored=False) for seed in range(2, 60)]
     assert max(others) < 0.6
 
@@ -40,13 +40,13 @@ def test_the_same_head_with_another_face_is_no_copy() -> None:
     y, x = np.mgrid[0:32, 0:32]
     wall, head = 230.0, np.hypot((x - 16) / 9, (y - 17) / 12) < 1
     faces = [np.where(head, 70 + 0.5 * (thumbnail(scene(seed)).astype(float) - 128), wall) for seed in range(12)]
-    pictures = [cv2.GaussianBlur(face, (0, 0), 0.7).clip(0, 255).astype(np.uint8) for face in faces]
-    plain = [np.corrcoef(pictures[0].ravel(), other.ravel())[0, 1] for other in pictures[1:]]
+    images = [cv2.GaussianBlur(face, (0, 0), 0.7).clip(0, 255).astype(np.uint8) for face in faces]
+    plain = [np.corrcoef(images[0].ravel(), other.ravel())[0, 1] for other in images[1:]]
     assert min(plain) > 0.96
-    assert max(detail_correlation(pictures[0], other, mirrored=False) for other in pictures[1:]) < 0.95
+    assert max(detail_correlation(images[0], other, mirrored=False) for other in images[1:]) < 0.95
 
 
-def test_a_flat_picture_is_like_nothing() -> None:
+def test_a_flat_image_is_like_nothing() -> None:
     assert detail_correlation(ONE, np.full((32, 32), 90, np.uint8), mirrored=False) == 0
 
 

@@ -20,7 +20,7 @@ from ferops.records.validate import ValidateSummary
 from ferops.split.stage import split
 from ferops.validation.stage import validate
 from releases import make_folder
-from sample_images import picture, quick_params, write_source
+from sample_images import noise_png, quick_params, write_source
 
 VALIDATION = {"min_rows_per_class": 4, "max_quarantine_share": 0.3, "label_review_folds": 0}
 PARAMS = quick_params(data={"sources": ("made", "fairface")}, validation=VALIDATION)
@@ -30,7 +30,7 @@ LABELLED = 60
 
 def labelled_rows() -> list[dict[str, Any]]:
     return [
-        make_row(picture(i), source="made", label=DEFAULT_CLASSES[i % 6], subject=f"p{i // 6}", group_gender="male")
+        make_row(noise_png(i), source="made", label=DEFAULT_CLASSES[i % 6], subject=f"p{i // 6}", group_gender="male")
         for i in range(LABELLED)
     ]
 
@@ -38,10 +38,10 @@ def labelled_rows() -> list[dict[str, Any]]:
 def fairface_rows(folder: Path) -> list[dict[str, Any]]:
     """As published; its first image is also a labelled one of the other source, its last one cannot be decoded."""
     lines = [f"train/{i}.jpg,20-29,Female,White,True" for i in range(1, 8)]
-    pictures = {f"train/{i}.jpg": picture(1000 + i if i > 1 else 0) for i in range(1, 7)} | {"train/7.jpg": b"torn"}
+    images = {f"train/{i}.jpg": noise_png(1000 + i if i > 1 else 0) for i in range(1, 7)} | {"train/7.jpg": b"torn"}
     table = "\n".join(["file,age,gender,race,service_test", *lines]).encode()
     _, rows = fairface.read_fairface(
-        make_folder(folder, pictures | {"fairface_label_train.csv": table}), skipped=Counter()
+        make_folder(folder, images | {"fairface_label_train.csv": table}), skipped=Counter()
     )
     return list(rows)
 
@@ -95,7 +95,7 @@ def test_the_list_of_data_shows_what_has_no_label(layout: Layout) -> None:
     assert entry.groups == ("age", "gender", "race")
 
 
-def test_nothing_but_unlabelled_pictures_is_an_error(tmp_path: Path) -> None:
+def test_nothing_but_unlabelled_images_is_an_error(tmp_path: Path) -> None:
     layout = Layout(tmp_path / "project")
     write_source(layout, "fairface", fairface_rows(tmp_path / "release"))
     with pytest.raises(FeropsError, match=r"at least 4 rows|min_rows_per_class|no row"):
@@ -106,7 +106,7 @@ def test_unlabelled_rows_do_not_hide_how_much_is_quarantined(tmp_path: Path) -> 
     layout = Layout(tmp_path)
     torn = [make_row(b"torn %d" % i, source="made", label="sad", group_gender=None) for i in range(40)]
     write_source(layout, "made", [*labelled_rows(), *torn])
-    many = [make_row(picture(1000 + i), source="fairface", label=None) for i in range(200)]
+    many = [make_row(noise_png(1000 + i), source="fairface", label=None) for i in range(200)]
     write_source(layout, "fairface", many)
     with pytest.raises(FeropsError, match=r"at most 30% of the rows that are not excluded.*; found: 40"):
         validate(layout, PARAMS)

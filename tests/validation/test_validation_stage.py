@@ -22,7 +22,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.validate import ValidateSummary
 from ferops.validation.stage import validate
-from sample_images import encoded, noise, picture, quick_params, write_source
+from sample_images import encoded, noise, noise_png, quick_params, write_source
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
 PARAMS = quick_params(data={"sources": ("made",)}, validation={"min_rows_per_class": 4, "max_quarantine_share": 0.3})
@@ -31,7 +31,7 @@ PARAMS = quick_params(data={"sources": ("made",)}, validation={"min_rows_per_cla
 def _good_rows(*, per_class: int = 4) -> list[dict[str, Any]]:
     return [
         make_row(
-            picture(10 * i + index),
+            noise_png(10 * i + index),
             source="made",
             label=label,
             usage="train",
@@ -57,11 +57,11 @@ def _planted_rows() -> dict[str, dict[str, Any]]:
     }
     return {
         "undecodable": make_row(b"no image", label="sad", **common),
-        "too_small": make_row(picture(900, size_px=20), label="sad", **common),
+        "too_small": make_row(noise_png(900, size_px=20), label="sad", **common),
         "blank": make_row(encoded(np.full((48, 48), 7, np.uint8)), label="fear", **common),
         "exact_duplicate": make_row(encoded(noise(0), kind="BMP"), label="anger", **common),
         "label_conflict": make_row(encoded(noise(901), kind="BMP"), label="happy", **common),
-        "excluded": make_row(picture(901), label="neutral", **common),
+        "excluded": make_row(noise_png(901), label="neutral", **common),
     }
 
 
@@ -79,7 +79,7 @@ def test_a_dropped_copy_ties_the_people_it_names_and_a_blank_image_nobody(tmp_pa
     common = {"source": "made", "usage": "test", "group_age": None, "votes_sad": None, "truth_xy": None}
     extra = [
         make_row(encoded(noise(0), kind="BMP"), label="anger", subject="q", **common),
-        make_row(picture(500), label="sad", subject="q", **common),
+        make_row(noise_png(500), label="sad", subject="q", **common),
         *(make_row(black, label="sad", subject=person, **common) for person in ("p1", "p2")),
     ]
     write_source(layout, "made", [*_good_rows(), *extra])
@@ -206,7 +206,7 @@ def test_a_failure_leaves_the_reports_and_no_manifest(failed: tuple[Layout, str]
 
 def test_every_kind_of_failure_is_found(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    rows = [make_row(picture(i), source="made", label="happy") for i in range(20)]
+    rows = [make_row(noise_png(i), source="made", label="happy") for i in range(20)]
     rows += [make_row(b"x%d" % i, source="made", label="sad") for i in range(20)]
     write_source(layout, "made", rows)
     with pytest.raises(FeropsError) as caught:
@@ -221,7 +221,7 @@ def test_every_kind_of_failure_is_found(tmp_path: Path) -> None:
 
 def test_nothing_accepted_at_all_is_a_failure_and_not_a_crash(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
-    write_source(layout, "made", [make_row(picture(1), source="made", label="neutral")])
+    write_source(layout, "made", [make_row(noise_png(1), source="made", label="neutral")])
     with pytest.raises(FeropsError, match=r"at least 4 accepted rows of anger"):
         validate(layout, PARAMS)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -33,12 +33,12 @@ def say(*lines: str) -> None:
     print("\n".join(lines), flush=True)
 
 
-def say_record(title: str, record: Record | dict[str, Any]) -> None:
+def say_record(title: str, record: Record) -> None:
     """Print one aligned line per figure; tables and long lists are for the reports."""
     from ferops.orchestration.summary import shown
 
-    values = record if isinstance(record, dict) else record.as_json()
-    rows = {key: shown(value) for key, value in values.items() if key not in ("stage", "provenance") and _fits(value)}
+    values = record.as_json().items()
+    rows = {key: shown(value) for key, value in values if key not in ("stage", "provenance") and _fits(value)}
     width = max((len(key) for key in rows), default=0)
     say(f"{title}:", *(f"  {key:<{width}}  {text}" for key, text in rows.items()))
 

@@ -41,7 +41,7 @@ def write_onnx(net: ExpressionNet, path: Path) -> None:
     is a plain attribute of the convolution, and VGG's pooling to more cells than it has is possible at all.
 
     Raises:
-        FeropsError: the backbone has an operator that ONNX lacks, or one that depends on what is in the picture. The
+        FeropsError: the backbone has an operator that ONNX lacks, or one that depends on what is in the image. The
             message names both.
     """
     import onnx

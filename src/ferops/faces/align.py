@@ -117,7 +117,7 @@ def align(
 
 
 def whole(image: Image, *, size_px: int) -> Image:
-    """Return the complete picture as a uint8 `(size_px, size_px, 3)` face: for crops that are tight already. Pictures
+    """Return the complete image as a uint8 `(size_px, size_px, 3)` face: for crops that are tight already. Images
     that are not square are padded with their edge pixels, evenly on both sides."""
     height, width = image.shape[:2]
     side = max(height, width)
@@ -141,13 +141,13 @@ def preferred(detections: Sequence[Detection], *, image_shape: tuple[int, ...], 
 
 
 def roll_degrees(landmarks: NDArray[np.floating]) -> float:
-    """Angle of the line through the eyes, -180 to 180; positive when the head leans clockwise in the picture."""
+    """Angle of the line through the eyes, -180 to 180; positive when the head leans clockwise in the image."""
     across = landmarks[1] - landmarks[0]
     return math.degrees(math.atan2(float(across[1]), float(across[0])))
 
 
 def yaw_degrees(landmarks: NDArray[np.floating]) -> float:
-    """Estimate how far the head is turned, -90 to 90; positive when the nose points to the right of the picture.
+    """Estimate how far the head is turned, -90 to 90; positive when the nose points to the right of the image.
 
     Seen along the axis of the eyes, a nose tip in front of them by `depth` moves by `depth * sin(yaw)` while the
     distance of the eyes shrinks to `distance * cos(yaw)`; their ratio is `depth / distance * tan(yaw)`, whatever the

@@ -1,4 +1,4 @@
-"""What the preprocess stage leaves for people: counts, a contact sheet, and the pictures held back."""
+"""What the preprocess stage leaves for people: counts, a contact sheet, and the images held back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image as Picture
+from PIL import Image as PilImage
 from PIL import ImageDraw, ImageFont
 
 from ferops.faces.detection import Image
@@ -36,7 +36,7 @@ def write_report(
     thumbnails: Mapping[str, Sequence[Image]],
     speed: PreprocessSpeed,
 ) -> PreprocessSummary:
-    """Write summary.json, contact_sheet.png and, for each reason to hold pictures back, <reason>.png to `folder`.
+    """Write summary.json, contact_sheet.png and, for each reason to hold images back, <reason>.png to `folder`.
 
     Args:
         classes: in the order of the contact sheet's rows.
@@ -44,7 +44,7 @@ def write_report(
         arrays: split -> uint8 `(N, S, S, 3)`.
         other_faces: how many faces were found beside the chosen ones.
         quarantine: the rows of quarantine.parquet.
-        thumbnails: reason -> some of the pictures held back, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
+        thumbnails: reason -> some of the images held back, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
 
     Returns:
         the summary.
@@ -65,9 +65,9 @@ def write_report(
         speed=speed,
     )
     contact_sheet(faces, arrays, classes).save(folder / "contact_sheet.png")
-    for reason, pictures in thumbnails.items():
-        if pictures:
-            _thumbnail_sheet(pictures, _caption(reason, int(reasons[reason]), shown=len(pictures))).save(
+    for reason, shown in thumbnails.items():
+        if shown:
+            _thumbnail_sheet(shown, _caption(reason, int(reasons[reason]), shown=len(shown))).save(
                 folder / f"{reason}.png"
             )
     summary.write(folder / "summary.json")
@@ -101,7 +101,7 @@ def _rate(tried: pd.DataFrame) -> DetectionRate:
     return DetectionRate(tried=len(tried), found=found, rate=found / len(tried) if len(tried) else None)
 
 
-def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image], classes: Sequence[str]) -> Picture.Image:
+def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image], classes: Sequence[str]) -> PilImage.Image:
     """Draw up to twelve faces of each class, evenly spaced through the data, one class a row."""
     side = THUMBNAIL_PX
     sheet, draw = _blank(rows=len(classes), left=_LABEL_PX, title="The faces as the network sees them")
@@ -119,24 +119,24 @@ def contact_sheet(faces: pd.DataFrame, arrays: Mapping[str, Image], classes: Seq
     return sheet
 
 
-def _thumbnail_sheet(thumbnails: Sequence[Image], caption: str) -> Picture.Image:
+def _thumbnail_sheet(thumbnails: Sequence[Image], caption: str) -> PilImage.Image:
     sheet, _ = _blank(rows=-(-len(thumbnails) // _COLUMNS), left=0, title=caption)
-    for i, picture in enumerate(thumbnails):
+    for i, thumbnail in enumerate(thumbnails):
         row, column = divmod(i, _COLUMNS)
         step = THUMBNAIL_PX + _GAP_PX
-        _paste(sheet, picture, x=_EDGE_PX + column * step, y=_TITLE_PX + row * step)
+        _paste(sheet, thumbnail, x=_EDGE_PX + column * step, y=_TITLE_PX + row * step)
     return sheet
 
 
-def _blank(*, rows: int, left: int, title: str) -> tuple[Picture.Image, ImageDraw.ImageDraw]:
+def _blank(*, rows: int, left: int, title: str) -> tuple[PilImage.Image, ImageDraw.ImageDraw]:
     step = THUMBNAIL_PX + _GAP_PX
     size = (2 * _EDGE_PX + left + _COLUMNS * step - _GAP_PX, _TITLE_PX + rows * step - _GAP_PX + _EDGE_PX)
-    sheet = Picture.new("RGB", size, "white")
+    sheet = PilImage.new("RGB", size, "white")
     draw = ImageDraw.Draw(sheet)
     draw.text((_EDGE_PX, _TITLE_PX / 2), title, fill=_INK, font=ImageFont.load_default(22), anchor="lm")
     return sheet, draw
 
 
-def _paste(sheet: Picture.Image, pixels: Image, *, x: int, y: int) -> None:
-    method = Picture.Resampling.LANCZOS
-    sheet.paste(Picture.fromarray(pixels).resize((THUMBNAIL_PX, THUMBNAIL_PX), method), (x, y))
+def _paste(sheet: PilImage.Image, pixels: Image, *, x: int, y: int) -> None:
+    method = PilImage.Resampling.LANCZOS
+    sheet.paste(PilImage.fromarray(pixels).resize((THUMBNAIL_PX, THUMBNAIL_PX), method), (x, y))

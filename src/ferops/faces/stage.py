@@ -33,7 +33,7 @@ from ferops.records.preprocess import PreprocessSpeed, PreprocessSummary
 
 SPLITS = ("train", "val", "test")
 
-_THUMBNAILS = 60  # pictures held back that the report shows
+_THUMBNAILS = 60  # images held back that the report shows
 
 
 def preprocess(layout: Layout, params: Params, *, detector: Detector | None = None) -> PreprocessSummary:

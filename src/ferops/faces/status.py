@@ -1,7 +1,7 @@
-"""Groups of the statuses that a picture can have in faces.parquet (docs/files.md)."""
+"""Groups of the statuses that an image can have in faces.parquet (docs/files.md)."""
 
 HELD_BACK = ("no_face", "small_face")
-"""The statuses of pictures that give no face to learn from: artifacts/preprocess/quarantine.parquet."""
+"""The statuses of images that give no face to learn from: artifacts/preprocess/quarantine.parquet."""
 
 KEPT_WHOLE = ("tight", "whole")
-"""The statuses of pictures that are their own face: no detection, no alignment."""
+"""The statuses of images that are their own face: no detection, no alignment."""

@@ -1,4 +1,4 @@
-"""What the stage `preprocess` leaves in reports/preprocess/ beside the pictures."""
+"""What the stage `preprocess` leaves in reports/preprocess/ beside the images."""
 
 from __future__ import annotations
 
