@@ -1,7 +1,7 @@
-"""`ferops audit SOURCE`: are faces found equally well in every group of people?
+"""`ferops audit SOURCE`: does the detector find faces equally well in every group of people?
 
-No expression labels are needed, so a data set such as FairFace, which has none, can be asked. What is measured is the
-detector as the stage `preprocess` uses it; a face that it misses is one that no later stage can be fair to.
+The audit needs no expression labels, so it works on data sets without any, such as FairFace. It measures the detector
+as the stage `preprocess` uses it: no later stage can be fair to a face that the detector misses.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ UNKNOWN = "not annotated"
 ALL = ("all", "all")
 
 CAVEATS = (
-    "A face anywhere in the image counts. The intervals are Wilson's, for one group at a time: among many groups "
-    "some differ by chance alone. Images count as independent. A set that was collected with a face detector lacks "
-    "the faces that this one missed, so true rates are lower."
+    "A face anywhere in the image counts. The intervals are Wilson's, each for one group: among many groups, some "
+    "differ by chance alone. Images count as independent. A data set collected with a face detector lacks the faces "
+    "that its detector missed, so true rates are lower."
 )
 
 
@@ -42,7 +42,7 @@ class Rate(NamedTuple):
 
     Attributes:
         attribute, group: `age`, `young`; the group UNKNOWN holds the images without a value, attribute ALL all of them.
-        images, found: images looked at, and those with a face.
+        images, found: images searched, and those in which a face was found.
         low, high: the score interval of the rate, 0-1.
     """
 
@@ -61,8 +61,13 @@ class Rate(NamedTuple):
 
 @dataclass(frozen=True)
 class Audit:
-    """`images` drawn, of which `unreadable` could not be decoded and count nowhere else; `rates` by attribute and group
-    in the order of their names, all images last."""
+    """Detection rates of one source.
+
+    Attributes:
+        images: how many were drawn.
+        unreadable: how many of them could not be decoded; the rates leave them out.
+        rates: sorted by attribute and group; all images last.
+    """
 
     images: int
     unreadable: int
@@ -98,7 +103,7 @@ def audit(layout: Layout, params: Params, source: str, *, limit: int | None, det
 
 
 def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level: float) -> Audit:
-    """Look for a face in `limit` images of a source; `level` is that of the intervals, 0-1.
+    """Search `limit` images of a source (all if None) for faces; `level` is that of the intervals, 0-1.
 
     Raises:
         FeropsError: the source has no column `group_<name>`, or no image that can be decoded.
@@ -106,8 +111,8 @@ def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level
     columns = [name for name in raw.schema.names if name.startswith(PREFIX)]
     if not columns:
         raise FeropsError(
-            f"{raw.source} says nothing about the people in its images (no column {PREFIX}<name>), so there are no "
-            "groups to compare. Use a source that does: synthetic, fairface, rafdb, or your own with an attributes CSV"
+            f"{raw.source} has no groups to compare: it has no column {PREFIX}<name> about the people in its images. "
+            "Use a source with groups: synthetic, fairface, rafdb, or your own data imported with --attributes"
         )
     chosen = np.arange(raw.num_rows)
     if limit is not None and limit < raw.num_rows:
@@ -125,7 +130,9 @@ def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level
             seen.update(keys)
             found.update(keys if detect_faces(detector, [image])[0] else ())
     if not seen:
-        raise FeropsError(f"none of the {len(chosen)} images of {raw.source} can be decoded. Import it again")
+        raise FeropsError(
+            f"{raw.source}: not one of the {len(chosen)} images drawn can be decoded. Import the source again"
+        )
     rates = [
         Rate(key[0].removeprefix(PREFIX), key[1], seen[key], found[key], *_wilson(found[key], seen[key], level=level))
         for key in [*sorted(key for key in seen if key != ALL), ALL]
@@ -143,7 +150,7 @@ def _wilson(found: int, images: int, *, level: float) -> tuple[float, float]:
 
 
 def page(audit: Audit, *, title: str, how: str, level: float, min_images: int) -> str:
-    """Return the Markdown. `min_images`: smaller groups are shown, and not compared."""
+    """Return the Markdown. Groups of fewer than `min_images` images are listed but not compared."""
     lines = [f"# Faces found in {title}", "", how, ""]
     if audit.unreadable:
         lines += [f"{audit.unreadable} images cannot be decoded and are left out.", ""]
@@ -171,8 +178,8 @@ def _gaps(rates: Sequence[Rate], *, min_images: int) -> Iterator[str]:
 
 
 def _people(raw: Raw, columns: list[str], chosen: set[int]) -> Iterator[tuple[Image | None, tuple[str, ...]]]:
-    """Yield the chosen images, None where one cannot be decoded, with their groups; one at a time, for they may be
-    photographs of many megapixels."""
+    """Yield each chosen image (None if it cannot be decoded) with its groups, one at a time: photographs may have many
+    megapixels."""
     start = 0
     for batch in raw.batches(["image", *columns]):
         for row in range(batch.num_rows):

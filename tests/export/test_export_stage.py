@@ -156,7 +156,7 @@ def test_logits_of_other_weights_are_found(copy, params):
 def test_logits_of_another_split_are_found(copy, params):
     path = copy.model("candidate") / "val_logits.npy"
     np.save(path, np.load(path)[:-1])
-    with pytest.raises(FeropsError, match="29 rows for 30"):
+    with pytest.raises(FeropsError, match="29 rows, but there are 30"):
         export(copy, params)
 
 

@@ -87,7 +87,7 @@ def test_serve_follows_the_champion_back(bentos: Layout, params: Params) -> None
 
 @pytest.mark.usefixtures("no_build")
 def test_another_model_under_the_same_tag_is_refused(bentos: Layout, params: Params) -> None:
-    with pytest.raises(FeropsError, match=r"holds another model.*rm -r"):
+    with pytest.raises(FeropsError, match=r"its model is not that of version.*rm -r"):
         package(bentos, params, model_folder=bentos.root / "exports" / "2", version="1")
 
 

@@ -113,7 +113,7 @@ def cut_file(name: str) -> Callable[[Path], None]:
         (lambda folder: change(folder, size_px="large"), "config.json cannot be used: size_px"),
         (lambda folder: change(folder, classes=[*DEFAULT_CLASSES, "neutral"]), "come from different exports"),
         (lambda folder: change(folder, size_px=48), "maps faces .* come from different exports"),
-        (cut_file("model.onnx"), "model.onnx is damaged or no ONNX model"),
+        (cut_file("model.onnx"), "model.onnx is damaged or not an ONNX model"),
         (lambda folder: (folder / "model.onnx").unlink(), "model.onnx does not exist"),
         (lambda folder: [path.unlink() for path in folder.glob("*.onnx")], "holds neither weights.safetensors"),
     ],

@@ -1,1 +1,1 @@
-"""Export: the candidate's weights -> ONNX and INT8 files that the service runs, proved against the weights."""
+"""Export: the candidate's weights -> ONNX files in FP32 and INT8, compared with the weights."""

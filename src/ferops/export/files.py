@@ -41,8 +41,8 @@ def write_onnx(net: ExpressionNet, path: Path) -> None:
     is a plain attribute of the convolution, and VGG's pooling to more cells than it has is possible at all.
 
     Raises:
-        FeropsError: the backbone has an operator that ONNX lacks, or one that depends on what is in the image. The
-            message names both.
+        FeropsError: the backbone has an operator that ONNX lacks, or one that depends on the image's content. The
+            message names the backbone and the operator.
     """
     import onnx
     import torch
@@ -54,7 +54,7 @@ def write_onnx(net: ExpressionNet, path: Path) -> None:
     faces = torch.zeros((2, 3, size, size), dtype=torch.uint8).permute(0, 2, 3, 1)  # (2, S, S, 3)
     try:
         with warnings.catch_warnings(), _quiet("torch.onnx", "torch.export", "onnxscript"):
-            warnings.simplefilter("ignore")  # of the exporter's own parts on each other
+            warnings.simplefilter("ignore")  # the exporter warns of its own deprecated calls
             program = torch.onnx.export(
                 plain,
                 (faces,),
@@ -87,16 +87,16 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
     2019); networks with attention also get SmoothQuant (Xiao et al. 2023), which moves outliers from the activations
     into the weights. Asymmetric activations moved the logits 2 to 4 % less, and made INT8 as slow as FP32 in OpenVINO.
 
-    Averages (global pooling) and the classifier compute in floating point: OpenVINO keeps the mean of bytes as a byte,
-    and both take no time. Weights of layers that compute in floating point are stored as bytes, but for the
-    classifier's: a MobileNetV3 holds a quarter of its weights in such gates.
+    Averages (global pooling) and the classifier compute in floating point: OpenVINO would round the mean of bytes to a
+    byte, and both take almost no time. Other layers that compute in floating point store their weights as bytes: a
+    MobileNetV3 has a quarter of its weights in such gates.
 
     CPUs without VNNI add products of bytes in 16 bits, which can overflow: the weights of the first convolution use
     half their range, since the pixels use all of theirs. Half of it everywhere would prevent all overflow, and moves
     the logits a quarter further on every CPU; `ferops export` measures on the CPU at hand and refuses a bad file.
 
     Args:
-        faces: uint8 `(N, S, S, 3)` from the training split: never from the splits that judge. N is at least 1.
+        faces: uint8 `(N, S, S, 3)` from the training split: never from validation or test. N is at least 1.
     """
     os.environ["NNCF_CI"] = "1"  # NNCF reports its use to its makers unless this is set before it is imported
     import nncf
@@ -178,7 +178,7 @@ def _cause(error: BaseException) -> str:
 
 @contextlib.contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """Only errors of these loggers."""
+    """Let these loggers report errors only."""
     loggers = [logging.getLogger(name) for name in names]
     before = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""How fast each runtime is here: the table of benchmarks/infer.py and of the export's summary."""
+"""The speed of each runtime on this machine, for benchmarks/infer.py and the export's summary."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) 
     """Time every runtime on random faces, with all cores.
 
     Args:
-        budget_s: measure each cell for about so long (at least three times).
-
+        budget_s: time for each measurement, in seconds; each runs at least three times.
     """
     faces = np.random.default_rng(0).integers(0, 256, (BATCH, net.size_px, net.size_px, 3), dtype=np.uint8)
     makers: list[tuple[Runtime, Precision, Callable[[], Run]]] = [

@@ -1,4 +1,4 @@
-"""The exported model as it is served. No torch here: a service must start fast and stay small."""
+"""The exported model as it is served. No torch here, so that the service starts fast and stays small."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from ferops.machine import openvino_core
 from ferops.model_config import ExportConfig, read_model_config
 
 MAX_BATCH = 32
-"""Faces in one pass: more gains no speed on a CPU and costs memory."""
+"""Faces in one pass: more would be no faster on a CPU and take more memory."""
 
 
 class Classifier:
     """Logits and calibrated probabilities of faces, by OpenVINO on the CPU.
 
-    OpenVINO because it was the fastest runtime measured for the INT8 file: a ResNet-50 at 224 px took it 7 ms, and ONNX
-    Runtime 44 ms, on 2 cores with AMX (benchmarks/infer.py measures again). What is not quantised is computed in FP32
-    even where the CPU has bf16, so that a service gives the probabilities that were evaluated, to rounding.
+    OpenVINO was the fastest runtime for the INT8 file: a ResNet-50 at 224 px took 7 ms, against 44 ms in ONNX Runtime,
+    on 2 cores with AMX (benchmarks/infer.py repeats the measurement). What is not quantised is computed in FP32 even if
+    the CPU has bf16, so that the service gives the evaluated probabilities, up to rounding.
 
-    Calls may come from several threads; they run one after the other, each on all `threads`.
+    Thread-safe: calls run one after the other, each on all `threads`.
     """
 
     def __init__(self, folder: Path, *, served: str | None = None, threads: int | None = None) -> None:
         """Load `folder`, as made by the stage `export`.
 
         Args:
-            served: the file to run, by default the one that config.json names; the temperature was fitted for that one.
+            served: the file to run; by default the one in config.json, for which the temperature was fitted.
             threads: CPU threads; None for all.
 
         Raises:
-            FeropsError: the folder is missing or incomplete, a file is damaged, or the files do not fit each other.
+            FeropsError: the folder is missing or incomplete, a file is damaged, or the files do not match.
         """
         self.config = read_model_config(folder, ExportConfig)
         file = folder / (served or self.config.served)
@@ -46,8 +46,8 @@ class Classifier:
         faces, logits = self._model.input(0).partial_shape, self._model.output(0).partial_shape
         if str(faces) != f"[?,{size},{size},3]" or str(logits) != f"[?,{len(self.config.classes)}]":
             raise FeropsError(
-                f"{file} maps faces {faces} to logits {logits}, and config.json says "
-                f"{size} px and {len(self.config.classes)} classes: they come from different exports. "
+                f"{file} maps faces {faces} to logits {logits}, but config.json has {size} px and "
+                f"{len(self.config.classes)} classes: they come from different exports. "
                 "Run: dvc repro --force export"
             )
 
@@ -55,7 +55,7 @@ class Classifier:
         """Return float32 `(N, K)` in the order of `config.classes`, for RGB uint8 `(N, S, S, 3)`; N may be 0.
 
         Raises:
-            FeropsError: another type or shape.
+            FeropsError: `faces` has another type or shape.
         """
         size = self.config.size_px
         if faces.dtype != np.uint8 or faces.ndim != 4 or faces.shape[1:] != (size, size, 3):
@@ -77,14 +77,14 @@ class Classifier:
 def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f32") -> Any:
     """Return OpenVINO's compiled model of an ONNX file, set for the lowest latency of one request at a time.
 
-    `precision` is the type of what is not quantised: `f32`, or `bf16` where the CPU has it. It is always set: by
-    default OpenVINO chooses by the CPU.
+    `precision` is the type of what is not quantised: `f32`, or `bf16` if the CPU has it. It is always set, because
+    OpenVINO's default depends on the CPU.
 
     Raises:
-        FeropsError: the file is missing or no ONNX model.
+        FeropsError: the file is missing or not an ONNX model.
     """
     if not path.is_file():
-        raise FeropsError(f"{path} does not exist. It is made by: dvc repro export")
+        raise FeropsError(f"{path} does not exist. Make it: dvc repro export")
     settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -94,5 +94,5 @@ def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f3
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise FeropsError(
-            f"{path} is damaged or no ONNX model ({reason}). Make it again: dvc repro --force export"
+            f"{path} is damaged or not an ONNX model ({reason}). Make it again: dvc repro --force export"
         ) from error

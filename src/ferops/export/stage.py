@@ -27,15 +27,15 @@ FP32_TOLERANCE = 0.05
 def export(layout: Layout, params: Params) -> ExportSummary:
     """Write artifacts/export and reports/export from artifacts/train/candidate.
 
-    Both files are run on the validation split as the service will run them, and compared with the logits that the
-    trained weights gave there. The temperature is fitted on the served file's logits.
+    Both files run on the validation split as in the service, and their logits are compared with those of the trained
+    weights. The temperature is fitted on the served file's logits.
 
     Returns:
         The summary, as in reports/export/summary.json.
 
     Raises:
-        FeropsError: inputs are missing or do not fit each other, the FP32 file computes something else than the
-            weights, or the INT8 file is to be served and changes more predicted classes than export.max_disagreement.
+        FeropsError: inputs are missing or do not match, the FP32 file's logits differ from those of the weights, or
+            the INT8 file is to be served and changes more predicted classes than export.max_disagreement.
     """
     net, trained_config = model.load(layout.model("candidate"))
     validation = data.read_faces(layout, "val")
@@ -87,8 +87,8 @@ def _accept(parity: dict[str, Parity], params: Params) -> None:
     if params.export.serve == "int8" and changed > params.export.max_disagreement:
         raise FeropsError(
             f"the INT8 file changes the predicted class of {changed:.1%} of the validation faces; "
-            f"export.max_disagreement is {params.export.max_disagreement:.1%}. Set export.serve: fp32, raise "
-            "export.calibration_images, or accept more in export.max_disagreement"
+            f"export.max_disagreement is {params.export.max_disagreement:.1%}. Set export.serve: fp32, or raise "
+            "export.calibration_images or export.max_disagreement"
         )
 
 
@@ -97,8 +97,8 @@ def _trained_logits(layout: Layout, validation: data.Faces) -> NDArray[np.float3
     logits: NDArray[np.float32] = np.load(path, allow_pickle=False)
     if len(logits) != len(validation):
         raise FeropsError(
-            f"{path} has {len(logits)} rows for {len(validation)} validation faces: the candidate was trained on "
-            "another split. Run: dvc repro train@candidate"
+            f"{path} has {len(logits)} rows, but there are {len(validation)} validation faces: the candidate was "
+            "trained on another split. Run: dvc repro train@candidate"
         )
     return logits
 

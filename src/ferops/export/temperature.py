@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 BOUNDS = (0.1, 10.0)
-"""Temperatures that are tried. Without the lower one, a validation split without a mistake would ask for zero."""
+"""The range of temperatures. Without the lower bound, a validation split without errors would give zero."""
 
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

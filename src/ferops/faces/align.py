@@ -26,12 +26,10 @@ With the usual margin of 0.1 they fall where they fall in the median FER2013 cro
 that aligned photos and the tight crops of that data set frame a face alike.
 """
 
-"""Which landmarks decide about the transform (`preprocess.align`); see `to_template`."""
-
 _RIGID = [0, 1, 2]  # eyes and nose: what an expression does not move
 _ALL = [0, 1, 2, 3, 4]
 
-_FITTED: dict[Align, tuple[list[int], list[int]]] = {  # for the angle; for size and place
+_FITTED: dict[Align, tuple[list[int], list[int]]] = {  # landmarks for the angle, and for size and place
     "steady_scale": (_ALL, _RIGID),
     "five_points": (_ALL, _ALL),
     "eyes_nose": (_RIGID, _RIGID),
@@ -59,13 +57,13 @@ def similarity(source: NDArray[np.floating], target: NDArray[np.floating]) -> ND
 
 
 def to_template(landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align) -> NDArray[np.float64]:
-    """Return the similarity `(2, 3)` that takes image pixels to pixels of the aligned face.
+    """Return the similarity transform `(2, 3)` from image pixels to pixels of the aligned face.
 
-    - `five_points`: all five landmarks decide. But an open mouth shrinks the face, and the expression leaks into the
-      scale: of 1500 rendered faces of known size, surprised ones came out 3.9 % smaller and happy ones 3.5 % larger
-      than the median of all, against 0.5 % and 0.1 % smaller with eyes and nose.
-    - `steady_scale`: all five decide about the angle, eyes and nose about size and place.
-    - `eyes_nose`, as ferops 0.1 did: eyes and nose decide about everything. The nose of a turned head then tilts it:
+    - `five_points`: all five landmarks set angle, size and place. An open mouth then shrinks the face, so that the
+      expression leaks into the scale: of 1500 rendered faces of known size, surprised ones came out 3.9 % smaller and
+      happy ones 3.5 % larger than the median of all, against 0.5 % and 0.1 % smaller with eyes and nose.
+    - `steady_scale`: all five set the angle; eyes and nose set size and place.
+    - `eyes_nose`, as in ferops 0.1: eyes and nose set everything. The nose of a turned head then tilts the face:
       after alignment 46 % of 1500 rendered faces leaned by more than 3 degrees, against 2 % of them with the others.
 
     Args:
@@ -82,7 +80,7 @@ def to_template(landmarks: NDArray[np.floating], *, size_px: int, margin: float,
     centred = points[for_size] - source_mean
     # With the angle given, the least squared error has this scale (Umeyama's, where the points are the same)
     scale = float(((centred @ turn.T) * (target[for_size] - target_mean)).sum() / (centred**2).sum())
-    if scale <= 0:  # eyes, nose and mouth in an order that no face has
+    if scale <= 0:  # landmarks in an impossible order
         return similarity(points, target)
     return np.column_stack([scale * turn, target_mean - scale * turn @ source_mean])
 
@@ -117,8 +115,8 @@ def align(
 
 
 def whole(image: Image, *, size_px: int) -> Image:
-    """Return the complete image as a uint8 `(size_px, size_px, 3)` face: for crops that are tight already. Images
-    that are not square are padded with their edge pixels, evenly on both sides."""
+    """Return the whole image as a uint8 `(size_px, size_px, 3)` face, for tight crops. Images that are not square are
+    padded evenly on both sides with their edge pixels."""
     height, width = image.shape[:2]
     side = max(height, width)
     top, left = (side - height) // 2, (side - width) // 2

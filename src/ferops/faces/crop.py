@@ -1,6 +1,6 @@
-"""The one way from an image and its detections to the pixels a network sees.
+"""From an image and its detections to the pixels that the network sees.
 
-The preprocess stage and the Predictor both call these functions, so that training and serving agree by construction.
+The preprocess stage and the Predictor both call these functions, so training and serving see the same faces.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class FaceCrop:
 
     Attributes:
         pixels: uint8 `(size_px, size_px, 3)`, RGB.
-        detection: where it is in the image; None for an image that is kept whole.
+        detection: where the face is in the image; None for an image kept whole.
     """
 
     pixels: Image
@@ -29,7 +29,7 @@ class FaceCrop:
 def crop_faces(
     image: Image, detections: Sequence[Detection], settings: FaceSettings, *, at_most: int | None = None
 ) -> list[FaceCrop]:
-    """Return the faces of `image`, aligned, the preferred ones first (see `align.preferred`), all or `at_most`."""
+    """Return the aligned faces of `image`, preferred ones first (see `align.preferred`); at most `at_most` if given."""
     return [
         FaceCrop(
             align(image, found.landmarks, size_px=settings.size_px, margin=settings.margin, fit=settings.align), found
@@ -39,5 +39,5 @@ def crop_faces(
 
 
 def crop_whole(image: Image, *, size_px: int) -> FaceCrop:
-    """Return the complete image as a face: for tight crops, and images in which no face was found."""
+    """Return the whole image as a face: for tight crops, and for images in which no face was found."""
     return FaceCrop(whole(image, size_px=size_px), None)

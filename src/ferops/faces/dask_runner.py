@@ -36,18 +36,18 @@ try:
     from prefect_dask.task_runners import DaskTaskRunner
 except ImportError as error:
     raise FeropsError(
-        f"preprocess.runner is dask, and {error.name} is not installed. Install it here and on every worker: "
+        f"preprocess.runner is dask, but {error.name} is not installed. Install it here and on every worker: "
         "pip install 'ferops[dask]'; or set preprocess.runner: local"
     ) from error
 
-_SHARDS_PER_TASK = 4  # a Prefect task costs a tenth of a second: that of a few hundred images, not of a few dozen
+_SHARDS_PER_TASK = 4  # a Prefect task costs a tenth of a second, so it should do a few hundred images, not a few dozen
 _AHEAD = 2  # tasks handed out for each worker thread: memory is bounded, and no worker waits
 _CONNECT_S = 20
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _of_thread = threading.local()
-"""A worker's detector: made once in each of its threads, for not every detector may be shared."""
+"""A worker's detector, one per thread: not every detector can be shared between threads."""
 
 
 def extract_on_worker(packed: bytes) -> list[Extracted]:
@@ -84,7 +84,7 @@ def submit_shards() -> None:
         _collect(waiting.popleft(), job.take)
 
 
-# Under names of their own, so that the functions travel to the workers by name and not by value
+# Named differently, so that the functions are pickled by name and not by value
 _task = task(name="faces", persist_result=False, cache_policy=NO_CACHE)(extract_on_worker)
 _flow = flow(name="preprocess-faces", persist_result=False)(submit_shards)
 
@@ -95,13 +95,13 @@ def extract_on_dask(
     """Pass the faces of each shard to `take`, in order.
 
     Args:
-        address: of the Dask scheduler, such as `tcp://host:8786`; None starts a cluster on this machine that ends
-            with the work.
-        workers: processes of that cluster, of one thread each; not used where `address` is given.
+        address: the Dask scheduler's, such as `tcp://host:8786`; None starts a cluster on this machine and stops
+            it at the end.
+        workers: processes of that cluster, with one thread each; ignored if `address` is given.
 
     Raises:
-        FeropsError: no scheduler answers at `address`, it has no worker, one has another version of ferops, it is on
-            another machine and no Prefect server is set, or a worker died.
+        FeropsError: no scheduler answers at `address`, it has no workers, a worker has another version of ferops, the
+            scheduler is on another machine and no Prefect server is set, or a worker died.
     """
     if address is None:
         threads = workers
@@ -117,8 +117,8 @@ def extract_on_dask(
             _flow.with_options(task_runner=runner)()
     except distributed.KilledWorker as error:
         raise FeropsError(
-            f"a worker of the Dask cluster died again and again ({error}). Most often it ran out of memory: give it "
-            "more, or set preprocess.batch_size lower. Its own log says more"
+            f"a worker of the Dask cluster died repeatedly ({error}). Most often it ran out of memory: give it more "
+            "memory, or lower preprocess.batch_size. See the worker's log"
         ) from error
     finally:
         _job.reset(token)
@@ -126,13 +126,13 @@ def extract_on_dask(
 
 @contextmanager
 def _one_server(address: str | None) -> Iterator[None]:
-    """Where no Prefect server runs, start one for the time of the flow; left alone, every worker starts its own."""
+    """Start a Prefect server for the flow if none runs; otherwise every worker would start its own."""
     url = PREFECT_API_URL.value()  # of the environment, or of prefect.toml: where `ferops up` puts the server
     far = address is not None and urlsplit(address).hostname not in _LOOPBACK
     if far and (url is None or urlsplit(url).hostname in _LOOPBACK):
         raise FeropsError(
-            f"the Dask scheduler {address} is on another machine, whose workers need a Prefect server that they can "
-            "reach. Start one (prefect server start --host 0.0.0.0) and set PREFECT_API_URL=http://THIS_MACHINE:4200/api"
+            f"the Dask scheduler {address} is on another machine, and its workers can reach no Prefect server here. "
+            "Start one (prefect server start --host 0.0.0.0) and set PREFECT_API_URL=http://THIS_MACHINE:4200/api"
         )
     if url is not None and _answers(url):
         yield
@@ -142,7 +142,7 @@ def _one_server(address: str | None) -> Iterator[None]:
     server = SubprocessASGIServer()
     server.start()
     try:
-        # Logs of a server that goes would keep this process trying to deliver them
+        # Otherwise this process would go on delivering logs to a server that has stopped
         with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_LOGGING_TO_API_ENABLED: False}):
             yield
             EventsWorker.drain_all(timeout=_CONNECT_S)
@@ -165,7 +165,7 @@ def _collect(future: Any, take: Callable[[Extracted], None]) -> None:
 
 
 def _threads(address: str) -> int:
-    """Return how many threads the cluster's workers have together, once it is sure that they can do the work."""
+    """Return how many threads the workers have in total, after checking that each can do the work."""
     try:
         with distributed.Client(address, timeout=_CONNECT_S, set_as_default=False) as client:  # type: ignore[no-untyped-call]
             threads = int(sum(client.nthreads().values()))
@@ -181,13 +181,16 @@ def _threads(address: str) -> int:
             "pip install 'ferops[dask]'"
         ) from error
     if not threads:
-        raise FeropsError(f"the Dask scheduler at {address} has no worker. Start some: dask worker {address}")
+        raise FeropsError(f"the Dask scheduler at {address} has no workers. Start some: dask worker {address}")
     odd = {worker: version for worker, version in versions.items() if version != __version__}
     if odd:
-        raise FeropsError(f"these workers have another version of ferops than {__version__}, used here: {odd}")
+        raise FeropsError(
+            f"these workers have another version of ferops than the {__version__} used here: {odd}. "
+            f"Install it on every worker: pip install 'ferops[dask]=={__version__}'"
+        )
     return threads
 
 
 def _version() -> str:
-    """The worker's, for it is pickled by name."""
+    """The worker's version: this function is pickled by name."""
     return __version__

@@ -1,4 +1,4 @@
-"""Face detection as the preprocess stage and the Predictor both do it: small images get a second, enlarged attempt."""
+"""Face detection for the preprocess stage and the Predictor: small images get a second, enlarged attempt."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ wrinkles and collars. Of the faces found in 1098 FER2013 training images, one in
 def detect_faces(detector: Detector, images: Sequence[Image]) -> list[list[Detection]]:
     """Return the faces of each RGB uint8 `(H, W, 3)` image, in the images' order and in pixels of the image.
 
-    Where the detector finds nothing in an image of up to SMALL_PX, the image is enlarged, and plausible faces of a
-    second attempt count.
+    If the detector finds nothing in an image of up to SMALL_PX, it tries again on the enlarged image; only plausible
+    faces of that attempt count.
     """
     found = [list(faces) for faces in detector.detect(images)]
     again = [i for i, faces in enumerate(found) if not faces and max(images[i].shape[:2]) <= SMALL_PX]

@@ -1,4 +1,4 @@
-"""What a face detector is, and what it returns."""
+"""The interface of face detectors, and what they return."""
 
 from __future__ import annotations
 
@@ -39,5 +39,5 @@ class Detector(Protocol):
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """Return the faces of each RGB uint8 `(H, W, 3)` image, in the images' order, largest box first.
 
-        An image's faces do not depend on the others that it is passed with.
+        An image's faces do not depend on the other images in the call.
         """

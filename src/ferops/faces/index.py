@@ -29,14 +29,14 @@ _OTHER_FACES = pa.schema(
 
 
 def read_index(layout: Layout, classes: tuple[str, ...]) -> pd.DataFrame:
-    """Return the manifest with `split`, `group` and `label_index`, without the rows that the split left out."""
+    """Return the manifest with `split`, `group` and `label_index`, without rows that belong to no split."""
     manifest = pd.read_parquet(require(layout.manifest, made_by="ferops validate"))
     assignment = pd.read_parquet(require(layout.assignment, made_by="ferops split"))
     index = manifest.merge(assignment[["image_id", "split", "group"]], on="image_id", how="inner", validate="1:1")
     if len(index) < len(assignment):
         raise FeropsError(
-            f"{layout.assignment} names {len(assignment) - len(index)} images that {layout.manifest} does not hold: "
-            "it was made from another manifest. Run again: ferops split"
+            f"{layout.assignment} names {len(assignment) - len(index)} images that {layout.manifest} lacks: it was "
+            "made from another manifest. Run again: ferops split"
         )
     odd = sorted(set(index["label"]) - set(classes))
     if odd:
@@ -62,7 +62,7 @@ def write_others(path: Path, others: list[dict[str, Any]]) -> None:
 
 
 def held_back(faces: pd.DataFrame, settings: Preprocess) -> pd.DataFrame:
-    """Return quarantine.parquet: the rows of `faces` that give no face to learn from, each with a sentence why."""
+    """Return quarantine.parquet: the rows of `faces` without a face to train on, each with the reason in words."""
     rows = faces[faces["status"].isin(HELD_BACK)]
     table = rows[["image_id", "source", "label", "usage", "split"]].assign(reason=rows["status"])
     nothing = f"the detector found no face with a confidence of at least {settings.min_confidence:g}"
@@ -75,13 +75,12 @@ def held_back(faces: pd.DataFrame, settings: Preprocess) -> pd.DataFrame:
 
 
 def require_every_class(faces: pd.DataFrame) -> None:
-    """Raise FeropsError where all images of a class were held back: nothing could be learnt of it."""
+    """Raise FeropsError if all images of a class were held back: a model could not learn that class."""
     for label, rows in faces.groupby("label"):
         if rows["status"].isin(HELD_BACK).all():
             why = {str(reason): int(count) for reason, count in rows["status"].value_counts().items()}
             raise FeropsError(
-                f"no face was found in any of the {len(rows)} images labelled {label}, or none that is large enough "
-                f"({why}), so nothing could be learnt of it. If {sorted(rows['source'].unique())} are face crops "
-                "already, name them in preprocess.tight_sources; otherwise lower preprocess.min_confidence or "
-                "preprocess.min_face_px"
+                f"not one of the {len(rows)} images labelled {label} shows a face that is large enough ({why}), so "
+                f"a model could not learn this class. If {sorted(rows['source'].unique())} are face crops, list them "
+                "in preprocess.tight_sources; otherwise lower preprocess.min_confidence or preprocess.min_face_px"
             )

@@ -11,10 +11,10 @@ from ferops.faces.detection import Image
 
 
 class FaceFile:
-    """Write uint8 `(N, size_px, size_px, 3)` to a .npy file when N is known only at the end.
+    """Write uint8 `(N, size_px, size_px, 3)` to a .npy file, where N is known only at the end.
 
-    NumPy leaves room in the header for the first axis to grow (numpy.lib.format), so the header can be written again
-    in place. Memory is bounded by one face.
+    NumPy leaves room in the header for the first axis to grow (numpy.lib.format), so the header can be rewritten in
+    place. It holds one face in memory at a time.
     """
 
     def __init__(self, path: Path, *, size_px: int) -> None:

@@ -1,8 +1,7 @@
 """Extract the faces of shards on the cores of this machine; results come back in the shards' order.
 
-This process works too: it has the libraries loaded already, while each further process must start Python and load
-them, a few seconds of a core. Every process computes with one thread, so that the arithmetic is the same however many
-there are.
+This process works too: it has loaded the libraries already, while each further process spends a few seconds starting
+Python and loading them. Every process computes with one thread, so the arithmetic does not depend on their number.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ from ferops.faces.shard import Extracted, Shard, extract
 from ferops.machine import cores
 
 WORTH_STARTING_S = 6.0
-"""Further processes are started when this one alone would need longer than that for what is left: starting one costs
-2 to 3 s of a core, more where several people share it."""
+"""Start further processes if this one alone would need longer than this for the rest: starting one takes 2 to 3 s of a
+core, more on a shared machine."""
 
-_AHEAD = 3  # shards handed out for each process: memory is bounded, and none waits for work while this process is busy
+_AHEAD = 3  # shards queued per process: bounds memory, and no process waits while this one is busy
 _DONE_AHEAD = 24
-"""Shards that this process may do before an earlier one is back: enough for the seconds in which the others start."""
+"""Shards that this process may finish before an earlier one is back: enough while the others start."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each shard. It travels to other processes: `make_detector` must be picklable, and should make a
+    """What to do with each shard. It is sent to other processes: `make_detector` must be picklable, and should return a
     detector that computes with one thread."""
 
     settings: FaceRules
@@ -53,8 +52,8 @@ def extract_shards(
     """Yield the faces of each shard, in order.
 
     Args:
-        workers: processes that work, this one included; `auto`: one for each core once that pays.
-        to_search: images of all shards in which a face is looked for, to decide when it pays.
+        workers: number of processes, this one included; `auto`: one per core, once that is worth it.
+        to_search: images of all shards in which to look for a face, to decide when it is worth it.
 
     Raises:
         FeropsError: a process died.
@@ -81,7 +80,7 @@ def _in_this_process(
 
 @dataclass
 class _WorthStarting:
-    """Decides, by the time that the detector has taken so far, whether further processes are worth their start."""
+    """Decides from the detector's time so far whether further processes are worth starting."""
 
     left: int
     cores: int
@@ -108,10 +107,10 @@ def _in_pool(shards: Iterator[Shard], work: Work, detector: Detector, workers: i
         pool.shutdown()
     except BrokenProcessPool as error:
         raise FeropsError(
-            f"a process that looks for faces died ({error}). Most often the machine ran out of memory: set "
-            "preprocess.workers or preprocess.batch_size lower. Its own messages are above"
+            f"a face extraction process died ({error}). Most often the machine ran out of memory: lower "
+            "preprocess.workers or preprocess.batch_size. The process's own messages are above"
         ) from error
-    finally:  # an error, a stop or a caller that wants no more: end the processes
+    finally:  # also after an error, a stop, or a caller that stops iterating
         for child in multiprocessing.active_children():
             if child not in others:
                 child.terminate()
@@ -149,7 +148,7 @@ def _prepare_worker(work: Work) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent does: a parent that is killed cannot end its children itself."""
+    """End this process when its parent ends: a killed parent cannot end its children."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])
@@ -163,7 +162,7 @@ def _extract_in_worker(shard: Shard) -> Extracted:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Let OpenCV compute with one thread, as every process does here."""
+    """Make OpenCV compute with one thread."""
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
@@ -174,7 +173,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def sigterm_stops() -> Iterator[None]:
-    """Turn SIGTERM into a StoppedError, so that temporary files go and processes end; only in the main thread."""
+    """Turn SIGTERM into a StoppedError, so that temporary files and processes are cleaned up; main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What the preprocess stage leaves for people: counts, a contact sheet, and the images held back."""
+"""The report of the preprocess stage: counts, a contact sheet, and the images held back."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_report(
         classes: in the order of the contact sheet's rows.
         faces: the rows of faces.parquet.
         arrays: split -> uint8 `(N, S, S, 3)`.
-        other_faces: how many faces were found beside the chosen ones.
+        other_faces: number of faces found besides the chosen ones.
         quarantine: the rows of quarantine.parquet.
         thumbnails: reason -> some of the images held back, uint8 `(THUMBNAIL_PX, THUMBNAIL_PX, 3)`.
 
@@ -76,7 +76,7 @@ def write_report(
 
 def _caption(reason: str, count: int, *, shown: int) -> str:
     what = {"no_face": "without a face", "small_face": "with a face smaller than preprocess.min_face_px"}[reason]
-    return f"{count:,} images {what}, {shown} shown; they take no part in training"
+    return f"{count:,} images {what}, {shown} shown; they are not used for training"
 
 
 def _counts(faces: pd.DataFrame, by: str) -> dict[str, dict[str, int]]:
@@ -86,7 +86,7 @@ def _counts(faces: pd.DataFrame, by: str) -> dict[str, dict[str, int]]:
 
 
 def _detection(faces: pd.DataFrame) -> Detection:
-    """Detection rates of the images in which a face was looked for."""
+    """Detection rates of the images in which faces were searched for."""
     tried = faces[faces["searched"]]
     groups = [column for column in tried.columns if column.startswith("group_")]
     by = {

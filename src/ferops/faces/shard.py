@@ -1,7 +1,7 @@
-"""One shard of encoded images to faces and records: a pure function, wherever it runs.
+"""From one shard of encoded images to faces and records: a pure function.
 
-A shard carries the encoded bytes, so it needs no disk, and it depends on its content alone (`make_shards`): which
-processes work, and how many, cannot change a result.
+A shard carries the encoded bytes, so workers need no disk, and results depend on its content alone (`make_shards`), not
+on which processes work or how many.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Shard:
-    """Images of one source; `tight` if they are crops around a face already, `search` if a face is looked for."""
+    """Images of one source; `tight` if they are crops around a face already, `search` if the detector runs on them."""
 
     images: tuple[Encoded, ...]
     tight: bool
@@ -54,11 +54,11 @@ class Extracted:
 
     Attributes:
         records: one for each image, in order: `image_id` and the columns that `faces.parquet` adds, save `row`.
-        pixels: uint8 `(n, S, S, 3)`, the faces of the records that are `kept`, in order.
-        others: the faces that were not chosen, the columns of other_faces.parquet.
+        pixels: uint8 `(n, S, S, 3)`, the faces of the records that are not held back, in order.
+        others: faces that were not chosen, with the columns of other_faces.parquet.
         thumbnails: uint8 `(m, THUMBNAIL_PX, THUMBNAIL_PX, 3)` of the images held back, in order.
-        searched: images in which a face was looked for.
-        detector_seconds: time in the detector.
+        searched: number of images in which faces were searched for.
+        detector_seconds: time spent in the detector.
     """
 
     records: list[dict[str, Any]]
@@ -85,10 +85,10 @@ def make_shards(images: Iterable[Encoded], *, tight: bool, search: bool, at_most
 
 
 def extract(shard: Shard, settings: FaceRules, detector: Detector) -> Extracted:
-    """Decode each image once, find its faces, align the one that counts and record the others.
+    """Decode each image once, find its faces, align the chosen one and record the others.
 
     Raises:
-        UnreadableImageError: an image cannot be decoded (the stage `validate` lets none through).
+        UnreadableImageError: an image cannot be decoded (the stage `validate` removes such images).
     """
     images = [decode(image.data) for image in shard.images]
     started = time.perf_counter()
@@ -119,7 +119,7 @@ def extract(shard: Shard, settings: FaceRules, detector: Detector) -> Extracted:
 def _select(
     image: Image, detections: list[Detection], settings: FaceRules, *, tight: bool
 ) -> tuple[str, FaceCrop | None, list[Detection]]:
-    """Return the status, the face that counts, and the detections that do not, the preferred ones first."""
+    """Return the status, the chosen face, and the other detections, preferred ones first."""
     ordered = preferred(detections, image_shape=image.shape, how=settings.choose)
     candidates = [face for face in ordered if is_plausible(face, image)] if tight else ordered
     if not candidates:

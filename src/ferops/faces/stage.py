@@ -33,18 +33,18 @@ from ferops.records.preprocess import PreprocessSpeed, PreprocessSummary
 
 SPLITS = ("train", "val", "test")
 
-_THUMBNAILS = 60  # images held back that the report shows
+_THUMBNAILS = 60  # at most so many images held back are shown per reason
 
 
 def preprocess(layout: Layout, params: Params, *, detector: Detector | None = None) -> PreprocessSummary:
     """Write artifacts/preprocess/ and reports/preprocess/ as docs/files.md describes, and return the summary.
 
     Args:
-        detector: finds the faces, in this process alone; by default `preprocess.detector`, where
-            `preprocess.runner` and `preprocess.workers` say.
+        detector: used in this process only; by default `preprocess.detector`, run as `preprocess.runner` and
+            `preprocess.workers` say.
 
     Raises:
-        FeropsError: an earlier stage's file or a raw image is missing, or no image of some class shows a face.
+        FeropsError: an earlier stage's file or a raw image is missing, or all images of a class were held back.
         StoppedError: SIGTERM.
     """
     settings = params.preprocess
@@ -88,7 +88,7 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
 
 @dataclass
 class _Sink:
-    """Takes what the shards gave, in their order, to the split files; keeps the tables and a few thumbnails."""
+    """Writes faces to the split files in the order of the shards; keeps the tables and a few thumbnails."""
 
     folder: Path
     index: pd.DataFrame
@@ -133,7 +133,7 @@ class _Sink:
 def _run(
     shards: Iterator[Shard], index: pd.DataFrame, settings: Preprocess, detector: Detector | None, sink: _Sink
 ) -> None:
-    """Have the shards worked on where the settings say."""
+    """Process the shards where the settings say."""
     work = Work(settings, functools.partial(from_settings, settings, threads=1))
     workers = settings.workers
     if detector is not None:
@@ -169,6 +169,6 @@ def _encoded(raw: Raw, wanted: set[str]) -> Iterator[Encoded]:
                 yield Encoded(image_id.as_py(), data.as_py(), width.as_py(), height.as_py())
     if left:
         raise FeropsError(
-            f"{raw.files[0]} lacks {len(left)} images of the manifest, {min(left)} for one: the raw data changed since "
-            "it was validated. Run again: ferops validate, ferops split"
+            f"{raw.files[0]} lacks {len(left)} images of the manifest, such as {min(left)}: the raw data changed after "
+            "validation. Run again: ferops validate, ferops split"
         )

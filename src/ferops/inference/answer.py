@@ -1,4 +1,4 @@
-"""What the service answers: a prediction, and what the model is, as JSON."""
+"""The answers of the service, as JSON: a prediction, and information about the model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ferops.records import Record
 from ferops.records.release import Release
 from ferops.records.starter import AboutStarter
 
-PRIVACY = "Images are held in memory while they are answered. None is stored, logged or passed on."
+PRIVACY = "Images stay in memory only until the answer is sent. They are not stored, logged or passed on."
 
 
 class Box(Record):
@@ -47,9 +47,9 @@ class Answer(Record):
     """The answer of POST /predict.
 
     Attributes:
-        classes: the model's, in its order.
+        classes: the model's classes, in order.
         width, height: of the upright image, in pixels.
-        timing_ms: of decoding and of the prediction.
+        timing_ms: time for decoding and for the prediction.
     """
 
     stored_in: ClassVar[str] = "POST /predict"
@@ -67,12 +67,12 @@ class Answer(Record):
 
 
 class Info(Record):
-    """The answer of GET /info: what the model is, and what it may be used for.
+    """The answer of GET /info: what the model is and what it may be used for.
 
     Attributes:
-        starter: what the starter model is and under which terms; None for a version of the registry.
-        served: the file that runs.
-        low_confidence: a calibrated confidence below it is a case for human review.
+        starter: description and terms of the starter model; None for a version of the registry.
+        served: the model file in use.
+        low_confidence: calibrated confidences below it need human review.
         limits: the block `serve` of params.yaml.
     """
 

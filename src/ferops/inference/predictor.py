@@ -1,9 +1,9 @@
-"""The Predictor: the one place that turns an image into faces and probabilities.
+"""The Predictor turns images into faces and probabilities; nothing else does.
 
 Service, CLI, scoring and the end-to-end evaluation call it. It detects and crops with the functions that made the
-training faces, and runs the exported file that was evaluated. The preprocess stage differs in two points: it keeps some
-images whole in which no face is found (`preprocess.tight_sources`, `no_face: keep`), and holds small faces back
-(`min_face_px`); here such images have no face, and small faces are answered.
+training faces, and runs the exported file that was evaluated. The preprocess stage differs in two ways: it keeps some
+images without a detected face whole (`preprocess.tight_sources`, `no_face: keep`), and it holds small faces back
+(`min_face_px`). The Predictor finds no face in the former and classifies the latter.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
 
 
 class Runtime(Protocol):
-    """What classifies faces: `ferops.export.runtime.Classifier`, or another with the same answers."""
+    """A classifier of faces: `ferops.export.runtime.Classifier`, or another implementation."""
 
     @property
     def config(self) -> ExportConfig: ...
@@ -66,9 +66,9 @@ class Face:
 
 @dataclass(frozen=True)
 class Prediction:
-    """The faces of one image, the preferred one (`choose`) first.
+    """The faces of one image, preferred ones (`choose`) first.
 
-    `status` is `no_face` without a face, `low_confidence` when any face is, else `ok`.
+    `status` is `no_face` without a face, `low_confidence` if any face has that status, else `ok`.
     """
 
     status: Status
@@ -79,8 +79,8 @@ class Predictor:
     """Detector, alignment and classifier of one exported model.
 
     Args:
-        folder: what the export stage writes (artifacts/export), or a copy of it.
-        detector: finds the faces; by default the one that made the training faces, with the same `min_confidence`.
+        folder: the output of the export stage (artifacts/export), or a copy of it.
+        detector: by default the one that made the training faces, with the same `min_confidence`.
         classifier: by default the `served` file of `folder`.
         threads: CPU threads of detector and classifier; None leaves the choice to the runtime.
 
@@ -105,7 +105,7 @@ class Predictor:
 
         Args:
             images: uint8 `(H, W, 3)`, RGB, upright, of any sizes (`ferops.datasets.images.decode` makes them).
-            max_faces: keep at most this many faces of an image, the preferred ones; None keeps all.
+            max_faces: keep at most this many faces per image, preferred ones first; None keeps all.
         """
         crops = self.crop(images, max_faces=max_faces)
         pixels = [face.pixels for faces in crops for face in faces]
@@ -114,7 +114,7 @@ class Predictor:
         return [_prediction([self._face(face, next(rows)) for face in faces]) for faces in crops]
 
     def crop(self, images: Sequence[NDArray[np.uint8]], *, max_faces: int | None = None) -> list[list[FaceCrop]]:
-        """Return the faces of each image as the classifier takes them, the preferred ones first; see `predict`."""
+        """Return the faces of each image, cropped for the classifier, preferred ones first; see `predict`."""
         found = detect_faces(self._detector, images)
         return [
             crop_faces(image, detections, self.config.faces, at_most=max_faces)
@@ -129,7 +129,7 @@ class Predictor:
         return self._classifier.probabilities(faces)
 
     def _face(self, crop: FaceCrop, probabilities: NDArray[np.float32]) -> Face:
-        assert crop.detection is not None  # only faces kept whole have none
+        assert crop.detection is not None  # only images kept whole have no detection
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
         x1, y1, x2, y2 = (float(side) for side in crop.detection.box)

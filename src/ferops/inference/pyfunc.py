@@ -2,7 +2,7 @@
 
 MLflow stores this source and runs it on loading, so nothing is pickled. The artifact `export` is the export stage's
 folder. Input: aligned faces, uint8 `(N, S, S, 3)`, RGB, as `ferops preprocess` makes them. Output: calibrated
-probabilities, float32 `(N, K)` in the order of the model's classes. Needs ferops to be installed where it is loaded.
+probabilities, float32 `(N, K)` in the order of the model's classes. Loading it requires ferops.
 """
 
 from __future__ import annotations

@@ -1,1 +1,1 @@
-"""A version of the registry, or the starter, as a Bento that can be served."""
+"""Package a version of the registry, or the starter model, as a Bento."""

@@ -1,8 +1,8 @@
-"""A registered version, or the starter model, as a Bento, and serving it.
+"""Package a registered version, or the starter model, as a Bento, and serve it.
 
 A Bento holds the service, the modules of ferops that serving imports, the exported model and `release.json`, which
-names the exact version: nothing is looked up by alias or "latest" when the service starts, so the Bento of v1 serves v1
-for ever. Bentos lie in <root>/bentoml, never in the home folder.
+names the exact version. The service looks up no alias and no "latest" when it starts, so the Bento of v1 always serves
+v1. Bentos are kept in <root>/bentoml, never in the home folder.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class PackageResult:
 def package(layout: Layout, params: Params, *, model_folder: Path, version: str) -> PackageResult:
     """Make sure that the Bento `<bento_name>:v<version>` exists and is the one that `serve` starts.
 
-    Callers take turns, so the schedule and a person may ask at the same time. What a killed build left is removed.
+    Callers take turns, so the schedule and a person may call it at the same time. What killed builds left is removed.
 
     Args:
         layout: the project's folders.
@@ -59,11 +59,11 @@ def package(layout: Layout, params: Params, *, model_folder: Path, version: str)
         version: of the registered model, such as "3".
 
     Raises:
-        FeropsError: `model_folder` is no exported model, a Bento of this tag holds another model, or BentoML cannot
-            build one.
+        FeropsError: `model_folder` holds no exported model, a Bento of this tag holds another model, or BentoML
+            fails.
     """
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
-        raise FeropsError(f"{version!r} cannot be used in a tag. Give the version's number, such as 3")
+        raise FeropsError(f"{version!r} cannot be used in a tag. Use the version's number, such as 3")
     release = _release(params, model_folder, tag=f"v{version}", version=version)
     with _lock(layout):
         result = _ensure(layout, release, model_folder)
@@ -76,14 +76,14 @@ def package_starter(
 ) -> PackageResult:
     """Make sure that the Bento `<bento_name>:starter-<8 hex digits>` of the starter model exists.
 
-    `serve` starts it only when asked for it by this tag, so it never takes a champion's place.
+    `serve` starts it only by this tag, so it never replaces a champion.
 
     Args:
         layout: the project's folders.
         params: `package` and `serve` go into the Bento.
         starter_folder: an export folder (docs/files.md, starter/).
         starter_version: hex digits that name its content; the first 8 go into the tag.
-        about: goes into /info as `starter`; its `summary` and `terms` are shown on the page.
+        about: shown in /info as `starter`; the page shows its `summary` and `terms`.
 
     Raises:
         FeropsError: as `package`.
@@ -95,12 +95,12 @@ def package_starter(
 
 
 def forget(layout: Layout) -> None:
-    """Leave `serve` nothing to start, because no version is champion; the Bentos stay."""
+    """Make `serve` start no Bento, because no version is champion. The Bentos stay."""
     _pointer(layout).unlink(missing_ok=True)
 
 
 def bento_folder(layout: Layout, tag: str) -> Path:
-    """Return where the Bento of exactly this tag (`name:version`) lies or would lie."""
+    """Return the folder of the Bento with exactly this tag (`name:version`), whether it exists or not."""
     name, _, version = tag.partition(":")
     return _home(layout) / "bentos" / name / version
 
@@ -108,9 +108,9 @@ def bento_folder(layout: Layout, tag: str) -> Path:
 def serve_command(
     layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None
 ) -> tuple[list[str], dict[str, str]]:
-    """Return the command that serves the Bento `tag`, and the environment that it needs.
+    """Return the command that serves the Bento `tag`, and its environment variables.
 
-    Without `tag` it is the one that `package` made last.
+    Without `tag` it serves the Bento that `package` made last.
 
     Raises:
         FeropsError: there is no such Bento yet.
@@ -118,7 +118,7 @@ def serve_command(
     tag = tag or packaged(layout)
     if tag is None:
         raise FeropsError(
-            f"there is no Bento of {params.package.bento_name} to serve yet. Promote a version (in the MLflow UI, or: "
+            f"there is no Bento of {params.package.bento_name} yet. Promote a version (in the MLflow UI, or: "
             "ferops promote VERSION), then: ferops package"
         )
     command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port), "--host", host]
@@ -143,14 +143,14 @@ def packaged(layout: Layout) -> str | None:
 
 
 def bentoml_environment(layout: Layout) -> dict[str, str]:
-    """Return this process's environment, with BentoML kept in the project's folder and from calling home."""
+    """Return this process's environment, with BentoML's store in the project and its usage tracking off."""
     return {
         **os.environ,
         "BENTOML_HOME": str(_home(layout)),
         "BENTOML_DO_NOT_TRACK": "True",
         # A checkout in the working folder must not shadow the Bento's own copy
         "PYTHONSAFEPATH": "1",
-        # Threads that spin while they wait made a detection 27 times as slow on a machine with other work
+        # Threads that spin while they wait made detection 27 times slower on a busy machine
         "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "passive"),
     }
 
@@ -164,7 +164,7 @@ def _lock(layout: Layout) -> Iterator[None]:
 
 
 def _ensure(layout: Layout, release: Release, model_folder: Path) -> PackageResult:
-    """Build the Bento that `release` describes, unless it is there. The caller holds the lock."""
+    """Build the Bento that `release` describes, unless it exists. The caller holds the lock."""
     folder = bento_folder(layout, release.tag)
     created = not _is_whole(folder)
     if created:
@@ -197,13 +197,13 @@ def _release(
 
 
 def _compare(folder: Path, release: Release) -> str:
-    """Say that the Bento is there, and whether it still is what params.yaml asks for."""
-    remedy = f"To build it anew: rm -r {folder}, then ferops {'serve' if release.starter else 'package'}"
+    """Return a message: the Bento exists, and whether it still matches params.yaml."""
+    remedy = f"To rebuild it: rm -r {folder}, then ferops {'serve' if release.starter else 'package'}"
     there = read_json(folder / _RELEASE, made_by="ferops package")  # of any version of ferops
     if there.get("model_sha256") != release.model_sha256:
         raise FeropsError(
-            f"the Bento {release.tag} exists, but holds another model than {_origin(release)} does now (was the "
-            f"registry emptied?). {remedy}"
+            f"the Bento {release.tag} exists, but its model is not that of {_origin(release)} (was the registry "
+            f"emptied?). {remedy}"
         )
     changed = sorted(key for key, value in release.as_json().items() if value != there.get(key))
     if changed:
@@ -216,10 +216,10 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _build(layout: Layout, release: Release, model_folder: Path) -> None:
-    """Build the Bento in a store of its own, then move it to its place in one step.
+    """Build the Bento in a temporary store, then move it to its place in one step.
 
-    BentoML makes the folder under its final name and then copies into it, in no certain order: a kill would leave
-    something that looks like a Bento. The caller holds the lock.
+    BentoML makes the folder under its final name and then copies files in no fixed order: a killed build would leave
+    an incomplete folder that looks like a Bento. The caller holds the lock.
     """
     for left in _home(layout).glob(f"{_BUILDING}*"):  # by a build that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -230,15 +230,15 @@ def _build(layout: Layout, release: Release, model_folder: Path) -> None:
             shutil.rmtree(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         Path(store, target.relative_to(_home(layout))).rename(target)
-    # BentoML's note of the newest version, which it writes anew when it is missing
+    # BentoML's note of the newest version, which it rewrites when it is missing
     (target.parent / "latest").unlink(missing_ok=True)
 
 
 def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store: Path) -> None:
     """Assemble the Bento's sources in a temporary folder and let BentoML build it into `store`.
 
-    BentoML imports the service while it builds; a process of its own keeps that copy of `ferops` and `service` apart
-    from the one that runs here, so that two versions can be built one after the other.
+    BentoML imports the service while it builds. A separate process keeps that copy of `ferops` and `service` apart from
+    the one that runs here, so that two versions can be built one after the other.
     """
     service = require(layout.root / "service", made_by="git checkout (the service's source)")
     config = read_model_config(model_folder, ExportConfig)
@@ -265,7 +265,7 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
         raise FeropsError(f"BentoML could not build {release.tag}:\n{tail}")
 
 
-# PYTHONSAFEPATH leaves the working folder out of sys.path; BentoML puts the build context there itself
+# PYTHONSAFEPATH keeps the working folder off sys.path; BentoML adds the build context itself
 _BUILD = "import json, sys, bentoml; bentoml.bentos.build(build_ctx=sys.argv[1], **json.loads(sys.argv[2]))"
 
 
@@ -278,7 +278,7 @@ def _build_arguments(release: Release) -> dict[str, Any]:
         "labels": {"model_version": release.model_version, "data_version": release.data_version},
         "include": ["service/**", "ferops/**", "model/**", "requirements.txt"],
         "exclude": ["**/__pycache__/**"],
-        # Locking asks the package registry; constraints.txt has locked everything already
+        # Locking would query a package index; constraints.txt pins everything already
         "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
     }
 

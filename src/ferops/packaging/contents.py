@@ -1,6 +1,6 @@
-"""What goes into a Bento beside the service: the modules that serving imports, the model, and pinned packages.
+"""The contents of a Bento besides the service: the modules that serving imports, the model, and pinned packages.
 
-Modules and packages are computed from the import statements of the sources, so that neither is kept by hand.
+Modules and packages are computed from the import statements of the sources; no list is kept by hand.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ferops.model_config import ExportConfig
 
 SOURCE = Path(ferops.__file__).parent
 
-# Of the starter model; the terms of weights go where the weights go
+# Of the starter model: the licence terms go wherever the weights go
 TEXTS = ("MODEL_CARD.md", "NOTICE")
 
 
@@ -42,7 +42,7 @@ class Contents:
 
 
 def required_contents(service: Path, *, detector: str) -> Contents:
-    """Return what the modules in the folder `service` need, at any depth, to serve a model with that detector.
+    """Return everything that the modules in the folder `service` import, directly or not, with that detector.
 
     Raises:
         FeropsError: the detector is unknown.
@@ -87,7 +87,7 @@ def imported_modules(path: Path) -> set[str]:
 
 
 def copy_model(source: Path, target: Path, config: ExportConfig) -> None:
-    """Copy config.json, the served file and the texts that must go with it; the other precision stays behind."""
+    """Copy config.json, the served file and the texts that must accompany it, but not the other precision."""
     target.mkdir()
     for name in ("config.json", config.served, *(name for name in TEXTS if (source / name).exists())):
         shutil.copyfile(source / name, target / name)
@@ -102,7 +102,7 @@ def copy_ferops(files: Iterable[Path], target: Path) -> None:
 
 
 def pinned_requirements(imported: Iterable[str], constraints: Path) -> list[str]:
-    """Return `name==version` lines for the packages of the `imported` modules, and for all that these need.
+    """Return `name==version` lines for the packages of the `imported` modules, and for their dependencies.
 
     Args:
         imported: names of modules that are installed here.
@@ -119,8 +119,8 @@ def pinned_requirements(imported: Iterable[str], constraints: Path) -> list[str]
     for module in sorted({name.partition(".")[0] for name in imported}):
         candidates = installed.get(module, [])
         if not candidates:
-            raise FeropsError(f"the service imports {module}, which is not installed. Install ferops again")
-        # A namespace (ruamel) and a module that two packages bring (cv2) have several candidates
+            raise FeropsError(f"the service imports {module}, which is not installed. Reinstall ferops")
+        # A namespace (ruamel) or a module of two packages (cv2) has several candidates
         queue += [Requirement(name) for name in candidates if len(candidates) == 1 or canonicalize_name(name) in pinned]
     while queue:
         requirement = queue.pop()
@@ -139,7 +139,7 @@ def pinned_requirements(imported: Iterable[str], constraints: Path) -> list[str]
 
 
 def _module_files(name: str) -> list[Path]:
-    """Return the files that are run to import `name`: its packages, and the module itself if it is one."""
+    """Return the files that importing `name` runs: its packages, and the module itself if it is one."""
     parts = name.split(".")
     paths = [SOURCE.parent.joinpath(*parts[:end]) for end in range(1, len(parts) + 1)]
     candidates = [file for path in paths for file in (path / "__init__.py", path.with_suffix(".py"))]
@@ -147,7 +147,7 @@ def _module_files(name: str) -> list[Path]:
 
 
 def _data_files(package: Path) -> list[Path]:
-    """Return what lies in a package, sub-packages aside, and is no source."""
+    """Return the data files of a package, without those of sub-packages."""
     found: list[Path] = []
     for path in package.iterdir():
         if path.is_dir() and path.name != "__pycache__" and not (path / "__init__.py").exists():

@@ -1,6 +1,6 @@
-"""From the alias `champion` to a Bento: safe to repeat, so a schedule, a webhook and a person may all ask for it.
+"""From the alias `champion` to a Bento. Safe to repeat: a schedule, a webhook and a person may all call it.
 
-Only `serve` falls back on the starter model: a schedule that finds no champion builds nothing.
+Only `serve` falls back to the starter model: a schedule builds nothing without a champion.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ferops.layout import Layout
 
 
 def reconcile(layout: Layout, params: Params) -> str:
-    """Make sure that a Bento exists for the version that `champion` points to; return a sentence on what was done.
+    """Make sure that a Bento exists for the version that `champion` points to, and return a message.
 
     Afterwards `serve` starts exactly this Bento; without a champion it starts none.
 
@@ -39,7 +39,7 @@ def reconcile(layout: Layout, params: Params) -> str:
 def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> str | None:
     """Make sure that there is a Bento to serve and return its tag: the champion's, else the starter's, else None.
 
-    `say` is told what is done, line by line, and where it is the starter, what that is and how to go on.
+    Calls `say` with each line of progress; for the starter also with its description, its terms and the next steps.
 
     Raises:
         FeropsError: as `reconcile`; or the starter cannot be fetched or packaged.
@@ -54,12 +54,12 @@ def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> s
     starter = fetch(layout)
     if starter is None:
         return None
-    say("Until then the starter is served.")
+    say("Until then, the starter model is served.")
     built = package_starter(
         layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about
     )
     say(f"\n{starter.about.summary}\n{starter.about.terms}")
     say(f"Its card: {starter.folder / CARD_FILE}. Its terms: {starter.folder / NOTICE_FILE}.")
-    say("A model of your own takes its place: make run, make promote VERSION=1, and make serve again.\n")
+    say("To serve your own model: make run, make promote VERSION=1, make serve.\n")
     say(built.message)
     return built.tag

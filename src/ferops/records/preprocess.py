@@ -1,4 +1,4 @@
-"""What the stage `preprocess` leaves in reports/preprocess/ beside the images."""
+"""The summary of the stage `preprocess`, in reports/preprocess/."""
 
 from __future__ import annotations
 

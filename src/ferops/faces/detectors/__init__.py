@@ -11,14 +11,14 @@ from ferops.errors import FeropsError
 from ferops.faces.detection import Detector
 
 GROUP = "ferops.detectors"
-"""Entry points of this group are detectors, too: an installed package adds its own by declaring one."""
+"""Installed packages add detectors by declaring entry points of this group."""
 
 REGISTRY = {"mtcnn": "ferops.faces.detectors.mtcnn:Mtcnn", "centerface": "ferops.faces.detectors.centerface:CenterFace"}
 """Name -> `module:class`. A class takes `min_confidence` and `threads` by keyword; its module is imported on use."""
 
 
 def names() -> dict[str, str]:
-    """Return all detectors: REGISTRY, and what installed packages declare."""
+    """Return all detectors: REGISTRY and those of installed packages."""
     return {point.name: point.value for point in entry_points(group=GROUP)} | REGISTRY
 
 
@@ -26,7 +26,7 @@ def require_known(name: str) -> str:
     """Return the `module:class` of the detector `name`.
 
     Raises:
-        FeropsError: there is no such detector; the message lists those there are.
+        FeropsError: there is no such detector; the message lists the known ones.
     """
     known = names()
     if name not in known:

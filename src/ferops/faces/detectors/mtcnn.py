@@ -19,7 +19,7 @@ from ferops.faces.detectors.landmarks import find_landmarks
 from ferops.faces.detectors.letterbox import Letterbox
 
 CROP_SIDE_PX = 200
-"""Images up to this longest side are taken for crops around a face."""
+"""Images up to this longest side are treated as crops around a face."""
 
 BORDER_SHARE = (0.25, 0.125)
 """Width of the black border around crops and around larger images, as a share of each side: at the very edge the
@@ -31,17 +31,17 @@ SECOND_BORDER_SHARE = 0.5
 SMALLEST_FACE_PX = (20, 36)
 SMALLEST_FACE_SHARE = 0.2
 """The smallest face looked for: this share of the image's longest side, within these bounds. Half the size takes four
-times as long, and smaller faces are too coarse to read."""
+times as long, and smaller faces are too coarse to classify."""
 
 _STEP = 0.709  # from one size that is searched to the next: half the area
 _WINDOW_PX, _STRIDE_PX = 12, 2  # of P-Net
 _PROPOSED, _REFINED, _FOUND = 0.6, 0.7, 0.7  # the probabilities that let a candidate through, as published
-_SHAPE_MULTIPLE = 16  # OpenVINO takes its time over each new shape: there shall be few
+_SHAPE_MULTIPLE = 16  # OpenVINO compiles for each new shape: keep their number small
 _ZOOM = 0.85  # for landmarks; anything from 0.8 to 0.9 gives the least error
 
 
 class Mtcnn:
-    """A `Detector`. Not for two threads at a time."""
+    """A `Detector`. Not thread-safe."""
 
     def __init__(self, *, min_confidence: float, threads: int | None = None) -> None:
         self._p_net = mtcnn_networks.p_net(threads=threads)
@@ -75,7 +75,7 @@ class Mtcnn:
         boxes, scores = [np.empty((0, 8), np.float32)], [np.empty(0, np.float32)]
         while min(height, width) * scale >= _WINDOW_PX:
             size = (int(width * scale) + 1, int(height * scale) + 1)
-            # From the size before, not from the full size: that would take half of the whole time
+            # From the previous size: from the full size it would take half of the total time
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
             windows, found = self._windows(pixels)
             windows[:, :4] *= np.array([width / size[0], height / size[1]] * 2, np.float32)
