@@ -177,5 +177,5 @@ def test_a_server_that_workers_cannot_reach(
 def test_without_the_extra_it_says_how_to_install_it() -> None:
     hide = "import sys; sys.modules['distributed'] = None; import ferops.faces.dask_runner"
     done = subprocess.run([sys.executable, "-c", hide], capture_output=True, text=True, check=False)
-    assert "FeropsError: preprocess.runner is dask, and distributed" in done.stderr
+    assert "FeropsError: preprocess.runner is dask, but distributed" in done.stderr
     assert "pip install 'ferops[dask]'" in done.stderr
