@@ -94,6 +94,7 @@ def test_changed_data_are_not_the_version_that_data_dvc_names(layout: Layout, re
         versioning.require_current(layout)
 
 
+@pytest.mark.slow
 def test_an_imported_data_set_never_reaches_the_embedded_remote(
     layout: Layout, release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

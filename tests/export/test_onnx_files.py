@@ -62,7 +62,7 @@ def check(net, folder, faces, *, tolerance: float) -> tuple[float, float]:
     return fp32.stat().st_size / 1e6, int8.stat().st_size / 1e6
 
 
-@pytest.mark.parametrize("architecture", ["test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("architecture", ["test_efficientnet", pytest.param("test_vit", marks=pytest.mark.slow)])
 def test_both_files_compute_what_the_network_does(architecture, faces, tmp_path):
     """test_efficientnet: depthwise convolutions, squeeze-and-excitation; test_vit: attention and layer norms."""
     check(settled(architecture, faces), tmp_path, faces, tolerance=0.3)

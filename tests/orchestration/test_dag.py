@@ -123,7 +123,7 @@ def test_a_second_caller_hears_who_is_at_work(project: Path) -> None:
     ) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(FeropsError, match="another DVC command is at work"):
+        with pytest.raises(FeropsError, match="another DVC command is running"):
             dag.reproduce(project, "first", on_line=lambda _: None)
         holder.communicate()
 

@@ -77,6 +77,7 @@ def check(tmp_path: Path, params: Params, plan: list[dict[str, Any]]) -> None:
     assert not (layout.state / "checkpoints" / "baseline").exists()
 
 
+@pytest.mark.slow
 def test_kills_at_random_places_change_no_bit(tmp_path: Path) -> None:
     seed = secrets.randbits(32)
     plan = draw(random.Random(seed), kills=2)
