@@ -275,7 +275,7 @@ def print_speed(framings: dict[Candidate, Framing], sets: Sequence[Set]) -> None
     loop = {each.name: packaged_loop_ms(each.encoded[:100]) for each in sets}
     print(f"\nOn {cores()} cores. facenet_pytorch.MTCNN.detect, image by image: {listed(loop)} ms.\n")
     names = ", ".join(loop)
-    row("detector", f"one image, ms: {names}", f"in bulk, ms: {names}", "bulk rate over that loop's", *PACKAGING)
+    row("detector", f"one image, ms: {names}", f"in bulk, ms: {names}", "bulk speed against that loop", *PACKAGING)
     row(*["---"] * 8)
     with pool() as workers:
         for candidate in CANDIDATES:
@@ -293,7 +293,7 @@ def print_speed(framings: dict[Candidate, Framing], sets: Sequence[Set]) -> None
         print(f"\nNot installed: {', '.join(missing)}; --help has the command")
 
 
-PACKAGING = ("licence", "brings", "weights", "release")
+PACKAGING = ("licence", "installs", "weights", "release")
 
 
 def listed(values: dict[str, float]) -> str:

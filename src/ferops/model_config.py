@@ -58,7 +58,7 @@ class ExportConfig(ModelConfig):
 
     Attributes:
         served: the file that runs, in an export one of the .onnx files; `temperature` was fitted on its logits.
-        low_confidence: a calibrated confidence below it is a case for human review.
+        low_confidence: calibrated confidences below it need human review.
     """
 
     stored_in: ClassVar[str] = "artifacts/export/config.json"
@@ -74,7 +74,7 @@ class ExportConfig(ModelConfig):
 
     @property
     def faces(self) -> FaceSettings:
-        """How the model's faces are found and cut out."""
+        """The settings for detection and cropping."""
         return FaceSettings.model_validate(self.model_dump(include=set(FaceSettings.model_fields)))
 
 
@@ -90,7 +90,6 @@ def read_model_config(folder: Path, kind: type[Config]) -> Config:
     path = folder / "config.json"
     if not path.exists():
         raise FeropsError(
-            f"{path} does not exist: {folder} holds no model. "
-            "A model folder is made by `ferops train NAME` or `ferops export`"
+            f"{path} does not exist: {folder} holds no model. Make one with `ferops train NAME` or `ferops export`"
         )
     return kind.read(path, made_by=kind.made_by)

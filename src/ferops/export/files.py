@@ -129,8 +129,8 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
 
 
 def _store_weights_as_bytes(model: Any, *, keep: str) -> None:
-    """Round the float weights that are left, per output channel, but those of the node `keep`; they still compute in
-    float: runtimes multiply them out when they load the file."""
+    """Round the remaining float weights per output channel, except those of the node `keep`. They still compute in
+    float: runtimes convert them back when they load the file."""
     from onnx import helper, numpy_helper
 
     graph = model.graph
@@ -149,7 +149,7 @@ def _store_weights_as_bytes(model: Any, *, keep: str) -> None:
         scale = np.maximum(np.abs(values).max(axis=others, keepdims=True) / 127, np.finfo(np.float32).tiny)
         weights[name].CopyFrom(numpy_helper.from_array(np.round(values / scale).astype(np.int8), name))
         graph.initializer.append(numpy_helper.from_array(scale.ravel().astype(np.float32), f"{name}_scale"))
-        # A weight that several nodes share is rounded once: the next one finds its name gone from `weights`
+        # Round a weight shared by several nodes only once
         del weights[name]
         added.append(helper.make_node("DequantizeLinear", [name, f"{name}_scale"], [f"{name}_float"], axis=axis))
         for user in graph.node:
@@ -161,13 +161,13 @@ def _store_weights_as_bytes(model: Any, *, keep: str) -> None:
 
 
 def _name(net: ExpressionNet) -> str:
-    """timm notes a backbone's name in its settings."""
+    """Return the backbone's name in timm, or its class."""
     settings = getattr(net.backbone, "pretrained_cfg", None) or {}
     return str(settings.get("architecture") or type(net.backbone).__name__)
 
 
 def _cause(error: BaseException) -> str:
-    """Say what the exporter stumbled over: the operator if it names one, and the first line of the first cause."""
+    """Return why the export failed: the operator, if the error names one, and the first line of the root cause."""
     operator = ""
     while error.__cause__ is not None:
         error = error.__cause__

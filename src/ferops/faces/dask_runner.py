@@ -51,10 +51,10 @@ _of_thread = threading.local()
 
 
 def extract_on_worker(packed: bytes) -> list[Extracted]:
-    """Run on a worker: `packed` holds shards and Work, pickled, since Prefect walks through any collection."""
+    """Run on a worker. `packed` holds shards and Work, pickled, because Prefect walks through any collection."""
     shards, work = pickle.loads(packed)
     with one_thread():
-        # By the settings: `make_detector` arrives as a new object each time, equal to no other
+        # Compare the settings: each task unpickles a new `make_detector`, which equals no other
         if getattr(_of_thread, "settings", None) != work.settings:
             _of_thread.settings, _of_thread.detector = work.settings, work.make_detector()
         return [extract(shard, work.settings, _of_thread.detector) for shard in shards]
@@ -69,11 +69,11 @@ class _Job:
 
 
 _job: ContextVar[_Job] = ContextVar("job")
-"""The flow's input. Prefect sends the flow and its parameters along with every task, and this must stay here."""
+"""The flow's input. Not a parameter: Prefect sends the flow's parameters to the workers with every task."""
 
 
 def submit_shards() -> None:
-    """The body of the flow: a bounded number of tasks ahead, results in the order of the shards."""
+    """The body of the flow: submits a bounded number of tasks and collects results in the order of the shards."""
     job = _job.get()
     waiting: deque[Any] = deque()
     while group := list(islice(job.shards, _SHARDS_PER_TASK)):

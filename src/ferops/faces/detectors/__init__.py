@@ -31,8 +31,8 @@ def require_known(name: str) -> str:
     known = names()
     if name not in known:
         raise FeropsError(
-            f"preprocess.detector is {name!r}. Supported detectors: {', '.join(sorted(known))}. A package adds one "
-            f"with an entry point of the group {GROUP} (docs/detectors.md)"
+            f"preprocess.detector is {name!r}. Supported detectors: {', '.join(sorted(known))}. To use another, "
+            f"install a package with an entry point of the group {GROUP} (docs/detectors.md)"
         )
     return known[name]
 
@@ -45,16 +45,16 @@ def from_settings(settings: FaceSettings, *, threads: int | None = None) -> Dete
 def build(name: str, *, min_confidence: float, threads: int | None = None) -> Detector:
     """Return the detector `name` (`preprocess.detector`).
 
-    Detectors run on the CPU, so that a machine with a GPU finds the very same faces. On many cores, one detector with
-    one thread per process is faster than many threads for one.
+    Detectors run on the CPU, so that machines with a GPU find the same faces. On many cores, several processes of one
+    thread are faster than one detector with many threads.
 
     Args:
-        min_confidence: faces with a lower score are dropped, 0-1. Scores of different detectors are different scales:
-            0.9 suits `mtcnn`, 0.5 `centerface`.
-        threads: CPU threads; None for as many as the runtime chooses.
+        min_confidence: drop faces with a lower score, 0-1. Detectors have different scales: 0.9 suits `mtcnn`, 0.5
+            suits `centerface`.
+        threads: CPU threads; None lets the runtime choose.
 
     Raises:
-        FeropsError: there is no such detector, or its weights are not installed; the message has the command.
+        FeropsError: there is no such detector, or its weights are not installed; the message has the install command.
     """
     make: Callable[..., Detector] = resolve_name(require_known(name))
     return make(min_confidence=min_confidence, threads=threads)

@@ -30,8 +30,8 @@ def square(boxes: Floats, *, zoom: float = 1.0) -> Floats:
 
 
 def crop_resize(pixels: Image, squares: Floats, *, size_px: int) -> NDArray[np.uint8]:
-    """Return what each square shows, uint8 `(N, size_px, size_px, 3)`; black beyond the image, so that a face at the
-    edge keeps its proportions."""
+    """Return the content of each square, uint8 `(N, size_px, size_px, 3)`; black outside the image, so that a face at
+    the edge keeps its proportions."""
     crops = np.empty((len(squares), size_px, size_px, 3), np.uint8)
     for i, (x1, y1, x2, y2) in enumerate(squares.astype(int).tolist()):
         crop = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
@@ -46,17 +46,17 @@ def crop_resize(pixels: Image, squares: Floats, *, size_px: int) -> NDArray[np.u
 
 def nms(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:
     """Non-maximum suppression: return the indices of the boxes to keep, best score first. Of two boxes that share more
-    than `overlap` of their union, the one with the lower score goes."""
+    than `overlap` of their union, the one with the lower score is removed."""
     if not len(boxes):
         return np.empty(0, np.intp)
     corners_and_sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1).astype(np.float64)
-    # OpenCV's stubs ask for lists; arrays are taken, and faster
+    # OpenCV's stubs want lists; arrays work and are faster
     kept = cv2.dnn.NMSBoxes(corners_and_sides, scores, 0.0, overlap)  # type: ignore[arg-type]
     return np.asarray(kept, np.intp).reshape(-1)
 
 
 def nms_over_smaller(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:
-    """As `nms`, but `overlap` is a share of the smaller box: one box inside another goes, too."""
+    """As `nms`, but `overlap` is a share of the smaller box: a box inside another is removed as well."""
     left = np.argsort(-scores, kind="stable")
     size = areas(boxes)
     kept = []

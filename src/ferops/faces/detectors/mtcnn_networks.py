@@ -16,7 +16,7 @@ from ferops.machine import openvino_core
 
 Floats = NDArray[np.float32]
 Network = Callable[[NDArray[np.uint8]], tuple[Floats, ...]]
-"""Takes images, RGB uint8 `(N, H, W, 3)`, and returns float32 arrays. Not for two threads at a time."""
+"""Takes images, RGB uint8 `(N, H, W, 3)`, and returns float32 arrays. Not thread-safe."""
 
 WEIGHTS = Path(__file__).parent / "weights" / "mtcnn.safetensors"
 
@@ -42,14 +42,14 @@ def o_net(*, threads: int | None = None) -> Network:
 
 
 def compile_fp32(model: Any, *, threads: int | None) -> Any:
-    """Return an OpenVINO model ready to run on the CPU; in FP32 even where the CPU has bf16: the same faces everywhere.
+    """Compile an OpenVINO model for the CPU, in FP32 even if the CPU has bf16, so that faces are the same everywhere.
 
     Args:
         threads: CPU threads; None for OpenVINO's choice.
     """
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
-        "ENABLE_CPU_PINNING": False,  # pinned, all processes of a machine sit on its first core
+        "ENABLE_CPU_PINNING": False,  # with pinning, all processes would run on the first core
     }
     if threads is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
@@ -64,7 +64,7 @@ def _build(
     Args:
         pools: size of the pooling after each convolution, 0 for none.
         dense: the fully connected layer before the heads.
-        heads: the layers that give the outputs; the first is followed by a softmax.
+        heads: the output layers; a softmax follows the first.
     """
     import openvino
     from openvino import opset13 as ops
@@ -94,5 +94,5 @@ def _build(
     outputs = [head(x, layer) for layer in heads]
     outputs[0] = ops.softmax(outputs[0], 1)
     model = compile_fp32(openvino.Model(outputs, [images]), threads=threads)
-    # Copies: the model's own memory is written over by its next run
+    # Copies: the next run overwrites the model's output memory
     return lambda images: tuple(np.array(output) for output in model(images).values())
