@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from matplotlib.figure import Figure
 
 from ferops.evaluation.slice_names import slice_name
 from ferops.plots import save_confusion_matrix
 from ferops.records.metrics import CandidateFigures, Metrics
+from ferops.records.train import Epoch
 
 # Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 DPI = 130
 
 
-def save_drawings(folder: Path, metrics: Metrics, histories: dict[str, list[dict[str, Any]]]) -> None:
+def save_drawings(folder: Path, metrics: Metrics, histories: dict[str, tuple[Epoch, ...]]) -> None:
     """Write confusion.png, calibration.png, slices.png and, where models have a history, training.png."""
     save_confusion_matrix(
         folder / "confusion.png", metrics.candidate.confusion, metrics.classes, title="Test split", dpi=DPI
@@ -69,16 +69,14 @@ def _slices(metrics: Metrics) -> Figure:
     return drawing
 
 
-def _training(histories: dict[str, list[dict[str, Any]]]) -> Figure:
+def _training(histories: dict[str, tuple[Epoch, ...]]) -> Figure:
     drawing = Figure(figsize=(9, 3.6), layout="constrained")
     loss, score = drawing.subplots(1, 2)
     for (name, epochs), colour in zip(histories.items(), (ORANGE, BLUE, GREEN, GREY), strict=False):
-        numbers = [epoch["epoch"] for epoch in epochs]
-        loss.plot(
-            numbers, [epoch["train_loss"] for epoch in epochs], color=colour, linestyle=":", label=f"{name}, train"
-        )
-        loss.plot(numbers, [epoch["val_loss"] for epoch in epochs], color=colour, label=f"{name}, validation")
-        score.plot(numbers, [epoch["val_macro_f1"] for epoch in epochs], color=colour, label=name)
+        numbers = [epoch.epoch for epoch in epochs]
+        loss.plot(numbers, [epoch.train_loss for epoch in epochs], color=colour, linestyle=":", label=f"{name}, train")
+        loss.plot(numbers, [epoch.val_loss for epoch in epochs], color=colour, label=f"{name}, validation")
+        score.plot(numbers, [epoch.val_macro_f1 for epoch in epochs], color=colour, label=name)
     loss.set(xlabel="epoch", title="Loss")
     score.set(xlabel="epoch", title="Macro-F1, validation", ylim=(0, 1))
     loss.legend(fontsize=8)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,10 @@ from ferops.evaluation.performance import TestSet
 from ferops.export.calibration import probabilities
 from ferops.export.runtime import Classifier
 from ferops.faces.status import KEPT_WHOLE
-from ferops.files import read_json, require
+from ferops.files import require
 from ferops.layout import Layout
 from ferops.model_config import ModelConfig, read_model_config
+from ferops.records.train import Epoch, read_history
 
 _BATCH = 64  # faces that are resized at a time
 
@@ -159,10 +159,10 @@ def baseline_answers(layout: Layout, data: Data) -> Answers:
     return Answers(config.classes, _require_finite(logits, origin=str(path)), config.temperature)
 
 
-def histories(layout: Layout) -> dict[str, list[dict[str, Any]]]:
+def histories(layout: Layout) -> dict[str, tuple[Epoch, ...]]:
     """Return the epochs of every model trained, by name; empty where none is left on this machine."""
     found = sorted(layout.artifacts("train").glob("*/history.json"))
-    return {path.parent.name: read_json(path, made_by="ferops train") for path in found}
+    return {path.parent.name: read_history(path, made_by=f"ferops train {path.parent.name}") for path in found}
 
 
 def _label_indices(labels: pd.Series[str], classes: tuple[str, ...]) -> NDArray[np.intp]:

@@ -14,6 +14,7 @@ from ferops.evaluation.inputs import Data
 from ferops.evaluation.pages import render
 from ferops.model_config import ExportConfig
 from ferops.records.metrics import Metrics
+from ferops.records.train import Epoch
 
 MOST_MISTAKES = 18
 
@@ -21,7 +22,7 @@ MOST_MISTAKES = 18
 def report(
     metrics: Metrics,
     config: ExportConfig,
-    histories: dict[str, list[dict[str, Any]]],
+    histories: dict[str, tuple[Epoch, ...]],
     data: Data,
     probabilities: NDArray[np.float64],
 ) -> str:
@@ -80,21 +81,17 @@ def _inline_png(face: NDArray[np.uint8]) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def _curves(histories: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+def _curves(histories: dict[str, tuple[Epoch, ...]]) -> list[dict[str, Any]]:
     """One entry per model: its losses and validation figures, and the top of its loss axis."""
     found = []
     for name, epochs in histories.items():
         if not epochs:
             continue
-        losses = [value for epoch in epochs for value in (epoch["train_loss"], epoch["val_loss"]) if value is not None]
-        series = {
-            key: [epoch[key] for epoch in epochs if epoch[key] is not None]
-            for key in ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
-        }
-        best = max(epochs, key=lambda epoch: epoch["val_macro_f1"] or 0.0)
-        found.append(
-            {"name": name, "epochs": len(epochs), "top_loss": max([*losses, 1e-9]) * 1.05, "best": best, **series}
-        )
+        top_loss = 1.05 * max(loss for epoch in epochs for loss in (epoch.train_loss, epoch.val_loss))
+        keys = ("train_loss", "val_loss", "val_accuracy", "val_macro_f1")
+        series = {key: [getattr(epoch, key) for epoch in epochs] for key in keys}
+        best = max(epochs, key=lambda epoch: epoch.val_macro_f1)
+        found.append({"name": name, "epochs": len(epochs), "top_loss": top_loss, "best": best, **series})
     return found
 
 
