@@ -22,12 +22,18 @@ help: ## show this list
 
 install: $(VENV)/.installed ## create .venv with the pinned versions
 
+# An environment knows its own path: after a move or in a copy it is made anew, never borrowed from the original
+ifneq ($(shell cat $(VENV)/.installed 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.installed
+endif
+
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "ferops needs Python 3.11 or 3.12; none was found. Name one: make install PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Installing into $(VENV) with $(PYTHON) (about 7 GB, most of it PyTorch; some minutes) ..."
+	@test "$$(cat $@ 2>/dev/null)" = '$(CURDIR)' || rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
-	@touch $@
+	@echo '$(CURDIR)' > $@
 
 run: install ## pull the data, reproduce the pipeline, say what came out
 	@ferops run
