@@ -60,6 +60,7 @@ def copies(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows[32:]
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes(rows: list[dict[str, Any]]) -> None:
     assert [row["image"] for row in small_set()] == [row["image"] for row in rows]
 
@@ -128,6 +129,7 @@ def test_expressions_change_the_face_and_nothing_else() -> None:
             assert difference[:8, :8].mean() < 1
 
 
+@pytest.mark.slow
 def test_darker_skin_tones_are_darker_on_the_cheek_and_nose() -> None:
     def luminance(tone: int) -> float:
         values = []

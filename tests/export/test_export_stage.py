@@ -136,6 +136,7 @@ def test_int8_that_changes_too_much_is_refused(copy, params, monkeypatch):
     assert not copy.exported.exists()
 
 
+@pytest.mark.slow
 def test_fp32_may_be_served_instead(copy, params, monkeypatch):
     monkeypatch.setattr(stage, "_calibration_faces", average_colour)
     monkeypatch.setattr(stage.latency, "table", lambda *_: [])
@@ -146,6 +147,7 @@ def test_fp32_may_be_served_instead(copy, params, monkeypatch):
     assert np.allclose(found, np.load(copy.model("candidate") / "val_logits.npy"), atol=1e-3)
 
 
+@pytest.mark.slow
 def test_logits_of_other_weights_are_found(copy, params):
     path = copy.model("candidate") / "val_logits.npy"
     np.save(path, np.load(path) + 1.0)

@@ -128,6 +128,7 @@ def note_making(made: Path) -> None:
         file.write("once ")
 
 
+@pytest.mark.slow
 def test_a_worker_makes_its_detector_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     pytest.importorskip("prefect_dask")
     from ferops.faces import dask_runner as cluster

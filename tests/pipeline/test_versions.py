@@ -73,6 +73,7 @@ def image_folder(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_the_whole_cycle_as_documented(project: Path, image_folder: Path, tmp_path: Path) -> None:
     embedded, first = _files(project / ".dvc" / "embedded"), _files(project / "data")
     first_name = provenance.data_version(Layout(project))

@@ -67,6 +67,7 @@ def test_the_version_is_the_content(shipped: Path) -> None:
     assert named(Layout(shipped)) == f"{digest}.dir"
 
 
+@pytest.mark.slow
 def test_the_former_starter_leaves_and_may_come_back(
     project: Layout, make_judged: JudgedMaker, tmp_path: Path, sh: Shell
 ) -> None:
