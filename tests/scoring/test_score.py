@@ -13,10 +13,10 @@ from exports import write_export
 from ferops.classes import DEFAULT_CLASSES
 from ferops.cli import app
 from ferops.errors import FeropsError
+from ferops.files import sha256
 from ferops.layout import Layout
 from ferops.records.metrics import Interval
 from ferops.records.score import Score, ScoreFigures
-from ferops.scoring.model import sha256
 from ferops.scoring.score import score
 from ferops.scoring.words import text
 from scoring_files import ANSWERS, BrightFaces, contents, dark, tinted, trained_on_wild, write

@@ -6,7 +6,6 @@ The run of finished weights is found again by their SHA-256 (the tag `ferops.wei
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 import math
 import os
@@ -18,7 +17,7 @@ from numbers import Real
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from ferops.config import flatten
-from ferops.files import require
+from ferops.files import require, sha256
 from ferops.layout import Layout
 from ferops.machine import cpu_name
 from ferops.records import Provenance
@@ -110,9 +109,7 @@ def find_run(client: MlflowClient, digest: str) -> str | None:
 
 def weights_digest(layout: Layout, name: str) -> str:
     """Return the SHA-256 of the trained weights, hex."""
-    path = require(layout.model(name) / "weights.safetensors", made_by=f"ferops train {name}")
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(require(layout.model(name) / "weights.safetensors", made_by=f"ferops train {name}"))
 
 
 def machine_tags() -> dict[str, str]:

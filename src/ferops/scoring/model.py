@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ferops.errors import FeropsError
+from ferops.files import sha256
 from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
 from ferops.model_config import WEIGHTS_FILE, ExportConfig
@@ -28,12 +28,6 @@ class Model:
     @property
     def config(self) -> ExportConfig:
         return self.predictor.config
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, hex."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

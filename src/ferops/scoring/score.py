@@ -20,6 +20,7 @@ from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.performance import TestSet, constant_answer, performance
 from ferops.faces.detection import Detector
 from ferops.faces.status import HELD_BACK
+from ferops.files import sha256
 from ferops.layout import Layout
 from ferops.records.score import (
     ClassIntervals,
@@ -32,7 +33,7 @@ from ferops.records.score import (
     ScoreIntervals,
 )
 from ferops.scoring.framing import Asked, Framer
-from ferops.scoring.model import Model, opened, sha256
+from ferops.scoring.model import Model, opened
 from ferops.scoring.table import Table, read_table
 from ferops.validation.connected import connected_groups
 
