@@ -44,8 +44,8 @@ test: install ## lint, type-check and test
 	mypy
 	pytest
 
-test-all: install ## every test, the slow ones and those on real data too
-	pytest -m ''
+test-all: install ## every test but the soaks, the slow ones and those on real data too
+	pytest -m 'not soak'
 
 lint: install ## lint and type-check only
 	ruff check . && ruff format --check . && mypy
