@@ -45,8 +45,10 @@ COMMON = (
     "pages",
     "plots",
     "presets",
+    "private",
     "provenance",
     "records",
+    "scratch",
     "uses",
 )
 """What every package may import; these import only each other."""

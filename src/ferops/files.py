@@ -11,13 +11,15 @@ import json
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ferops.errors import FeropsError
+from ferops.scratch import scratch_folder
+
+_NEW, _OLD = "new", "old"
 
 
 @contextmanager
@@ -27,14 +29,9 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         FeropsError: the disk is full or the folder cannot be written.
     """
-    with _readable_disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(target)
-        try:
-            yield temporary
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _readable_disk_errors(target), scratch_folder(target.parent, target.name) as scratch:
+        yield scratch / _NEW
+        (scratch / _NEW).replace(target)
 
 
 @contextmanager
@@ -44,21 +41,18 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         FeropsError: the disk is full or the folder cannot be written.
     """
-    with _readable_disk_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _beside(target)
-        temporary.mkdir()
+    with _readable_disk_errors(target), scratch_folder(target.parent, target.name) as scratch:
+        new = scratch / _NEW
+        new.mkdir()
+        yield new
+        if target.exists():
+            target.rename(scratch / _OLD)
         try:
-            yield temporary
-            if target.exists():
-                old = _beside(target)
-                target.rename(old)
-                temporary.rename(target)
-                shutil.rmtree(old)
-            else:
-                temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            new.rename(target)
+        except BaseException:
+            if (scratch / _OLD).exists():
+                (scratch / _OLD).rename(target)
+            raise
 
 
 def write_json(target: Path, value: Any) -> None:
@@ -96,10 +90,6 @@ def _free_mb(path: Path) -> float:
     return shutil.disk_usage(path.parent).free / 1e6
 
 
-def _beside(target: Path) -> Path:
-    return target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.tmp")
-
-
 @contextmanager
 def _readable_disk_errors(target: Path) -> Iterator[None]:
     try:
@@ -110,7 +100,8 @@ def _readable_disk_errors(target: Path) -> Iterator[None]:
         if reason := _no_room(error):
             raise FeropsError(
                 f"{reason} while writing {target}; nothing was kept of it, {_free_mb(target):,.0f} MB are free now. "
-                "Free some space (`dvc gc --workspace` drops old cached results) and run the command again"
+                "Free some space and run the command again; docs/versions.md says what can go. Leave .dvc/cache alone: "
+                "it may hold the only copy of earlier versions of your data"
             ) from error
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
             raise FeropsError(

@@ -38,6 +38,7 @@ SHAPES_NO_RESULT = {
     "layout.py": "where files are; another place would be another dependency or output",
     "machine.py": "names the CPU",
     "provenance.py": "says what a result was made from",
+    "scratch.py": "temporary folders",
     "records/__init__.py": "exports two names",
     "training/__init__.py": "a docstring",
     "records/base.py": "how records are read and written; their fields are in other modules",

@@ -243,7 +243,8 @@ def test_what_a_kill_left_half_written_is_cleared_away(make_fit):
     fit = make_fit()
     fit.save()
     half = fit.checkpoint.path.with_name(f".{fit.checkpoint.path.name}.0123abcd.tmp")
-    half.write_bytes(b"half")
+    half.mkdir()
+    (half / "new").write_bytes(b"half")
     assert fit.checkpoint.load(Header) is not None
     assert not half.exists()
 

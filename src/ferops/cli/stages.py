@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -75,15 +74,14 @@ def export() -> None:
 @verbs.command()
 def evaluate() -> None:
     """Stage: evaluate the exported candidate on the test split; write the report and the model card."""
-    import tempfile
-
     from ferops.evaluation.stage import Champion
     from ferops.evaluation.stage import evaluate as stage
     from ferops.registry.promotion import champion
+    from ferops.scratch import scratch_folder
 
     layout, params = project()
-    with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
-        found = champion(layout, params, Path(folder))
+    with scratch_folder(layout.state, "champion") as folder:
+        found = champion(layout, params, folder)
         reference = Champion(version=found[0], folder=found[1]) if found else None
         say_record("evaluate", stage(layout, params, champion=reference))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import gettempdir
 
 from ferops.errors import FeropsError
 from ferops.files import sha256
@@ -15,6 +15,7 @@ from ferops.layout import Layout
 from ferops.model_config import WEIGHTS_FILE, ExportConfig
 from ferops.records.score import ScoredModel
 from ferops.registry.versions import SCHEME, fetch
+from ferops.scratch import scratch_folder
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def opened(layout: Layout, given: str) -> Iterator[Model]:
     if not given.startswith(SCHEME):
         yield _open(given, _find(Path(given)))
         return
-    with TemporaryDirectory(prefix="ferops-score-") as scratch:
-        version, folder = fetch(layout, given, Path(scratch))
+    with scratch_folder(Path(gettempdir()), "ferops-score") as scratch:
+        version, folder = fetch(layout, given, scratch)
         yield _open(given, folder, version=version)
 
 

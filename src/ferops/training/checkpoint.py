@@ -22,6 +22,7 @@ from torch import Tensor
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
 from ferops.records import Record
+from ferops.scratch import remove_leftovers
 
 KEPT_OTHERS = 2
 """Unfinished trainings of a model with other settings or data whose checkpoints stay; the oldest beyond them go."""
@@ -74,8 +75,7 @@ class Checkpoint:
 
         Removes what a kill left half-written, and the oldest checkpoints of other trainings beyond KEPT_OTHERS.
         """
-        for half in self.path.parent.glob(f".{NAME}.*.tmp"):
-            half.unlink()
+        remove_leftovers(self.path.parent, NAME)
         self._make_room()
         if not self.path.exists():
             return None
