@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ferops.datasets import fer2013, fer2013_csv, ferplus
 from ferops.datasets.images import decode
+from ferops.datasets.untrusted import KEPT
 from ferops.errors import FeropsError
 from releases import KINDS, make_folder, make_release, make_zip
 from sample_images import noise, noise_png
@@ -296,3 +297,102 @@ def test_a_csv_that_is_something_else(tmp_path: Path, content: bytes, said: str)
     (tmp_path / "fer2013.csv").write_bytes(content)
     with pytest.raises(FeropsError, match=said):
         read(tmp_path / "fer2013.csv")
+
+
+# --- votes by file name
+
+HEADER = "file,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"
+
+
+def named_votes(path: Path, lines: Iterable[str], *, header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def read_voted(release: Path, votes: Path) -> tuple[list[dict[str, Any]], Counter[str]]:
+    skipped: Counter[str] = Counter()
+    _, rows = fer2013.read_fer2013(release, skipped=skipped, votes=votes)
+    return list(rows), skipped
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_votes_by_file_name_reach_their_images(tmp_path: Path, kind: str) -> None:
+    release = make_release(tmp_path, kind, members())
+    file = named_votes(
+        tmp_path / "votes.csv",
+        [
+            "train/angry/Training_1.jpg,1,0,0,0,8,1,0,0,0,0",
+            "PublicTest_5.jpg,0,9,0,0,0,0,0,0,0,1",
+            "gone.jpg" + ",1" * 10,
+        ],
+    )
+    rows, skipped = read_voted(release, file)
+    assert skipped == {"line of the votes without an image": 1, f"image without votes{KEPT}": 3}
+    by_image = {row["image"]: row for row in rows}
+    images = members()
+    angry, happy = by_image[images["train/angry/Training_1.jpg"]], by_image[images["test/happy/PublicTest_5.jpg"]]
+    assert (angry["label"], angry["votes_anger"], angry["votes_disgust"], angry["votes_neutral"]) == ("anger", 8, 1, 1)
+    assert (happy["votes_happy"], happy["votes_not_a_face"]) == (9, 1)
+    assert by_image[images["train/surprise/Training_2.jpg"]]["votes_anger"] is None
+    assert len({frozenset(row) for row in rows}) == 1
+
+
+def test_a_name_in_two_folders_gets_no_votes(tmp_path: Path) -> None:
+    """Kaggle's release has one name twice, with different pictures; nobody knows which the votes are for."""
+    names = ["train/angry/Training_1.jpg", "train/sad/Training_1.jpg", "test/fear/PublicTest_2.jpg"]
+    lines = ["Training_1.jpg" + ",1" * 10, "Training_1.jpg" + ",2" * 10, "PublicTest_2.jpg" + ",3" * 10]
+    rows, skipped = read_voted(make_zip(tmp_path / "fer.zip", members(names)), named_votes(tmp_path / "v.csv", lines))
+    assert sorted(row["votes_fear"] or 0 for row in rows) == [0, 0, 3]
+    assert skipped == {"line of the votes for a name that several images have": 2, f"image without votes{KEPT}": 2}
+
+
+@pytest.mark.parametrize(
+    ("lines", "header", "message"),
+    [
+        (["Training_1.jpg" + ",1" * 10] * 2, HEADER, r"line 3: 'Training_1\.jpg' has votes in line 2 already"),
+        (["Training_1.jpg" + ",1.5" * 10], HEADER, "line 2: votes are whole numbers from 0 to 255"),
+        (["Training_1.jpg" + ",-1" * 10], HEADER, "line 2: votes are whole numbers from 0 to 255"),
+        (["Training_1.jpg,1,2"], HEADER, "line 2: votes are whole numbers from 0 to 255"),
+        (["other.jpg" + ",1" * 10], HEADER, "has votes for 1 images, and this release has no image"),
+        ([], HEADER, "has votes for 0 images"),
+        (["Training,1" + ",1" * 10], HEADER.replace("file", "usage"), r"lacks the columns \['file'\]"),
+    ],
+)
+def test_unfit_votes_refuse_the_import(tmp_path: Path, lines: list[str], header: str, message: str) -> None:
+    file = named_votes(tmp_path / "votes.csv", lines, header=header)
+    with pytest.raises(FeropsError, match=message):
+        read_voted(make_zip(tmp_path / "fer.zip", members()), file)
+
+
+def test_votes_for_other_images_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ferplus, "ENOUGH_TO_JUDGE", 5)
+    lines = [f"{name.rsplit('/')[-1]},0,0,0,0,0,9,0,0,0,0" for name in NAMES]
+    with pytest.raises(FeropsError, match=r"only 0 of 5 labels have the most votes.* Take the votes that belong"):
+        read_voted(make_zip(tmp_path / "fer.zip", members()), named_votes(tmp_path / "votes.csv", lines))
+
+
+def test_votes_that_are_not_a_file(tmp_path: Path) -> None:
+    with pytest.raises(FeropsError, match=r"named by --votes, is not a file; wanted a CSV with the columns file, neut"):
+        read_voted(make_zip(tmp_path / "fer.zip", members()), tmp_path / "gone.csv")
+
+
+def test_the_csv_takes_its_votes_line_by_line(tmp_path: Path) -> None:
+    make_folder(tmp_path / "fer", {"fer2013.csv": table()})
+    file = named_votes(tmp_path / "votes.csv", [])
+    for path in (tmp_path / "fer", tmp_path / "fer" / "fer2013.csv"):
+        with pytest.raises(FeropsError, match=r"takes its votes from fer2013new\.csv in the same folder, line by line"):
+            read_voted(path, file)
+
+
+@pytest.mark.real
+@pytest.mark.slow
+def test_the_real_votes_fit_the_real_release() -> None:
+    shared = Path(__file__).parents[3] / "shared" / "data"
+    release, file = shared / "fer2013.zip", shared / "ferplus_votes.csv"
+    if not (release.exists() and file.exists()):
+        pytest.skip("no ../shared/data here")
+    rows, skipped = read_voted(release, file)
+    voted = [row for row in rows if row["votes_neutral"] is not None]
+    assert (len(rows), len(voted)) == (32_298, 31_417)
+    assert skipped["line of the votes for a name that several images have"] == 3
+    assert sum(row[f"votes_{row['label']}"] >= 5 for row in voted) > 0.5 * len(voted)

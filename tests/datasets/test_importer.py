@@ -209,6 +209,8 @@ def test_a_name_that_is_taken_or_no_name(tmp_path: Path, name: str) -> None:
         import_source(Layout(tmp_path), "folder", tmp_path, seed=7, name=name)
     with pytest.raises(FeropsError, match=r"--name and --attributes are for `folder`"):
         import_source(Layout(tmp_path), "fer2013", tmp_path, seed=7, name="mine")
+    with pytest.raises(FeropsError, match=r"--votes is for `fer2013`"):
+        import_source(Layout(tmp_path), "folder", tmp_path, seed=7, votes=tmp_path / "votes.csv")
 
 
 def test_the_summary_counts_what_was_left_out_and_what_is_odd(layout: Layout, tmp_path: Path) -> None:

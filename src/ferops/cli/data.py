@@ -14,11 +14,14 @@ verbs = typer.Typer()
 
 
 @verbs.command("import")
-def import_(
+def import_(  # noqa: PLR0917
     source: Annotated[str, typer.Argument(help="a data set of docs/sources.md; folder for your own; or synthetic")],
     path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
     name: Annotated[str | None, typer.Option(help="for folder: its name in data/ (a-z, 0-9, _ and -)")] = None,
     attributes: Annotated[Path | None, typer.Option(help="for folder: CSV with file, subject, usage, ...")] = None,
+    votes: Annotated[
+        Path | None, typer.Option(help="for fer2013 as on Kaggle: CSV with FERPlus's votes by file")
+    ] = None,
     seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
 ) -> None:
     """Bring a data set into data/ and version it with DVC."""
@@ -26,7 +29,8 @@ def import_(
     from ferops.datasets.inventory import describe_import
 
     layout = Layout.find(or_here=True)
-    say(describe_import(import_source(layout, source, path, seed=seed, name=name, attributes=attributes)))
+    found = import_source(layout, source, path, seed=seed, name=name, attributes=attributes, votes=votes)
+    say(describe_import(found))
 
 
 @verbs.command()

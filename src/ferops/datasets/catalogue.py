@@ -78,7 +78,8 @@ SOURCES = {
             title="FER2013 (Facial Expression Recognition challenge, ICML 2013)",
             release=(
                 "fer2013.csv or icml_face_data.csv (with FERPlus's fer2013new.csv beside it, or without), or a folder "
-                "with train/<class>/*.jpg and test/<class>/*.jpg as on Kaggle; each as it is or in an archive"
+                "with train/<class>/*.jpg and test/<class>/*.jpg as on Kaggle (with --votes FILE, or without); each as "
+                "it is or in an archive"
             ),
             licence=(
                 "no licence covers the images, which a web search collected without asking the people in them; "

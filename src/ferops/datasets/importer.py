@@ -52,22 +52,24 @@ def import_source(
     seed: int,
     name: str | None = None,
     attributes: Path | None = None,
+    votes: Path | None = None,
 ) -> ImportResult:
     """Read the data set `source` from `path` into data/ and version it. Other sources in data/ stay.
 
     `name` and `attributes` are for `folder` only: the name of the source in data/, and a CSV about its images.
+    `votes` is for `fer2013` only: FERPlus's votes by file name.
 
     Raises:
         FeropsError: the source is not known, the path holds something else, or DVC fails. data/ and data.dvc are
             then as they were; after a kill they are so as soon as `ferops data` or the next import has run.
     """
-    _check_request(source, path, name=name, attributes=attributes)
+    _check_request(source, path, name=name, attributes=attributes, votes=votes)
     versioning.check_ready(layout)
     kept_as = name or source
     tally: Counter[str] = Counter()
     noticed: Counter[str] = Counter()
     with swap.exclusive(layout) as lock:
-        total, rows = _read(source, path, seed=seed, skipped=tally, name=name, attributes=attributes)
+        total, rows = _read(source, path, seed=seed, skipped=tally, name=name, attributes=attributes, votes=votes)
         staged = swap.workplace(layout) / kept_as
         with atomic_folder(staged) as temporary:
             progress = tqdm(_noting(rows, noticed), total=total, unit=" images", desc=f"import {kept_as}", disable=None)
@@ -95,7 +97,9 @@ def _noting(rows: Iterator[dict[str, Any]], noticed: Counter[str]) -> Iterator[d
         yield row
 
 
-def _check_request(source: str, path: Path | None, *, name: str | None, attributes: Path | None) -> None:
+def _check_request(
+    source: str, path: Path | None, *, name: str | None, attributes: Path | None, votes: Path | None
+) -> None:
     known = catalogue.SOURCES.get(source)
     if known is None:
         near = difflib.get_close_matches(source.lower(), catalogue.SOURCES, n=2, cutoff=0.5)
@@ -107,6 +111,8 @@ def _check_request(source: str, path: Path | None, *, name: str | None, attribut
         raise FeropsError(f"{source} is {known.release} and takes no path, found {path}")
     if source != "folder" and (name or attributes):
         raise FeropsError(f"--name and --attributes are for `folder`, your own images, not for {source}")
+    if source != "fer2013" and votes:
+        raise FeropsError(f"--votes is for `fer2013`, FERPlus's votes for its images, not for {source}")
     if name in catalogue.SOURCES and name != "folder":
         raise FeropsError(f"--name {name} is the data set that `ferops import {name}` reads; choose another one")
     if name is not None and not NAME.fullmatch(name):
@@ -118,7 +124,14 @@ def _check_request(source: str, path: Path | None, *, name: str | None, attribut
 
 
 def _read(
-    source: str, path: Path | None, *, seed: int, skipped: Counter[str], name: str | None, attributes: Path | None
+    source: str,
+    path: Path | None,
+    *,
+    seed: int,
+    skipped: Counter[str],
+    name: str | None,
+    attributes: Path | None,
+    votes: Path | None,
 ) -> Rows:
     if path is None:
         from ferops.datasets import synthetic
@@ -126,4 +139,6 @@ def _read(
         return None, iter(synthetic.rows(seed=seed))
     if source == "folder":
         return read_folder(path, skipped=skipped, name=name or source, attributes=attributes)
+    if source == "fer2013":
+        return read_fer2013(path, skipped=skipped, votes=votes)
     return READERS[source](path, skipped=skipped)
