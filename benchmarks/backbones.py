@@ -1,11 +1,11 @@
 """Backbones side by side, on the same faces, by the same recipe: the tables of docs/backbones.md.
 
     python benchmarks/backbones.py                                   # in a project folder, about ten minutes on 2 cores
-    python benchmarks/backbones.py --names resnet18 convnext_atto efficientnet_lite0:package --epochs 20
+    python benchmarks/backbones.py --names resnet18 convnext_atto efficientnet_lite0:imagenet --epochs 20
     python benchmarks/backbones.py --project ~/fer --epochs 60 --results fer.jsonl --table fer.md
 
-A backbone is any name of timm's zoo; after a colon, the weights that it starts from: `package`, `hub` or a file. Each
-is trained on the packed training faces of the project (artifacts/preprocess) and judged on its validation faces, never
+A backbone is any name of timm's zoo; after a colon, the weights to start from, as `pretrained` names them. Each is
+trained on the packed training faces of the project (artifacts/preprocess) and judged on its validation faces, never
 on the test split, then exported and timed, in a process of its own. --results keeps one JSON line for each; started
 again, the command goes on with those that have none under the same settings, faces and machine. One that fails is
 listed with the reason, and tried again by the next run.
@@ -55,7 +55,7 @@ NAMES = (
     "vgg16_bn",
     "efficientnet_b0",
     "efficientnet_lite0",
-    "efficientnet_lite0:package",
+    "efficientnet_lite0:imagenet",
     "mobilenetv3_large",
     "mobilenetv3_small",
     "vit_base_patch16_224",

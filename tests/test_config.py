@@ -82,7 +82,7 @@ def test_a_missing_file_says_how_to_make_one(tmp_path: Path) -> None:
 
 
 def pretrained(tree: dict[str, Any], **train: Any) -> dict[str, Any]:
-    tree["models"]["candidate"] |= {"architecture": "efficientnet_lite0", "pretrained": "package", "epochs": 4}
+    tree["models"]["candidate"] |= {"architecture": "efficientnet_lite0", "pretrained": "imagenet", "epochs": 4}
     tree["train"] |= train
     return tree
 

@@ -267,7 +267,7 @@ class Params(Block):
         if frozen and not pretrained:
             raise _contradiction(
                 f"train.freeze_epochs {frozen} would freeze random features: no model has pretrained weights. Set it "
-                "to 0, or a model's pretrained to hub, package or a path"
+                "to 0, or a model's pretrained to faces, imagenet, hub or a path"
             )
         short = [f"models.{name}.epochs {one.epochs}" for name, one in pretrained.items() if one.epochs <= frozen]
         if short:

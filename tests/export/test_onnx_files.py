@@ -21,6 +21,7 @@ ZOO_INT8_MB = {
     "vgg16_bn": 136,
     "efficientnet_b0": 7.5,
     "efficientnet_lite0": 5,
+    "mobilenetv1": 4,
     "mobilenetv3_large": 5,
     "mobilenetv3_small": 5,
     "vit_base_patch16_224": 90,

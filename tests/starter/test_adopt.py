@@ -151,7 +151,7 @@ def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
 
 def test_the_notice_holds_the_terms_of_every_source() -> None:
     trained = provenance(synthetic=False, sources=("fer2013", "ckplus", "mine"))
-    start = {"source": "package", "sha256": "f" * 64, "licence": "Apache-2.0 (Somebody)"}
+    start = {"source": "imagenet", "sha256": "f" * 64, "licence": "Apache-2.0 (Somebody)"}
     config = export_config(provenance=trained, licence="terms of fer2013, ckplus and mine", pretrained=start)
     text = " ".join(notice(config).split())
     for name in ("fer2013", "ckplus"):

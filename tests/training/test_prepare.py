@@ -113,7 +113,7 @@ def test_empty_validation_split(layout, params):
         ({"architecture": "test_vit"}, r"test_vit cannot take faces of 50 px: .*patch size \(16\)"),
         ({"architecture": "vgg11", "drop_path_rate": 0.1}, "vgg11 cannot be built .* with drop_path_rate 0.1"),
         ({"architecture": "test_resnet", "pretrained": "gone.pth"}, r"gone\.pth does not exist"),
-        ({"architecture": "test_resnet", "pretrained": "package"}, "no pip package holds weights of test_resnet"),
+        ({"architecture": "test_resnet", "pretrained": "imagenet"}, "no weights of test_resnet come with ferops"),
     ],
 )
 def test_a_network_that_cannot_be_made_is_reported_before_faces_are_read(tmp_path, params, changes, message):

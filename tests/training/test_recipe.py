@@ -162,7 +162,7 @@ def test_freezing_and_sparing_are_for_pretrained_weights(make_params):
     params = make_params(freeze_epochs=0, layer_decay=0.7)
     train = params.train.model_copy(update={"freeze_epochs": 1})
     models = {"baseline": params.models["baseline"], "candidate": params.models["candidate"]}
-    models["candidate"] = models["candidate"].model_copy(update={"pretrained": "package"})
+    models["candidate"] = models["candidate"].model_copy(update={"pretrained": "imagenet"})
     params = params.model_copy(update={"train": train, "models": models})
     assert training_settings(params, "candidate") is train
     assert training_settings(params, "baseline") == train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})

@@ -13,6 +13,7 @@ from ferops.training import zoo
     [
         ("resnet18", "resnet18"),
         ("efficientnet_lite0", "tf_efficientnet_lite0"),
+        ("mobilenetv1", "tf_mobilenetv1_100"),
         ("mobilenetv3_large", "mobilenetv3_large_100"),
         ("mobilenetv3_small", "mobilenetv3_small_100"),
         ("resnet18.tv_in1k", "resnet18.tv_in1k"),

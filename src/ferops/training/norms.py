@@ -1,6 +1,8 @@
-"""The running statistics of batch normalisation, when several processes each see a share of the images."""
+"""The running statistics of batch normalisation: of new faces, and when several processes each see a share of them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 import torch.distributed as dist
@@ -8,6 +10,41 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ferops.training.distributed import World
+
+
+@torch.no_grad()
+def restate(net: nn.Module, batches: Sequence[Tensor]) -> None:
+    """Give all batch norms the statistics of `batches`, and scale and shift such that the network computes the same.
+
+    A network whose norms were folded into other layers becomes one that trains as if they had not been.
+
+    Args:
+        net: takes each of `batches`; it is left in evaluation mode.
+    """
+    sums: dict[_BatchNorm, Tensor] = {}  # (3, C): number, sum, sum of squares, in double precision
+
+    def note(norm: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        values = inputs[0].double().transpose(0, 1).flatten(1)  # (C, values)
+        seen = torch.stack([torch.full_like(values[:, 0], values.shape[1]), values.sum(1), values.square().sum(1)])
+        sums[norm] = sums.get(norm, torch.zeros_like(seen)) + seen  # type: ignore[index, call-overload]
+
+    hooks = [module.register_forward_pre_hook(note) for module in net.modules() if isinstance(module, _BatchNorm)]
+    net.eval()
+    for batch in batches:
+        net(batch)
+    for hook in hooks:
+        hook.remove()
+    for norm, (count, total, squares) in sums.items():
+        if norm.running_mean is None or norm.running_var is None or not norm.affine:
+            continue
+        mean = total / count
+        variance = (squares / count - mean.square()).clamp_min(0.0)
+        scale = norm.weight / torch.sqrt(norm.running_var.double() + norm.eps)
+        shift = norm.bias - scale * norm.running_mean
+        norm.weight.copy_(scale * torch.sqrt(variance + norm.eps))
+        norm.bias.copy_(shift + scale * mean)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
 
 
 class RunningStatistics:

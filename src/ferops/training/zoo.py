@@ -8,17 +8,26 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import PretrainedCfg
+from timm.models import PretrainedCfg, register_model
 from torch import Tensor, nn
 
 from ferops.errors import FeropsError
 
 ALIASES = {
     "efficientnet_lite0": "tf_efficientnet_lite0",
+    "mobilenetv1": "tf_mobilenetv1_100",
     "mobilenetv3_large": "mobilenetv3_large_100",
     "mobilenetv3_small": "mobilenetv3_small_100",
 }
 """Names that the field uses -> timm's."""
+
+
+@register_model
+def tf_mobilenetv1_100(pretrained: bool = False, **options: Any) -> nn.Module:
+    """MobileNet (Howard et al. 2017) as TensorFlow pads it and adds to variances: timm has the other networks so."""
+    del pretrained  # its weights come with ferops
+    network: nn.Module = timm.create_model("mobilenetv1_100", pad_type="same", bn_eps=1e-3, **options)
+    return network
 
 
 def resolve(architecture: str) -> str:
