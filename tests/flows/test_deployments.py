@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from ferops.errors import FeropsError
 from ferops.local import stack
+from ferops.local.prefect_api import WORK_POOL
 from ferops.orchestration import dag
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +42,7 @@ def test_the_pipeline_runs_one_at_a_time_and_its_schedule_waits_for_a_person() -
     assert [schedule["active"] for schedule in pipeline["schedules"]] == [False]
     assert [schedule["active"] for schedule in package["schedules"]] == [True]
     assert package["schedules"][0]["interval"] <= 120
-    assert {each["work_pool"]["name"] for each in (pipeline, package)} == {stack.WORK_POOL}
+    assert {each["work_pool"]["name"] for each in (pipeline, package)} == {WORK_POOL}
 
 
 @pytest.mark.parametrize("name", ["prefect.yaml", "prefect.toml"])

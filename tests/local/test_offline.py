@@ -10,12 +10,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from test_stack import _free_ports, _small_project
 
 from ferops.layout import Layout
 from ferops.local import stack
-from ferops.local.ports import Ports
 from ferops.registry.connection import connect, experiment_id
+from stacks import free_ports, small_project
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -46,12 +45,12 @@ def hosts_asked_by(page: str, scratch: Path) -> set[str]:
 @pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_linked_pages_ask_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    layout = Layout(_small_project(tmp_path))
+    layout = Layout(small_project(tmp_path))
     monkeypatch.chdir(layout.root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     experiment = experiment_id(connect(layout))
     try:
-        text = stack.up(layout, Ports(*_free_ports(3)))
+        text = stack.up(layout, free_ports())
         prefect, mlflow = re.findall(r"^  (?:Prefect|MLflow) +(\S+)$", text, re.MULTILINE)
         assert mlflow.endswith(f"/#/experiments/{experiment}/runs")
         for number, page in enumerate((prefect, f"{prefect}/runs", f"{prefect}/deployments", mlflow)):

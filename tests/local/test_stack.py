@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
-import subprocess
-import sys
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,13 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from ferops import presets
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.local import processes, stack
 from ferops.local.ports import HOST, Ports
+from stacks import ask, free_ports, run_deployment, small_project, wait_for_log
 
-ROOT = Path(__file__).parents[2]
 SLEEP = ["-c", "import time; time.sleep(60)"]
 
 
@@ -38,18 +32,7 @@ def layout(tmp_path: Path) -> Iterator[Layout]:
 
 @pytest.fixture
 def ports() -> Ports:
-    return Ports(*_free_ports(3))
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind((HOST, 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    return free_ports()
 
 
 def _only_sleepers(monkeypatch: pytest.MonkeyPatch, *, failing: bool = False) -> None:
@@ -61,7 +44,8 @@ def _only_sleepers(monkeypatch: pytest.MonkeyPatch, *, failing: bool = False) ->
         if failing:
             raise FeropsError("worker was not ready")
 
-    monkeypatch.setattr(stack, "_start_all", start_all)
+    monkeypatch.setattr(stack, "start_all", start_all)
+    monkeypatch.setattr(stack, "_require_answers", lambda *_: None)
 
 
 def test_up_records_what_runs_and_down_ends_it(layout: Layout, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +53,7 @@ def test_up_records_what_runs_and_down_ends_it(layout: Layout, ports: Ports, mon
     said = stack.up(layout, ports)
     for url in (ports.prefect_url, ports.mlflow_url, ports.service_url):
         assert url in said
-    assert f"PREFECT_API_URL={ports.prefect_url}/api" in said
+    assert 'eval "$(ferops env)"' in said
     servers = stack.status(layout)
     assert [(server.name, running) for server, running in servers.items()] == [("server", True), ("worker", True)]
 
@@ -163,7 +147,7 @@ def test_a_flow_without_the_tracking_server_is_stopped_only_if_there_is_one(
     stack.require_tracking_server(layout)  # no stack: the project's own mlflow.db is right
     _only_sleepers(monkeypatch)
     stack.up(layout, ports)
-    with pytest.raises(FeropsError, match=f"MLFLOW_TRACKING_URI={ports.mlflow_url}"):
+    with pytest.raises(FeropsError, match=rf"{ports.mlflow_url}.*ferops env"):
         stack.require_tracking_server(layout)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", ports.mlflow_url)
     stack.require_tracking_server(layout)
@@ -171,7 +155,7 @@ def test_a_flow_without_the_tracking_server_is_stopped_only_if_there_is_one(
 
 @pytest.mark.slow
 def test_the_real_stack_runs_the_deployments(tmp_path: Path, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = _small_project(tmp_path)
+    root = small_project(tmp_path)
     layout = Layout(root)
     monkeypatch.chdir(root)
     for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
@@ -179,101 +163,32 @@ def test_the_real_stack_runs_the_deployments(tmp_path: Path, ports: Ports, monke
     try:
         stack.up(layout, ports)
         assert (root / ".prefect" / "ui" / "v1").is_dir()  # not in site-packages
-        done = _run_deployment(root, ports, "pipeline/local")
+        done = run_deployment(layout, ports, "pipeline/local")
         assert done["state_type"] == "COMPLETED"
         of_run = {"flow_runs": {"id": {"any_": [done["id"]]}}}
-        tasks = _ask(ports, "task_runs/filter", of_run | {"sort": "EXPECTED_START_TIME_ASC"})
+        tasks = ask(layout, ports, "task_runs/filter", of_run | {"sort": "EXPECTED_START_TIME_ASC"})
         assert [task["name"] for task in tasks] == ["first", "second@a"]
-        artifacts = _ask(ports, "artifacts/filter", of_run)
+        artifacts = ask(layout, ports, "artifacts/filter", of_run)
         assert {each["key"]: "rows | 3" in each["data"] for each in artifacts} == {
             "first-summary": True,
             "second-a-summary": True,
         }
-        _wait_for_log(ports, done["id"], "working on second a")
+        wait_for_log(layout, ports, done["id"], "working on second a")
 
         (root / "fail").write_text("", encoding="utf-8")
-        failed = _run_deployment(root, ports, "pipeline/local", "-p", "force=true")
+        failed = run_deployment(layout, ports, "pipeline/local", "-p", "force=true")
         assert failed["state_type"] == "FAILED"
         assert "first failed: too few rows" in failed["state"]["message"]
 
-        packaged = _run_deployment(root, ports, "package/local")
+        packaged = run_deployment(layout, ports, "package/local")
         if packaged["state_type"] == "CANCELLED":  # the schedule's own run was under way
-            packaged = _run_deployment(root, ports, "package/local")
+            packaged = run_deployment(layout, ports, "package/local")
         assert packaged["state_type"] == "COMPLETED", packaged["state"]
     finally:
         before = [process for process in psutil.process_iter() if _belongs_to(process, root)]
         stack.down(layout)
     assert len(before) >= 3
     assert not [process for process in psutil.process_iter() if _belongs_to(process, root)]
-
-
-def _small_project(folder: Path) -> Path:
-    root = folder / "project"
-    root.mkdir()
-    for name in ("prefect.yaml", "prefect.toml"):
-        (root / name).write_bytes((ROOT / name).read_bytes())
-    presets.apply_preset(Layout(root), "quick")
-    (root / "flows").mkdir()
-    for path in (ROOT / "flows").glob("*.py"):
-        (root / "flows" / path.name).write_bytes(path.read_bytes())
-    stage = (
-        'echo "working on {0} {1}" && if test -e fail; then echo "ferops: too few rows" >&2; exit 1; fi'
-        """ && mkdir -p reports/{2} && echo '{{"stage": "{0}", "rows": 3}}' > reports/{2}/summary.json"""
-    )
-    tree = {
-        "stages": {
-            "second": {
-                "foreach": ["a"],
-                "do": {
-                    "cmd": stage.format("second", "${item}", "second/${item}"),
-                    "deps": ["reports/first"],
-                    "outs": ["reports/second/${item}"],
-                },
-            },
-            "first": {"cmd": stage.format("first", "", "first"), "outs": ["reports/first"]},
-        }
-    }
-    (root / "dvc.yaml").write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=root, check=True)
-    return root
-
-
-def _run_deployment(root: Path, ports: Ports, name: str, *arguments: str) -> Any:
-    """Trigger a deployment as a person does, wait for its end, and return the flow run."""
-    env = os.environ | {"PREFECT_API_URL": f"{ports.prefect_url}/api"}
-    command = [sys.executable, "-m", "prefect", "deployment", "run", name, *arguments]
-    flow_name = name.partition("/")[0]
-    before = {run["id"] for run in _runs(ports, flow_name)}
-    subprocess.run(command, cwd=root, env=env, check=True, capture_output=True, timeout=60)
-    for _ in range(180):
-        new = [run for run in _runs(ports, flow_name) if run["id"] not in before and not run["auto_scheduled"]]
-        if new and new[0]["state_type"] in ("COMPLETED", "FAILED", "CRASHED", "CANCELLED"):
-            return new[0]
-        time.sleep(0.5)
-    raise AssertionError(f"{name} did not end: {new}")
-
-
-def _wait_for_log(ports: Ports, flow_run_id: str, line: str) -> None:
-    """Logs are sent in batches and may arrive after the run's end."""
-    of_run = {"logs": {"flow_run_id": {"any_": [flow_run_id]}}, "sort": "TIMESTAMP_ASC"}
-    for _ in range(40):
-        messages = [each["message"] for each in _ask(ports, "logs/filter", of_run)]
-        if line in messages:
-            return
-        time.sleep(0.5)
-    pytest.fail(f"{line!r} is not in the run's log:\n" + "\n".join(messages))
-
-
-def _runs(ports: Ports, flow_name: str) -> Any:
-    return _ask(ports, "flow_runs/filter", {"flows": {"name": {"any_": [flow_name]}}})
-
-
-def _ask(ports: Ports, path: str, body: dict[str, Any]) -> Any:
-    request = urllib.request.Request(
-        f"{ports.prefect_url}/api/{path}", data=json.dumps(body).encode(), headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30) as reply:
-        return json.load(reply)
 
 
 def _belongs_to(process: psutil.Process, root: Path) -> bool:

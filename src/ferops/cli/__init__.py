@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 from ferops.cli import data, local, models, stages
 from ferops.cli.base import app
@@ -24,7 +25,19 @@ def main() -> None:
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
     try:
+        _log_in()
         app()
     except FeropsError as error:
         print(f"ferops: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _log_in() -> None:
+    """Let every verb reach the project's own stack, where the environment names it and this user has started it."""
+    if not os.environ.keys() & {"MLFLOW_TRACKING_URI", "PREFECT_API_URL"}:
+        return  # importing the rest takes a moment
+    from ferops.layout import Layout
+    from ferops.local import stack
+
+    with suppress(FeropsError):  # another user's stack; the server says that it wants a login
+        os.environ.update(stack.logins(Layout.find(or_here=True)))

@@ -32,3 +32,11 @@ def down() -> None:
     from ferops.local.stack import down as stop
 
     say(stop(Layout.find(or_here=True)))
+
+
+@verbs.command()
+def env() -> None:
+    """Print the addresses and logins of the local stack for a shell: eval "$(ferops env)"."""
+    from ferops.local import access, stack
+
+    say(access.as_shell(stack.environment(Layout.find(or_here=True))))

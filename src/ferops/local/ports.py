@@ -44,15 +44,27 @@ class Ports:
 
 def require_free(port: int, *, variable: str, what: str) -> None:
     """Raise a FeropsError that names `variable` if something listens on `port` already."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed counts as free
-        try:
-            probe.bind((HOST, port))
-        except OSError as error:
-            raise FeropsError(
-                f"port {port}, wanted for {what}, cannot be used: {error.strerror}. End the program that holds it, or "
-                f"choose another port: {variable}={port + 1} make up"
-            ) from error
+    listen(port, variable=variable, what=what).close()
+
+
+def listen(port: int, *, variable: str, what: str) -> socket.socket:
+    """Return a socket that listens on `port`, which nobody else can have as long as it is open.
+
+    Raises:
+        FeropsError: something listens there already; the message names `variable`.
+    """
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port that was just closed counts as free
+        listener.bind((HOST, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise FeropsError(
+            f"port {port}, wanted for {what}, cannot be used: {error.strerror}. End the program that holds it, or "
+            f"choose another port: {variable}={port + 1} make up"
+        ) from error
+    return listener
 
 
 def _port(name: str) -> int:

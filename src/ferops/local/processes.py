@@ -37,8 +37,22 @@ class Process:
     log: str
 
 
-def start(name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str], log: Path) -> Process:
-    """Start `command` in a session of its own (a closing terminal does not reach it), output appended to `log`."""
+def start(
+    name: str,
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    log: Path,
+    keep: Sequence[int] = (),
+    umask: int = -1,
+) -> Process:
+    """Start `command` in a session of its own (a closing terminal does not reach it), output appended to `log`.
+
+    Args:
+        keep: open file descriptors that the process gets under the same numbers.
+        umask: permissions that files made by it do not get; -1 for those of this process.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         child = subprocess.Popen(
@@ -49,6 +63,8 @@ def start(name: str, command: Sequence[str], *, cwd: Path, env: Mapping[str, str
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=keep,
+            umask=umask,
         )
     child.returncode = 0  # it outlives this object on purpose; Popen would warn of that
     # A child that ends at once stays a zombie until it is waited for, so psutil still knows it here
@@ -75,6 +91,7 @@ def stop(processes: Sequence[Process], *, within_s: float = STOP_WITHIN_S) -> No
         leader = find(process)
         if leader is not None:
             _quietly(leader.terminate)
+            _quietly(leader.resume)  # one that was stopped (SIGSTOP) gets the word, too
     leaders = [leader for process in processes if (leader := find(process)) is not None]
     _wait(leaders, within_s=within_s)
     # The leaders have had their chance to end their children in order; now the rest, and what came up meanwhile

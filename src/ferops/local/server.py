@@ -1,0 +1,60 @@
+"""`python -m ferops.local.server prefect|mlflow PORT FD`: a server behind its guard, as `ferops up` starts it.
+
+`FD` is the listening socket. `ferops up` opens it, and the worker holds it too: the port stays the stack's even if the
+server dies, so that no other user can take it and give orders to the worker. Secrets come in the environment, never on
+the command line, which everybody can read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from ferops.layout import Layout
+from ferops.local.access import allowed_origins
+from ferops.local.guard import Guard
+from ferops.registry.store import own_database
+
+
+def main() -> None:
+    name, port, descriptor = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if name == "prefect":  # which asks for PREFECT_SERVER_API_AUTH_STRING itself
+        app, login = _prefect(), None
+    else:
+        app, login = _mlflow(), f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
+    guarded = Guard(app, port=port, origins=allowed_origins(), login=login)
+    config = uvicorn.Config(guarded, log_level="info", access_log=False)
+    uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+
+
+def _prefect() -> ASGIApp:
+    """What `prefect server start` serves; its settings come from the environment."""
+    from prefect.server.api.server import create_app
+
+    return create_app(final=True)
+
+
+def _mlflow() -> ASGIApp:
+    """What `mlflow server --no-serve-artifacts` serves over the project's own store."""
+    from mlflow.server import constants
+
+    layout = Layout(Path.cwd())
+    store, artifacts = f"sqlite:///{own_database(layout)}", (layout.root / "mlruns").as_uri()
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = store
+    # Artifacts are recorded under their path on this machine, so that clients with and without the server agree
+    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = artifacts
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(store, store, artifacts)
+    served: ASGIApp = app
+    return served
+
+
+if __name__ == "__main__":
+    main()
