@@ -30,7 +30,8 @@ from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
-from ferops.packaging.bento import bento_folder, packaged, serve_command
+from ferops.packaging.bento import bento_folder, packaged
+from ferops.packaging.serve import serve_command
 
 BLOCK = 10
 WARM_UP = 5

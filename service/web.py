@@ -1,4 +1,4 @@
-"""The web page at /, what it needs, and GET /info."""
+"""The web page at /, what it needs, and GET /info; all of it in memory, so that it outlives the Bento's folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from ferops.inference.answer import Info
@@ -44,7 +44,9 @@ def web(info: Info) -> Starlette:
 
 
 def _file(file: Path) -> Any:
+    content = file.read_bytes()
+
     async def show(_: Request) -> Response:
-        return FileResponse(file, media_type=MEDIA_TYPES[file.suffix], headers=HEADERS)
+        return Response(content, media_type=MEDIA_TYPES[file.suffix], headers=HEADERS)
 
     return show

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -29,6 +30,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
+Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
 ClassName = Annotated[str, AfterValidator(canonical), Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """A class, written one way whatever word was given for it. Column names are made of it, so it has no spaces."""
 
@@ -241,6 +243,14 @@ class Serve(Block):
     max_image_megapixels: Positive
     max_faces: Count
     timeout_s: Positive
+    upload_s: Positive
+    min_upload_kb_s: Positive
+    max_uploads: Count
+    max_uploads_per_client: Count
+    max_waiting: Count
+    max_wait_s: Positive
+    max_wait_s_per_client: Positive
+    trusted_proxies: tuple[Network, ...]
 
 
 class Params(Block):

@@ -18,7 +18,8 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging import bento as packaging
-from ferops.packaging.bento import bento_folder, package, packaged, serve_command
+from ferops.packaging.bento import bento_folder, package, packaged
+from ferops.packaging.serve import serve_command
 from ferops.records.release import Release
 from ferops.registry import promotion
 

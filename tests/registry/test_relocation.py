@@ -21,8 +21,8 @@ from ferops import cli
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.packaging.bento import serve_command
 from ferops.packaging.reconcile import reconcile
+from ferops.packaging.serve import serve_command
 from ferops.provenance import provenance
 from ferops.registry.connection import connect
 from ferops.registry.gates import GATES

@@ -12,7 +12,9 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from service.guard import UPLOAD, Guard
+from service.guard import UPLOAD, Guard, Upload
+from service.refusals import CODES
+from service.uploads import Uploads
 from starlette.responses import JSONResponse
 
 
@@ -34,11 +36,17 @@ class Service:
         self.refused: list[str] = []
         self.served: list[bytes] = []
         self.guard = Guard(
-            self.app, path="/predict", max_body_mb=max_body_mb, max_megapixels=5, on_refusal=self.refused.append
+            self.app,
+            path="/predict",
+            max_body_mb=max_body_mb,
+            max_megapixels=5,
+            uploads=Uploads(at_once=3, at_once_per_client=2, within_s=10, min_kb_s=1),
+            on_refusal=self.refused.append,
         )
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
-        self.served.append(scope.get(UPLOAD, b""))
+        upload = scope.get(UPLOAD)
+        self.served.append(upload.encoded if isinstance(upload, Upload) else b"")
         await JSONResponse({})(scope, receive, send)
 
     def post(self, path: str = "/predict", **arguments: Any) -> httpx.Response:
@@ -65,30 +73,30 @@ def test_an_image_arrives_byte_for_byte(service: Service, kind: str) -> None:
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
-BAD: list[tuple[str, int, str, dict[str, Any]]] = [
-    ("not_multipart", 415, "curl -F image=@photo.jpg", {"json": {"image": "http://example.org/a.jpg"}}),
-    ("not_multipart", 415, "no content type", {"content": b"abc"}),
-    ("not_multipart", 415, "pickle", {"content": b"abc", "headers": {"content-type": "application/pickle"}}),
-    ("bad_form", 400, "boundary", {"content": b"abc", "headers": {"content-type": "multipart/form-data"}}),
-    ("bad_form", 400, "cannot be read", {"content": b"--y\r\ngarbage", "headers": FORM}),
-    ("missing_field", 422, "found: photo", {"files": {"photo": ("a.png", image_file(width=2, height=2))}}),
-    ("missing_field", 422, "found: none", {"content": b"--x--\r\n", "headers": FORM}),
-    ("not_a_file", 422, "@", {"data": {"image": "http://example.org/a.jpg"}, "files": {"other": b"x"}}),
-    ("several_files", 422, "one image", {"files": [("image", b"a"), ("image", b"b")]}),
-    ("empty_file", 422, "empty", {"files": {"image": ("a.png", b"")}}),
-    ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", b"%PDF-1.7 text")}}),
-    ("not_an_image", 415, "JPEG", {"files": {"image": ("a.jpg", image_file()[:20])}}),
-    ("body_too_large", 413, "0.001 MB", {"files": {"image": ("a.png", b"0" * 2000)}}),
-    ("too_many_pixels", 413, "3000x2000", {"files": {"image": ("a.gif", GIF)}}),
+BAD: list[tuple[str, str, dict[str, Any]]] = [
+    ("not_multipart", "curl -F image=@photo.jpg", {"json": {"image": "http://example.org/a.jpg"}}),
+    ("not_multipart", "no content type", {"content": b"abc"}),
+    ("not_multipart", "pickle", {"content": b"abc", "headers": {"content-type": "application/pickle"}}),
+    ("bad_form", "boundary", {"content": b"abc", "headers": {"content-type": "multipart/form-data"}}),
+    ("bad_form", "cannot be read", {"content": b"--y\r\ngarbage", "headers": FORM}),
+    ("missing_field", "found: photo", {"files": {"photo": ("a.png", image_file(width=2, height=2))}}),
+    ("missing_field", "found: none", {"content": b"--x--\r\n", "headers": FORM}),
+    ("not_a_file", "@", {"data": {"image": "http://example.org/a.jpg"}, "files": {"other": b"x"}}),
+    ("several_files", "one image", {"files": [("image", b"a"), ("image", b"b")]}),
+    ("empty_file", "empty", {"files": {"image": ("a.png", b"")}}),
+    ("not_an_image", "JPEG", {"files": {"image": ("a.jpg", b"%PDF-1.7 text")}}),
+    ("not_an_image", "JPEG", {"files": {"image": ("a.jpg", image_file()[:20])}}),
+    ("body_too_large", "0.001 MB", {"files": {"image": ("a.png", b"0" * 2000)}}),
+    ("too_many_pixels", "3000x2000", {"files": {"image": ("a.gif", GIF)}}),
 ]
 
 
-@pytest.mark.parametrize(("code", "status", "words", "arguments"), BAD)
-def test_a_bad_upload_is_told_why(
-    service: Service, code: str, status: int, words: str, arguments: dict[str, Any]
+@pytest.mark.parametrize(("code", "words", "arguments"), BAD)
+def test_a_bad_upload_is_refused_with_the_reason(
+    service: Service, code: str, words: str, arguments: dict[str, Any]
 ) -> None:
     response = service.post(**arguments)
-    assert (response.status_code, response.json()["code"]) == (status, code)
+    assert (response.status_code, response.json()["code"]) == (CODES[code], code)
     assert words in response.json()["error"]
     assert service.refused == [code]
     assert service.served == []
@@ -96,6 +104,7 @@ def test_a_bad_upload_is_told_why(
 
 def test_a_body_without_a_length_is_counted_while_it_arrives(service: Service) -> None:
     async def endless() -> AsyncIterator[bytes]:
+        yield b'--x\r\ncontent-disposition: form-data; name="image"; filename="a"\r\n\r\n'
         for _ in range(1000):
             yield b"0" * 100
 
@@ -113,17 +122,47 @@ def test_a_client_that_asks_first_is_refused_before_it_sends(service: Service) -
     assert service.post(content=never(), headers=headers).status_code == 413
 
 
-def test_a_client_that_leaves_gets_no_answer(service: Service) -> None:
+def scope_of(client: str = "10.0.0.1") -> dict[str, Any]:
+    headers = [(b"content-type", FORM["content-type"].encode())]
+    return {"type": "http", "method": "POST", "path": "/predict", "headers": headers, "client": (client, 1)}
+
+
+def test_a_client_that_leaves_while_it_sends_is_not_served(service: Service) -> None:
+    sent: list[Any] = []
+
     async def receive() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
     async def send(message: Any) -> None:
-        raise AssertionError(message)
+        sent.append(message)
 
-    headers = [(b"content-type", FORM["content-type"].encode())]
-    scope = {"type": "http", "method": "POST", "path": "/predict", "headers": headers}
-    asyncio.run(service.guard(scope, receive, send))
+    asyncio.run(service.guard(scope_of(), receive, send))
     assert service.served == []
+    assert sent[0]["status"] == 499  # for the log: nobody reads it
+
+
+def test_a_client_that_leaves_while_it_waits_is_taken_out(service: Service) -> None:
+    request = httpx.Request("POST", "http://test/predict", files={"image": ("a.png", image_file())})
+    messages = [{"type": "http.request", "body": request.read(), "more_body": False}, {"type": "http.disconnect"}]
+    cancelled: list[bool] = []
+
+    async def waiting(*_: Any) -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            cancelled.append(True)
+            raise
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        pass
+
+    service.guard._app = waiting
+    scope = scope_of() | {"headers": [(b"content-type", request.headers["content-type"].encode())]}
+    asyncio.run(service.guard(scope, receive, send))
+    assert cancelled == [True]
 
 
 def test_other_paths_pass_untouched(service: Service) -> None:

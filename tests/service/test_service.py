@@ -16,7 +16,8 @@ from ferops.config import Params
 from ferops.datasets.synthetic.generate import rows
 from ferops.inference.predictor import LANDMARKS
 from ferops.layout import Layout
-from ferops.packaging.bento import package, serve_command
+from ferops.packaging.bento import package
+from ferops.packaging.serve import serve_command
 from served import served
 
 

@@ -50,6 +50,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         folder = bento_folder(layout, release.tag)
         (folder / "src" / "service").mkdir(parents=True)
         (folder / "bento.yaml").touch()
+        (folder / "src" / "service" / "run.py").touch()
         release.write(folder / "src" / "service" / "release.json")
         copy_model(model_folder, folder / "src" / "model", read_model_config(model_folder, ExportConfig))
         tags.append(release.tag)

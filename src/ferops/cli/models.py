@@ -71,14 +71,19 @@ def package() -> None:
 
 
 @verbs.command()
-def serve(port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT")] = 3000) -> None:
+def serve(
+    port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT", min=1, max=65535)] = 3000,
+    host: Annotated[str, typer.Option(help="an address of this machine; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+) -> None:
     """Serve the champion, or the starter model until there is one; build the Bento first if it is missing."""
-    from ferops.packaging.bento import serve as start
     from ferops.packaging.reconcile import to_serve
+    from ferops.packaging.serve import require_address
+    from ferops.packaging.serve import serve as start
 
     layout, params = project()
+    require_address(host, port)  # before a Bento is built
     # The alias may have moved since the last package
-    start(layout, params, port=port, tag=to_serve(layout, params, say=say))
+    start(layout, params, port=port, host=host, tag=to_serve(layout, params, say=say))
 
 
 @verbs.command(hidden=True)

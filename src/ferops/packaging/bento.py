@@ -1,4 +1,4 @@
-"""Package a registered version, or the starter model, as a Bento, and serve it.
+"""Package a registered version, or the starter model, as a Bento.
 
 A Bento holds the service, the modules of ferops that serving imports, the exported model and `release.json`, which
 names the exact version. The service looks up no alias and no "latest" when it starts, so the Bento of v1 always serves
@@ -103,34 +103,6 @@ def bento_folder(layout: Layout, tag: str) -> Path:
     """Return the folder of the Bento with exactly this tag (`name:version`), whether it exists or not."""
     name, _, version = tag.partition(":")
     return _home(layout) / "bentos" / name / version
-
-
-def serve_command(
-    layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None
-) -> tuple[list[str], dict[str, str]]:
-    """Return the command that serves the Bento `tag`, and its environment variables.
-
-    Without `tag` it serves the Bento that `package` made last.
-
-    Raises:
-        FeropsError: there is no such Bento yet.
-    """
-    tag = tag or packaged(layout)
-    if tag is None:
-        raise FeropsError(
-            f"there is no Bento of {params.package.bento_name} yet. Promote a version (in the MLflow UI, or: "
-            "ferops promote VERSION), then: ferops package"
-        )
-    command = [sys.executable, "-m", "bentoml", "serve", tag, "--port", str(port), "--host", host]
-    return command, bentoml_environment(layout)
-
-
-def serve(layout: Layout, params: Params, *, port: int, host: str = "127.0.0.1", tag: str | None = None) -> None:
-    """Replace this process with the server (so that signals reach it); arguments and errors as for `serve_command`."""
-    tag = tag or packaged(layout)
-    command, variables = serve_command(layout, params, port=port, host=host, tag=tag)
-    print(f"serving {tag} at http://{host}:{port}", flush=True)
-    os.execve(command[0], command, variables)
 
 
 def packaged(layout: Layout) -> str | None:

@@ -1,0 +1,59 @@
+"""The paths that exist. Others are answered before BentoML sees them: its counters would keep each one for ever."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from starlette.responses import JSONResponse
+from starlette.routing import Mount
+from starlette.staticfiles import StaticFiles
+
+from service.refusals import Refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+log = logging.getLogger("bentoml.access")
+
+
+class Known:
+    """Answers 404 to paths that no route of `app` serves, and 400 to headers that BentoML's log cannot write."""
+
+    def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
+        self._app = app
+        self._paths = frozenset(_paths(routes))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif scope["path"] not in self._paths and scope["path"].removesuffix("/") not in self._paths:
+            await self._answer(
+                JSONResponse({"error": "There is no such path. See /docs.json"}, 404), scope, receive, send
+            )
+        elif not all(value.isascii() for name, value in scope["headers"] if name.startswith(b"content-")):
+            refusal = Refusal("bad_header", "The headers Content-... may hold ASCII characters only.")
+            await self._answer(refusal.response(), scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _answer(self, response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+        client = ":".join(map(str, scope["client"] or "_"))
+        log.info("%s (method=%s,path=%s) (status=%d)", client, scope["method"], scope["path"], response.status_code)
+        await response(scope, receive, send)
+
+
+def _paths(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[str]:
+    for route in routes:
+        path = prefix + getattr(route, "path", "")
+        if not isinstance(route, Mount):
+            yield path
+        elif isinstance(route.app, StaticFiles):
+            for folder in route.app.all_directories:
+                yield from (f"{path}/{file.relative_to(folder)}" for file in Path(folder).rglob("*") if file.is_file())
+        else:
+            yield from _paths(route.routes, path)

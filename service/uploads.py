@@ -1,0 +1,121 @@
+"""Bodies on their way in: how many at once, from whom, and how slow they may be."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from service.refusals import Refusal
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+GRACE_S = 3.0
+"""An upload may fall behind the minimum rate by this much."""
+
+
+def client_of(scope: Scope) -> str:
+    """Return whose request it is: the address, or of IPv6 the network that one subscriber gets.
+
+    `serve.trusted_proxies` decides whether that of a forwarded header is believed.
+    """
+    try:
+        address = ipaddress.ip_address(scope["client"][0])
+    except (TypeError, ValueError):  # a Unix socket has no address
+        return "local"
+    if isinstance(address, ipaddress.IPv6Address):
+        return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
+
+
+class Uploads:
+    """Counts the unfinished uploads.
+
+    Args:
+        at_once: in all.
+        at_once_per_client: of one client.
+        within_s: from the request's head to the last byte.
+        min_kb_s: kilobytes a second that must come, after GRACE_S.
+    """
+
+    def __init__(self, *, at_once: int, at_once_per_client: int, within_s: float, min_kb_s: float) -> None:
+        self._at_once = at_once
+        self._at_once_per_client = at_once_per_client
+        self._within_s = within_s
+        self._min_kb_s = min_kb_s
+        self._now: Counter[str] = Counter()
+
+    @contextmanager
+    def place(self, client: str) -> Iterator[None]:
+        """Count an upload while the block runs.
+
+        Raises:
+            Refusal: there are too many already.
+        """
+        if self._now[client] >= self._at_once_per_client:
+            raise Refusal(
+                "too_many_uploads",
+                f"{self._now[client]} uploads of this client are unfinished. Finish one before the next.",
+                retry_after_s=GRACE_S,
+            )
+        if self._now.total() >= self._at_once:
+            raise Refusal("uploads_full", "Too many uploads are unfinished. Try later.", retry_after_s=GRACE_S)
+        self._now[client] += 1
+        try:
+            yield
+        finally:
+            self._now[client] -= 1
+            self._now += Counter()  # drops the zeros: addresses are many
+
+    async def body(self, incoming: Incoming, *, at_most: int) -> AsyncGenerator[bytes, None]:
+        """Yield the body as it comes.
+
+        Args:
+            at_most: bytes.
+
+        Raises:
+            Refusal: it is too slow, or larger than `at_most`.
+            ConnectionResetError: the client went away.
+        """
+        start = time.monotonic()
+        while not incoming.finished:
+            allowed_s = min(self._within_s, GRACE_S + incoming.size / (1e3 * self._min_kb_s))
+            try:
+                chunk = await incoming.chunk(within_s=start + allowed_s - time.monotonic())
+            except TimeoutError:
+                raise Refusal(
+                    "slow_upload",
+                    f"{incoming.size / 1e3:.0f} kB came in {time.monotonic() - start:.1f} s. An upload needs at least "
+                    f"{self._min_kb_s:g} kB/s, and must be complete within {self._within_s:g} s. Send a smaller image.",
+                ) from None
+            if incoming.size > at_most:
+                raise too_large(at_most)
+            yield chunk
+
+
+class Incoming:
+    """A request's body: `size` bytes have come so far."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.size = 0
+        self.finished = False
+
+    async def chunk(self, *, within_s: float) -> bytes:
+        """Return the next bytes. Raises TimeoutError, or ConnectionResetError: the client went away."""
+        message = await asyncio.wait_for(self._receive(), within_s)
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
+        chunk: bytes = message.get("body", b"")
+        self.size += len(chunk)
+        self.finished = not message.get("more_body", False)
+        return chunk
+
+
+def too_large(max_bytes: int) -> Refusal:
+    return Refusal("body_too_large", f"The upload is larger than {max_bytes / 1e6:g} MB. Send a smaller image.")
