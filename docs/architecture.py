@@ -37,6 +37,7 @@ COMMON = (
     "classes",
     "config",
     "errors",
+    "escape",
     "files",
     "formats",
     "layout",

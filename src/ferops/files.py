@@ -29,7 +29,7 @@ def atomic_file(target: Path) -> Iterator[Path]:
     Raises:
         FeropsError: the disk is full or the folder cannot be written.
     """
-    with _readable_disk_errors(target), scratch_folder(target.parent, target.name) as scratch:
+    with disk_errors(target), scratch_folder(target.parent, target.name) as scratch:
         yield scratch / _NEW
         (scratch / _NEW).replace(target)
 
@@ -41,7 +41,7 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         FeropsError: the disk is full or the folder cannot be written.
     """
-    with _readable_disk_errors(target), scratch_folder(target.parent, target.name) as scratch:
+    with disk_errors(target), scratch_folder(target.parent, target.name) as scratch:
         new = scratch / _NEW
         new.mkdir()
         yield new
@@ -91,7 +91,8 @@ def _free_mb(path: Path) -> float:
 
 
 @contextmanager
-def _readable_disk_errors(target: Path) -> Iterator[None]:
+def disk_errors(target: Path) -> Iterator[None]:
+    """Turn the system's errors while `target` is written (full, read-only, not permitted) into a FeropsError."""
     try:
         yield
     except FeropsError:
@@ -103,12 +104,15 @@ def _readable_disk_errors(target: Path) -> Iterator[None]:
                 "Free some space and run the command again; docs/versions.md says what can go. Leave .dvc/cache alone: "
                 "it may hold the only copy of earlier versions of your data"
             ) from error
-        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EROFS):
+        if isinstance(error, OSError) and error.errno in _NOT_WRITABLE:
             raise FeropsError(
-                f"{target} cannot be written: {error.strerror}. Check the folder's permissions"
+                f"{target} cannot be written: {error.strerror}. Check that it is yours to write, not read-only, and on "
+                "one disk with the project"
             ) from error
         raise
 
+
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EXDEV, errno.EIO, errno.ESTALE, errno.ENAMETOOLONG)
 
 _NO_ROOM = {
     errno.ENOSPC: "no space left on the disk",

@@ -253,7 +253,7 @@ def test_the_summary_is_short_and_plain_whatever_an_archive_holds() -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from ferops.datasets import importer, manifest, swap, versioning
+from ferops.datasets import importer, manifest, store, swap, versioning
 from ferops.layout import Layout
 
 root, source, moment = sys.argv[1:]
@@ -269,13 +269,13 @@ def moved(files, folder):
     if moment == f"after move {at['moves']}":
         kill()
 
-def added(layout, *, lock):
+def added(layout, repo):
     if moment == "before dvc":
         kill()
     if moment == "within dvc":  # its data are stored, data.dvc is half written
         layout.data_dvc.write_text("outs:\\n- md5: 0")
         kill()
-    versioning._dvc_add(layout, lock=lock)
+    store.add(repo, layout.data)
     if moment == "after dvc":
         kill()
 

@@ -11,7 +11,7 @@ import pytest
 
 from ferops import presets, provenance
 from ferops.classes import DEFAULT_CLASSES
-from ferops.datasets import manifest, versioning
+from ferops.datasets import manifest, store, versioning
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from sample_images import noise_png
@@ -51,7 +51,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copy(ROOT / ".gitignore", root)
     (root / "params.yaml").write_text(presets.render("quick"), encoding="utf-8")
     _write_synthetic(root, seed=0)
-    versioning.add_data(Layout(root))
+    with store.locked(Layout(root)) as repo:
+        versioning.add_data(Layout(root), repo)
     with (root / "data.dvc").open("a", encoding="utf-8") as file:
         file.write("  remote: embedded\n")
     run(root, "dvc push -q data.dvc && git add . && git commit -qm shipped")

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ferops.cli.base import project, say_record
 from ferops.errors import StoppedError
+from ferops.layout import Layout
+from ferops.orchestration.steady import steady
+
+if TYPE_CHECKING:
+    from ferops.config import Params
+    from ferops.records import Record
 
 verbs = typer.Typer()
+
+
+def _run(name: str, stage: Callable[[Layout, Params], Record], layout: Layout, params: Params) -> None:
+    """Run a stage, make sure that its inputs stayed the same, and print its summary."""
+    with steady(layout, name):
+        summary = stage(layout, params)
+    say_record(name, summary)
 
 
 @verbs.command()
@@ -21,7 +36,7 @@ def validate() -> None:
 
     layout, params = project()
     require_current(layout)  # `dvc repro` has checked it; a single stage, as Prefect runs them, has not
-    say_record("validate", stage(layout, params))
+    _run("validate", stage, layout, params)
 
 
 @verbs.command()
@@ -29,7 +44,7 @@ def split() -> None:
     """Stage: assign train, val and test by cluster and subject, never by row."""
     from ferops.split.stage import split as stage
 
-    say_record("split", stage(*project()))
+    _run("split", stage, *project())
 
 
 @verbs.command()
@@ -37,7 +52,7 @@ def preprocess() -> None:
     """Stage: find, align and crop the faces."""
     from ferops.faces.stage import preprocess as stage
 
-    say_record("preprocess", stage(*project()))
+    _run("preprocess", stage, *project())
 
 
 @verbs.command()
@@ -56,9 +71,10 @@ def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models
         return
     from ferops.registry.watch import training_run
 
-    training = prepare(layout, params, name)
-    with training_run(layout, params, name, training=training.identity.digest) as watch:
-        summary = run(training, on_start=watch.on_start, on_epoch=watch.on_epoch)
+    with steady(layout, f"train@{name}"):
+        training = prepare(layout, params, name)
+        with training_run(layout, params, name, training=training.identity.digest) as watch:
+            summary = run(training, on_start=watch.on_start, on_epoch=watch.on_epoch)
     if summary:
         say_record(f"train {name}", summary)
 
@@ -68,7 +84,7 @@ def export() -> None:
     """Stage: the candidate as ONNX and INT8, checked against the trained weights."""
     from ferops.export.stage import export as stage
 
-    say_record("export", stage(*project()))
+    _run("export", stage, *project())
 
 
 @verbs.command()
@@ -83,7 +99,7 @@ def evaluate() -> None:
     with scratch_folder(layout.state, "champion") as folder:
         found = champion(layout, params, folder)
         reference = Champion(version=found[0], folder=found[1]) if found else None
-        say_record("evaluate", stage(layout, params, champion=reference))
+        _run("evaluate", functools.partial(stage, champion=reference), layout, params)
 
 
 @verbs.command()
@@ -91,4 +107,4 @@ def register() -> None:
     """Stage: gates decide whether the candidate becomes a version with the alias challenger."""
     from ferops.registry.stage import register as stage
 
-    say_record("register", stage(*project()))
+    _run("register", stage, *project())

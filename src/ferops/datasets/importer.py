@@ -68,14 +68,14 @@ def import_source(
     kept_as = name or source
     tally: Counter[str] = Counter()
     noticed: Counter[str] = Counter()
-    with swap.exclusive(layout) as lock:
+    with swap.exclusive(layout):
         total, rows = _read(source, path, seed=seed, skipped=tally, name=name, attributes=attributes, votes=votes)
         staged = swap.workplace(layout) / kept_as
         with atomic_folder(staged) as temporary:
             progress = tqdm(_noting(rows, noticed), total=total, unit=" images", desc=f"import {kept_as}", disable=None)
             file = temporary / f"{kept_as}.parquet"
             counts = manifest.write(file, progress, source=kept_as, reader=source)
-        swap.replace(layout, kept_as, staged, lock=lock)
+        swap.replace(layout, kept_as, staged)
     tally = +tally  # without what was counted 0 times
     noticed.update({reason.removesuffix(KEPT): tally.pop(reason) for reason in list(tally) if reason.endswith(KEPT)})
     classes = {label: counts[label] for label in manifest.LABELS if label in counts}

@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ruamel.yaml.error import YAMLError
 
-from ferops.datasets import versioning
+from ferops.datasets import store, versioning
 from ferops.datasets.raw import files_of
 from ferops.errors import FeropsError
-from ferops.files import atomic_file, atomic_folder, write_json
+from ferops.files import atomic_folder, disk_errors, write_json
 from ferops.layout import Layout
 from ferops.provenance import data_version
 
@@ -30,34 +32,38 @@ def workplace(layout: Layout) -> Path:
 
 
 @contextmanager
-def exclusive(layout: Layout) -> Iterator[int]:
-    """Hold the lock of imports; what an interrupted one left is settled first. Yields the lock's descriptor: a child
-    that inherits it (DVC) keeps the lock even if this process is killed.
+def exclusive(layout: Layout) -> Iterator[None]:
+    """Hold the lock of imports; what an interrupted one left is settled first.
 
     Raises:
-        FeropsError: another import is running, or data/ is on another disk than `workplace`.
+        FeropsError: another import is running, data/ is on another disk than `workplace`, or cannot be written.
     """
-    layout.state.mkdir(parents=True, exist_ok=True)
-    with (layout.state / "import.lock").open("w") as lock:
+    with disk_errors(layout.state):
+        layout.state.mkdir(parents=True, exist_ok=True)
+        lock = (layout.state / "import.lock").open("w")
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise FeropsError(
-                "another import is running here, or DVC is still at work for one that was killed. Wait for it to end"
-            ) from error
-        _settle(layout, lock.fileno())
+            raise FeropsError("another import is running here. Wait for it to end") from error
+        _settle(layout)
         _check_disk(layout)
-        shutil.rmtree(workplace(layout), ignore_errors=True)  # what a killed import had only begun
-        yield lock.fileno()
+        for folder in (workplace(layout), _done(layout)):  # what a killed import had only begun, or ended but for this
+            shutil.rmtree(folder, ignore_errors=True)
+        yield
 
 
 def _check_disk(layout: Layout) -> None:
-    if layout.data.is_dir() and layout.data.stat().st_dev != layout.state.stat().st_dev:
+    if not layout.data.is_dir():
+        return
+    if layout.data.stat().st_dev != layout.state.stat().st_dev:
         raise FeropsError(
             f"{layout.data.resolve()} and {layout.state.resolve()} are on different disks, so files could not move "
             "from one to the other in one step. Put both on one: move the second one to the disk of the first, and "
             "leave a link to it in its place"
         )
+    if not os.access(layout.data, os.W_OK | os.X_OK):  # known now, not after an hour of reading
+        raise FeropsError(f"{layout.data} cannot be written. Check that it is yours to write, and not read-only")
 
 
 def settle(layout: Layout) -> None:
@@ -67,22 +73,29 @@ def settle(layout: Layout) -> None:
             pass
 
 
-def replace(layout: Layout, source: str, staged: Path, *, lock: int) -> None:
+def replace(layout: Layout, source: str, staged: Path) -> None:
     """Move the files of `source` in `staged` to data/, in place of its old ones, and version data/.
 
+    Waits until no DVC command runs, and no stage of it that reads data/; none starts before this is over. What is
+    replaced stays in DVC's cache.
+
     Raises:
-        FeropsError: DVC failed; data/ and data.dvc are as before.
+        FeropsError: DVC failed, or could not store everything; data/ and data.dvc are as before.
     """
-    _begin(layout, source, staged)
-    try:
-        layout.data.mkdir(exist_ok=True)
-        _move(files_of(layout.data, source), versioning.journal(layout) / "files")
-        _move(files_of(staged, source), layout.data)
-        versioning.add_data(layout, lock=lock)
-    except BaseException:
-        _undo(layout)
-        raise
-    _end(layout)
+    with disk_errors(layout.data), store.locked(layout) as repo:
+        old = files_of(layout.data, source)
+        if not all(store.holds_file(repo, path) for path in old):
+            versioning.add_data(layout, repo)  # its only copy is here
+        _begin(layout, source, staged)
+        try:
+            layout.data.mkdir(exist_ok=True)
+            _move(old, versioning.journal(layout) / "files")
+            _move(files_of(staged, source), layout.data)
+            versioning.add_data(layout, repo)
+        except BaseException:
+            _undo(layout)
+            raise
+        _end(layout)
 
 
 def _begin(layout: Layout, source: str, staged: Path) -> None:
@@ -98,13 +111,17 @@ def _begin(layout: Layout, source: str, staged: Path) -> None:
         write_json(journal / "journal.json", entry)
 
 
-def _settle(layout: Layout, lock: int) -> None:
+def _settle(layout: Layout) -> None:
     if not versioning.journal(layout).exists():
         return
-    if _is_named(layout):
-        versioning.add_data(layout, lock=lock)  # DVC had finished; what follows it in there perhaps not
-        _end(layout)
-    else:
+    with disk_errors(layout.data), store.locked(layout) as repo:
+        try:
+            if _is_named(layout):
+                versioning.add_data(layout, repo)  # DVC had finished; what follows it in there perhaps not
+                _end(layout)
+                return
+        except FeropsError as error:
+            print(f"the interrupted import is undone: {error}", file=sys.stderr, flush=True)
         _undo(layout)
 
 
@@ -126,11 +143,7 @@ def _undo(layout: Layout) -> None:
             (layout.data / name).unlink(missing_ok=True)
     _move(sorted((journal / "files").iterdir()), layout.data)
     before = journal / layout.data_dvc.name
-    if before.exists():
-        with atomic_file(layout.data_dvc) as temporary:
-            shutil.copyfile(before, temporary)
-    else:
-        layout.data_dvc.unlink(missing_ok=True)
+    versioning.restore(layout.data_dvc, before.read_bytes() if before.exists() else None)
     if not entry["had_folder"] and layout.data.is_dir():
         layout.data.rmdir()
     _end(layout)
@@ -138,12 +151,15 @@ def _undo(layout: Layout) -> None:
 
 def _end(layout: Layout) -> None:
     """Drop the journal by one rename, then what it kept."""
-    journal = versioning.journal(layout)
-    done = journal.with_suffix(".done")
+    done = _done(layout)
     shutil.rmtree(done, ignore_errors=True)
-    journal.rename(done)
+    versioning.journal(layout).rename(done)
     shutil.rmtree(done)
     shutil.rmtree(workplace(layout), ignore_errors=True)
+
+
+def _done(layout: Layout) -> Path:
+    return versioning.journal(layout).with_suffix(".done")
 
 
 def _move(files: list[Path], folder: Path) -> None:

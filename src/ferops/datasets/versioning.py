@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ruamel.yaml import YAML
 
+from ferops.datasets import store
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
 from ferops.layout import Layout
 from ferops.provenance import data_version
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
 
 EMBEDDED_REMOTE = "embedded"
 
@@ -86,24 +88,30 @@ def folder_md5(folder: Path) -> str:
     return hashlib.md5(json.dumps(entries, sort_keys=True).encode(), usedforsecurity=False).hexdigest()
 
 
-def add_data(layout: Layout, *, lock: int | None = None) -> None:
+def add_data(layout: Layout, repo: Repo) -> None:
     """Version data/ as it is (`dvc add data`), and make sure that a push goes to the user's own remote.
 
-    DVC inherits the open file `lock`, if one is given.
+    `repo` holds DVC's locks (`store.locked`).
 
     Raises:
-        FeropsError: DVC failed. The caller restores data.dvc, and what else belongs to it.
+        FeropsError: DVC failed, or could not store everything; data.dvc is then as before.
     """
-    _dvc_add(layout, lock=lock)
-    _drop_embedded_remote(layout)
+    before = layout.data_dvc.read_bytes() if layout.data_dvc.exists() else None
+    try:
+        store.add(repo, layout.data)
+        _drop_embedded_remote(layout)
+    except BaseException:
+        restore(layout.data_dvc, before)
+        raise
 
 
-def _dvc_add(layout: Layout, *, lock: int | None) -> None:
-    command = [sys.executable, "-m", "dvc", "add", layout.data.name]
-    held = () if lock is None else (lock,)
-    done = subprocess.run(command, cwd=layout.root, capture_output=True, text=True, check=False, pass_fds=held)
-    if done.returncode:
-        raise FeropsError(f"dvc add {layout.data.name} failed: {(done.stderr or done.stdout).strip()}")
+def restore(file: Path, content: bytes | None) -> None:
+    """Give `file` its former `content`; None: there was no such file."""
+    if content is None:
+        file.unlink(missing_ok=True)
+    elif not file.exists() or file.read_bytes() != content:
+        with atomic_file(file) as temporary:
+            temporary.write_bytes(content)
 
 
 def _drop_embedded_remote(layout: Layout) -> None:

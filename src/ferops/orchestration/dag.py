@@ -31,6 +31,13 @@ SHOWN_LINES = 15
 _ADVICE = ("To track the changes with git", "\tgit add", "To enable auto staging", "\tdvc config", "Use `dvc push`")
 """DVC ends every stage with these; repeated for each stage, they drown its own output."""
 
+NOT_STORED = (
+    "DVC could not store {} in its cache; the usual cause is a full disk (docs/versions.md). The results are in their "
+    "place and good, but a `dvc checkout` or `dvc push` would miss them. Make room, then store them: dvc commit"
+)
+_TRANSFER_FAILED = "failed to transfer"
+"""What DVC logs, and then reports success."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -80,6 +87,7 @@ def reproduce(root: Path, stage: str, *, on_line: Callable[[str], None], force: 
     """
     command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage, *(["--force"] if force else [])]
     kept: deque[str] = deque(maxlen=KEPT_LINES)
+    stored = True
     process = subprocess.Popen(
         command,
         cwd=root,
@@ -95,6 +103,7 @@ def reproduce(root: Path, stage: str, *, on_line: Callable[[str], None], force: 
             if not line.startswith(_ADVICE):
                 kept.append(line)
                 on_line(line)
+                stored = stored and _TRANSFER_FAILED not in line
         status = process.wait()
     except BaseException:
         _stop(process)
@@ -104,6 +113,8 @@ def reproduce(root: Path, stage: str, *, on_line: Callable[[str], None], force: 
             process.stdout.close()
     if status != 0:
         raise FeropsError(explain(stage, list(kept), root=root))
+    if not stored:
+        raise FeropsError(NOT_STORED.format(f"all outputs of {stage}"))
 
 
 def condensed(

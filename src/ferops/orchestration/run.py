@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from ferops.datasets.store import outputs_not_stored
 from ferops.datasets.versioning import require_current
 from ferops.errors import FeropsError
 from ferops.formats import figure, interval, percent
 from ferops.layout import Layout
 from ferops.orchestration.child import child_environment
+from ferops.orchestration.dag import NOT_STORED
 from ferops.records.metrics import Metrics
 from ferops.records.register import RegisterSummary
 from ferops.records.train import TrainSummary
@@ -30,6 +32,8 @@ def run(layout: Layout) -> str:
         _dvc(layout, "pull", layout.starter_dvc.name, failed="the starter model could not be pulled")
     require_current(layout)
     _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Fix it and run the same command again")
+    if lost := outputs_not_stored(layout):
+        raise FeropsError(NOT_STORED.format(", ".join(lost)))
     return closing(layout)
 
 

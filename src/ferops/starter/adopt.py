@@ -12,6 +12,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from ferops import uses
+from ferops.datasets import store
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
@@ -119,7 +120,8 @@ def _publish(layout: Layout) -> None:
     file, yaml = layout.starter_dvc, YAML()  # round trip: comments stay
     before = file.read_text(encoding="utf-8") if file.exists() else None
     try:
-        run_dvc(layout, "add", layout.starter.name)
+        with store.locked(layout) as repo:
+            store.add(repo, layout.starter)
         tree = yaml.load(file.read_text(encoding="utf-8"))
         tree["outs"][0]["remote"] = EMBEDDED_REMOTE
         with atomic_file(file) as temporary:
