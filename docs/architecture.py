@@ -50,6 +50,7 @@ COMMON = (
     "provenance",
     "records",
     "scratch",
+    "threads",
     "uses",
 )
 """What every package may import; these import only each other."""

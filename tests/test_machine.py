@@ -30,3 +30,36 @@ def test_the_cpu_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text:
 
 def test_openvino_has_one_core() -> None:
     assert machine.openvino_core() is machine.openvino_core()
+
+
+@pytest.mark.parametrize(
+    ("cgroup", "files", "cores"),
+    [
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000", "a/cpu.max": "200000 100000"}, 2),  # of the folder above
+        ("0::/a/b\n", {"a/b/cpu.max": "300000 100000", "a/cpu.max": "150000 50000"}, 3),
+        ("0::/\n", {"cpu.max": "20000 100000"}, 1),  # never less than one
+        ("0::/\n", {"cpu.max": "max 100000"}, 8),
+        ("0::/../host\n", {"cpu.max": "400000 100000"}, 4),
+        (
+            "3:cpu,cpuacct:/x\n2:memory:/y\n0::/x\n",
+            {"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}
+            | {"cpu/cpu.cfs_quota_us": "250000", "cpu/cpu.cfs_period_us": "50000"},
+            5,
+        ),
+        ("1:memory:/docker/1\n", {"memory/docker/1/cpu.max": "100000 100000"}, 8),
+        (None, {}, 8),
+    ],
+)
+def test_a_quota_of_the_cgroup_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cgroup: str | None, files: dict[str, str], cores: int
+) -> None:
+    monkeypatch.setattr(machine, "affinity", lambda: set(range(8)))
+    monkeypatch.setattr(machine, "CGROUP", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "CGROUPS", tmp_path / "fs")
+    if cgroup is not None:
+        (tmp_path / "cgroup").write_text(cgroup, encoding="utf-8")
+    for name, text in files.items():
+        path = tmp_path / "fs" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{text}\n", encoding="utf-8")
+    assert machine.cores() == cores

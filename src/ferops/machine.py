@@ -6,10 +6,13 @@ import functools
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 CPUINFO = Path("/proc/cpuinfo")
+CGROUP = Path("/proc/self/cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
 
 
 def cpu_name() -> str:
@@ -19,9 +22,33 @@ def cpu_name() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def affinity() -> set[int]:
+    """Return the numbers of the cores that this process may run on."""
+    return os.sched_getaffinity(0) if sys.platform == "linux" else set(range(os.cpu_count() or 1))
+
+
 def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    """Return how many cores this process may keep busy, at least 1: those it may run on, less by its cgroup's quota."""
+    return max(1, round(min([len(affinity()), *_quotas()])))
+
+
+def _quotas() -> Iterator[float]:
+    """Yield the quotas, in cores, of this process's cgroup and those above it (cgroups(7), version 2 and 1)."""
+    for line in CGROUP.read_text(encoding="utf-8").splitlines() if CGROUP.exists() else ():
+        _, controllers, path = line.split(":", maxsplit=2)
+        if controllers == "":
+            root, names = CGROUPS, ["cpu.max"]
+        elif "cpu" in controllers.split(","):
+            root, names = CGROUPS / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+        else:
+            continue
+        own = root / path.lstrip("/")
+        for folder in (own, *own.parents):  # in a container the path may be the host's: what exists counts
+            files = [folder / name for name in names]
+            if folder.is_relative_to(root) and all(file.is_file() for file in files):
+                quota, period = " ".join(file.read_text(encoding="utf-8") for file in files).split()
+                if quota not in ("max", "-1"):
+                    yield int(quota) / int(period)
 
 
 @functools.cache

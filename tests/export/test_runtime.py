@@ -44,6 +44,11 @@ def test_logits_do_not_depend_on_the_batch(folder, project):
     assert np.allclose(logits[:30], np.load(project.model("candidate") / "val_logits.npy"), atol=1e-3)
 
 
+def test_the_number_of_threads_changes_no_bit(folder, project):
+    faces = np.array(data.read_faces(project, "val").images)
+    assert len({Classifier(folder, threads=count).logits(faces).tobytes() for count in (1, 2, 3)}) == 1
+
+
 def test_probabilities_use_the_temperature(folder, project):
     classifier = Classifier(folder, threads=1)
     faces = np.array(data.read_faces(project, "val").images)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from fits import STILL, before_steps, changed, weights
 
+from ferops import threads
 from ferops.errors import FeropsError
 from ferops.training import data, precision
 from ferops.training.evaluator import confusion, scores
@@ -64,6 +65,32 @@ def test_sigterm_saves_inside_an_epoch(make_fit):
     again = make_fit()
     again.run()
     assert not changed(weights(whole.state.net), weights(again.state.net))
+
+
+def test_a_training_gives_way_to_other_work_and_says_so(make_fit, capsys, monkeypatch):
+    def give_way():
+        torch.set_num_threads(2)
+        return "goes on with 2 threads"
+
+    monkeypatch.setattr(threads, "choose_again", give_way)
+    fit = make_fit(epochs=2)
+
+    def kill(epoch, step):
+        assert torch.get_num_threads() == epoch + 1
+        if (epoch, step) == (1, 4):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before_steps(fit, kill)
+    with pytest.raises(FeropsError, match="stopped as asked"):
+        fit.run()
+    assert fit.progress.threads == (1, 2)
+    assert "train: goes on with 2 threads\n" in capsys.readouterr().err
+
+    torch.set_num_threads(1)
+    again = make_fit(epochs=2)
+    again.run()
+    assert "threads so far: 1, 2; now 1. This changes the last bits of the weights" in capsys.readouterr().err
+    assert again.progress.threads == (1, 2), "each number once"
 
 
 def test_a_damaged_checkpoint_is_not_used(make_fit, capsys):

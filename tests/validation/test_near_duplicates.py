@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
 
+from ferops import threads
 from ferops.validation import near_duplicates as near
 from ferops.validation.near_duplicates import candidates, near_pairs, signatures, thumbnail
 from scenes import EDITS, edited, scene
@@ -54,7 +54,8 @@ def test_the_number_of_threads_changes_nothing(
 ) -> None:
     pairs = candidates(crowd)
     before = faiss.omp_get_max_threads()
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(5)))
+    monkeypatch.setenv(threads.SETTING, "5")
+    monkeypatch.setattr(threads._Choice, "count", None)
     try:
         faiss.omp_set_num_threads(3)
         assert (candidates(crowd) == pairs).all()

@@ -9,6 +9,7 @@ import os
 import sys
 from contextlib import suppress
 
+from ferops import threads
 from ferops.cli import data, local, models, stages
 from ferops.cli.base import app
 from ferops.errors import FeropsError
@@ -24,6 +25,7 @@ def main() -> None:
     """Entry point of the console script: bad input becomes one message and exit status 1."""
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
+    threads.begin()
     try:
         _log_in()
         app()

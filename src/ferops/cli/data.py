@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ferops import threads
 from ferops.cli.base import project, say
 from ferops.layout import Layout
 
@@ -50,6 +51,7 @@ def audit(
     from ferops.audit import audit as page
 
     layout, params = project()
+    threads.choose("audit")
     say(page(layout, params, source, limit=limit))
 
 
@@ -62,6 +64,7 @@ def drift(
     from ferops.drift.compare import compare_versions, drift_table
 
     layout, params = project()
+    threads.choose("drift")
     summary = compare_versions(layout, params, before, after)
     say(*drift_table(summary), f"report: {layout.reports('drift') / 'index.html'}")
 

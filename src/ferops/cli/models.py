@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ferops import threads
 from ferops.cli.base import project, say, say_record
 from ferops.layout import Layout
 
@@ -30,6 +31,7 @@ def score(
     from ferops.scoring.score import score as evaluate
     from ferops.scoring.words import text
 
+    threads.choose("score")
     with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
         result = evaluate(Layout.find(or_here=True), model, data, asked=framing)
     say(result.model_dump_json(indent=2) if as_json else text(result))
@@ -82,6 +84,7 @@ def serve(
 
     layout, params = project()
     require_address(host, port)  # before a Bento is built
+    threads.choose("serve")  # the service takes the number from its environment
     # The alias may have moved since the last package
     start(layout, params, port=port, host=host, tag=to_serve(layout, params, say=say))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ferops import threads
 from ferops.cli.base import project, say_record
 from ferops.errors import StoppedError
 from ferops.layout import Layout
@@ -22,7 +23,8 @@ verbs = typer.Typer()
 
 
 def _run(name: str, stage: Callable[[Layout, Params], Record], layout: Layout, params: Params) -> None:
-    """Run a stage, make sure that its inputs stayed the same, and print its summary."""
+    """Run a stage on the free cores, make sure that its inputs stayed the same, and print its summary."""
+    threads.choose(name)
     with steady(layout, name):
         summary = stage(layout, params)
     say_record(name, summary)
@@ -65,7 +67,9 @@ def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models
     from ferops.training.stage import run
 
     layout, params = project()
-    if not distributed.from_environment().main:
+    main = distributed.from_environment().main
+    threads.choose(f"train {name}", say=main)
+    if not main:
         with suppress(StoppedError):  # process 0 reports it, and its exit status counts
             run(prepare(layout, params, name))
         return

@@ -5,7 +5,6 @@ The statistics, and what counts as large, are in `shifts`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from ferops import threads
 from ferops.config import Params
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.drift.report import drift_page
@@ -179,7 +179,7 @@ def _measure_images(
     numbers: dict[tuple[str, str], tuple[float, float, float]] = {}
     images: Images = {}
     cv2.setNumThreads(1)  # the threads below are the parallelism
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(max_workers=threads.current()) as pool:
         for version in (new, old):
             for batch in version.images(left):
                 keys = [(source, image_id) for source, image_id, _ in batch]

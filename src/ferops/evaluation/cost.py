@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops import threads
 from ferops.export.runtime import Classifier
 from ferops.machine import cpu_name
 from ferops.records.metrics import Cost, Latency
@@ -45,7 +45,7 @@ def cost(model: Path, classifier: Classifier, faces: NDArray[np.uint8]) -> Cost:
         images_per_s=round(BATCH / fastest, 1),
         images_per_s_batch=BATCH,
         cpu=cpu_name(),
-        cpu_cores=len(os.sched_getaffinity(0)),
+        cpu_cores=threads.current(),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops import threads
 from ferops.export.runtime import compile_onnx
 from ferops.records.export import Precision, Runtime, RuntimeSpeed
 from ferops.training.model import ExpressionNet
@@ -21,7 +22,7 @@ BATCH = 16
 
 
 def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) -> tuple[RuntimeSpeed, ...]:
-    """Time every runtime on random faces, with all cores.
+    """Time every runtime on random faces, with the threads that this process computes with, none of which spins.
 
     Args:
         budget_s: time for each measurement, in seconds; each runs at least three times.
@@ -74,6 +75,9 @@ def _torch(net: ExpressionNet) -> Run:
 def _onnxruntime(path: Path) -> Run:
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads.current()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda faces: session.run(None, {name: faces})

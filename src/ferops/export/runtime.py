@@ -13,6 +13,7 @@ from ferops.errors import FeropsError
 from ferops.export.calibration import probabilities
 from ferops.machine import openvino_core
 from ferops.model_config import ExportConfig, read_model_config
+from ferops.threads import limit
 
 MAX_BATCH = 32
 """Faces in one pass: more would be no faster on a CPU and take more memory."""
@@ -33,7 +34,7 @@ class Classifier:
 
         Args:
             served: the file to run; by default the one in config.json, for which the temperature was fitted.
-            threads: CPU threads; None for all.
+            threads: CPU threads; None for those of `ferops.threads`.
 
         Raises:
             FeropsError: the folder is missing or incomplete, a file is damaged, or the files do not match.
@@ -85,8 +86,12 @@ def compile_onnx(path: Path, *, threads: int | None = None, precision: str = "f3
     """
     if not path.is_file():
         raise FeropsError(f"{path} does not exist. Make it: dvc repro export")
-    settings: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
-    if threads is not None:
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": precision,
+        "ENABLE_CPU_PINNING": False,  # one thread would always run on the first core, however busy
+    }
+    if threads := threads or limit():
         settings["INFERENCE_NUM_THREADS"] = threads
     core = openvino_core()
     try:

@@ -22,11 +22,11 @@ from typing import Literal
 
 import cv2
 
+from ferops import threads
 from ferops.config import FaceRules
 from ferops.errors import FeropsError, StoppedError
 from ferops.faces.detection import Detector
 from ferops.faces.shard import Extracted, Shard, extract
-from ferops.machine import cores
 
 WORTH_STARTING_S = 6.0
 """Start further processes if this one alone would need longer than this for the rest: starting one takes 2 to 3 s of a
@@ -52,7 +52,7 @@ def extract_shards(
     """Yield the faces of each shard, in order.
 
     Args:
-        workers: number of processes, this one included; `auto`: one per core, once that is worth it.
+        workers: number of processes, this one included; `auto`: one per free core, once that is worth it.
         to_search: images of all shards in which to look for a face, to decide when it is worth it.
 
     Raises:
@@ -61,8 +61,8 @@ def extract_shards(
     with one_thread():
         detector = work.make_detector()
         if workers == "auto":
-            yield from _in_this_process(shards, work, detector, until=_WorthStarting(to_search, cores()))
-            workers = cores()
+            yield from _in_this_process(shards, work, detector, until=_WorthStarting(to_search, threads.current()))
+            workers = threads.current()
         yield from (
             _in_pool(shards, work, detector, workers) if workers > 1 else _in_this_process(shards, work, detector)
         )

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from ferops import threads
 from ferops.config import Params, Preprocess
 from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
@@ -27,7 +28,6 @@ from ferops.faces.shard import Encoded, Extracted, Shard, make_shards
 from ferops.faces.status import HELD_BACK
 from ferops.files import atomic_folder
 from ferops.layout import Layout
-from ferops.machine import cores
 from ferops.provenance import provenance
 from ferops.records.preprocess import PreprocessSpeed, PreprocessSummary
 
@@ -141,7 +141,7 @@ def _run(
     elif settings.runner == "dask":
         from ferops.faces.dask_runner import extract_on_dask
 
-        processes = cores() if workers == "auto" else workers
+        processes = threads.current() if workers == "auto" else workers
         extract_on_dask(shards, work, address=settings.dask_address, workers=processes, take=sink.take)
         return
     to_search = int((~index["source"].isin(settings.tight_sources) | (settings.tight == "detect")).sum())

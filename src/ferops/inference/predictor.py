@@ -82,7 +82,7 @@ class Predictor:
         folder: the output of the export stage (artifacts/export), or a copy of it.
         detector: by default the one that made the training faces, with the same `min_confidence`.
         classifier: by default the `served` file of `folder`.
-        threads: CPU threads of detector and classifier; None leaves the choice to the runtime.
+        threads: CPU threads of detector and classifier; None for those of `ferops.threads`.
 
     Raises:
         FeropsError: `folder` holds no exported model, or the detector's weights are not installed.

@@ -56,6 +56,7 @@ class TrainSummary(Record):
 
     Attributes:
         images: faces by split.
+        threads: of the CPU, each number that an epoch was computed with; another one changes the last bits of weights.
         epochs: as planned; early stopping may end a training before.
         val_accuracy: of the best epoch's weights in FP32, as is `val_macro_f1`.
         images_per_s: median over the epochs.
@@ -74,6 +75,7 @@ class TrainSummary(Record):
     images: dict[str, int]
     device: str
     precision: str
+    threads: tuple[int, ...]
     epochs: int
     best_epoch: int
     val_accuracy: float

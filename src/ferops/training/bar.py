@@ -34,6 +34,7 @@ class Bar:
     ) -> None:
         stream = stream or sys.stderr
         terminal = _can_draw(stream)
+        self._stream = stream
         self._epochs, self._score = epochs, "F1" if terminal else "val macro-F1"
         self._tqdm: tqdm[Any] = tqdm(
             total=images,
@@ -60,6 +61,10 @@ class Bar:
     def update(self, images: int) -> None:
         """Count the images of an optimiser step."""
         self._tqdm.update(images)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._tqdm.write(text, file=self._stream)
 
     def end_epoch(self, row: Epoch, *, best: Epoch) -> None:
         """Show how the epoch did on validation, and the best one so far."""

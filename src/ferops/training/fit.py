@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from ferops import threads
 from ferops.config import Train
 from ferops.errors import FeropsError, StoppedError
 from ferops.records.train import Epoch
@@ -94,6 +95,7 @@ class Fit:
         """
         self.world.require_same(self.checkpoint.digest)
         self._resume()
+        self.progress.note_threads(torch.get_num_threads())
         done = (self.progress.epoch * self.plan.per_epoch + self.progress.step) * self.plan.images
         total = self.epochs * self.plan.per_epoch * self.plan.images
         with Bar(images=total, done=done, epochs=self.epochs, shown=self.world.main) as bar, StopFlag() as stop:
@@ -103,6 +105,8 @@ class Fit:
                     self.save()
                 if on_epoch:
                     on_epoch(self.progress.history[-1], validation.confusion)
+                if self.progress.epoch < self.epochs:
+                    self._choose_threads(bar)
         self.state.net.load_state_dict(self.state.best)
 
     def save(self) -> None:
@@ -122,6 +126,10 @@ class Fit:
         if self.world.main:
             done = f"epoch {self.progress.epoch}, step {self.progress.step}"
             print(f"resuming after {done}: {self.checkpoint.path}", file=sys.stderr, flush=True)
+            before, now = self.progress.threads, torch.get_num_threads()
+            if before not in ((), (now,)):
+                changed = f"threads so far: {', '.join(map(str, before))}; now {now}"
+                print(f"{changed}. This changes the last bits of the weights", file=sys.stderr, flush=True)
 
     def _run_epoch(self, bar: Bar, stop: StopFlag) -> Validation:
         """Train for an epoch (the rest of one, after a resume), validate it, and note it."""
@@ -164,9 +172,16 @@ class Fit:
                 self._require_finite(progress.loss_sum, "training loss")
             if stopping or due:
                 self.save()
+                self._choose_threads(bar)
             if stopping:
                 stopped = f"stopped as asked in epoch {progress.epoch + 1}, step {progress.step} of {steps}"
                 raise self.world.once(StoppedError(f"{stopped}; run the same command again to go on from there"))
+
+    def _choose_threads(self, bar: Bar) -> None:
+        """Give way to other work, which comes and goes, and note the number: it shapes the last bits of the weights."""
+        if said := threads.choose_again():
+            bar.say(f"train: {said}")
+        self.progress.note_threads(torch.get_num_threads())
 
     def _out_of_patience(self) -> bool:
         patience = self.train.early_stopping

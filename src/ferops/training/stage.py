@@ -84,6 +84,7 @@ def _summary(training: Training, logits: NDArray[np.float32]) -> TrainSummary:
         images={split: len(faces) for split, faces in training.faces.items()},
         device=str(fit.precision.device),
         precision=fit.precision.name,
+        threads=fit.progress.threads,
         epochs=fit.epochs,
         best_epoch=fit.progress.best_epoch,
         val_accuracy=accuracy,

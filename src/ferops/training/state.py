@@ -25,12 +25,18 @@ class Progress(BaseModel):
         best_epoch: counted from 1; 0 before the first has ended.
         step: finished optimiser steps of the running epoch.
         loss_sum: of these steps.
+        threads: each number of CPU threads that computed a part of it.
     """
 
     history: list[Epoch] = []
     best_epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
+    threads: tuple[int, ...] = ()
+
+    def note_threads(self, count: int) -> None:
+        if count not in self.threads:
+            self.threads += (count,)
 
     @property
     def epoch(self) -> int:

@@ -9,7 +9,6 @@ trust it.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from ferops import threads
 from ferops.config import Validate
 from ferops.records.validate import LabelReview
 from ferops.validation.connected import connected_groups
@@ -174,7 +174,7 @@ def _features(views: Views, places: NDArray[np.int64], *, seed: int) -> Features
 def _described(views: Views, places: NDArray[np.int64]) -> Iterator[tuple[slice, Descriptors]]:
     """Yield the descriptors, float32 `(B, LENGTH)`, of the rows of `views` at `places`, and which of `places` it is."""
     cv2.setNumThreads(1)  # the threads below are the parallelism
-    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+    with ThreadPoolExecutor(max_workers=threads.current()) as pool:
         for start in range(0, len(places), BATCH_ROWS):
             at = slice(start, start + BATCH_ROWS)
             yield at, np.stack(list(pool.map(describe, views[places[at]])))

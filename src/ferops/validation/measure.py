@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from ferops import threads
 from ferops.config import Validate
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
@@ -66,7 +66,7 @@ class Measured:
 
 
 def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate) -> Measured:
-    """Decode and measure every image of `sources` once, on all cores.
+    """Decode and measure every image of `sources` once, on all free cores.
 
     Raises:
         FeropsError: a source is missing, is not Parquet, or lacks a column.
@@ -77,11 +77,10 @@ def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate
     views = _on_disk(layout, rows if settings.label_review_folds else 0)
     tables: list[pa.Table] = []
     measured: list[Measures] = []
-    cores = len(os.sched_getaffinity(0))
     cv2.setNumThreads(1)  # the threads below are the parallelism: Pillow and OpenCV release the GIL
-    with ThreadPoolExecutor(max_workers=cores) as pool:
+    with ThreadPoolExecutor(max_workers=threads.current()) as pool:
         for raw in opened:
-            for batch, grey_images in _ahead(raw, pool, settings=settings, depth=2 * cores):
+            for batch, grey_images in _ahead(raw, pool, settings=settings, depth=2 * threads.current()):
                 tables.append(pa.Table.from_batches([batch]).drop_columns(["image"]))
                 for one, small, views_of_one in grey_images:
                     if small is not None:

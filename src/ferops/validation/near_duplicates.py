@@ -12,7 +12,6 @@ what was measured.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
+from ferops import threads
 from ferops.validation.similarity import detail_correlation
 
 THUMBNAIL_PX = 32
@@ -87,12 +87,12 @@ def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
     points = signatures(thumbnails)
     index = faiss.IndexHNSWFlat(points.shape[1], GRAPH_LINKS, faiss.METRIC_INNER_PRODUCT)
     index.hnsw.efConstruction = index.hnsw.efSearch = GRAPH_BREADTH
-    threads = faiss.omp_get_max_threads()
+    before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)  # the graph depends on the order in which points are added
     try:
         index.add(points)
     finally:
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(before)
     found = []
     for mirrored, queries in enumerate((points, points * _mirror_signs())):
         cosines, neighbours = index.search(queries, min(NEIGHBOURS + 1, len(points)))  # one of them is the point itself
@@ -131,9 +131,8 @@ def _compare(pairs: NDArray[np.int64], thumbnails: Thumbnails, *, threshold: flo
     def values_of(part: NDArray[np.int64]) -> list[float]:
         return [detail_correlation(thumbnails[a], thumbnails[b], mirrored=bool(mirrored)) for a, b, mirrored in part]
 
-    cores = len(os.sched_getaffinity(0))
-    with ThreadPoolExecutor(max_workers=cores) as pool:  # OpenCV releases the GIL
-        parts = pool.map(values_of, np.array_split(pairs, 8 * cores))
+    with ThreadPoolExecutor(max_workers=threads.current()) as pool:  # OpenCV releases the GIL
+        parts = pool.map(values_of, np.array_split(pairs, 8 * threads.current()))
         values = np.array([value for part in parts for value in part])
     alike = values >= threshold
     return _frame(pairs[alike], values[alike])

@@ -51,7 +51,7 @@ def build(name: str, *, min_confidence: float, threads: int | None = None) -> De
     Args:
         min_confidence: drop faces with a lower score, 0-1. Detectors have different scales: 0.9 suits `mtcnn`, 0.5
             suits `centerface`.
-        threads: CPU threads; None lets the runtime choose.
+        threads: CPU threads; None for those of `ferops.threads`.
 
     Raises:
         FeropsError: there is no such detector, or its weights are not installed; the message has the install command.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferops.machine import openvino_core
+from ferops.threads import limit
 
 Floats = NDArray[np.float32]
 Network = Callable[[NDArray[np.uint8]], tuple[Floats, ...]]
@@ -45,13 +46,13 @@ def compile_fp32(model: Any, *, threads: int | None) -> Any:
     """Compile an OpenVINO model for the CPU, in FP32 even if the CPU has bf16, so that faces are the same everywhere.
 
     Args:
-        threads: CPU threads; None for OpenVINO's choice.
+        threads: CPU threads; None for those of `ferops.threads`.
     """
     settings: dict[str, Any] = {
         "INFERENCE_PRECISION_HINT": "f32",
         "ENABLE_CPU_PINNING": False,  # with pinning, all processes would run on the first core
     }
-    if threads is not None:
+    if threads := threads or limit():
         settings["INFERENCE_NUM_THREADS"] = threads
     return openvino_core().compile_model(model, "CPU", settings)
 
