@@ -2,27 +2,31 @@ from __future__ import annotations
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Thread, Timer
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.registry import connection
 from ferops.registry.connection import EXPERIMENT, connect, connected, experiment_id
 from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
+from ferops.registry.store import snapshot
 from ferops.registry.versions import all_versions, export_digest
 from ferops.registry.watch import training_run
 from registry_project import against_champion, good_metrics, write_metrics
@@ -119,6 +123,47 @@ def test_only_silence_becomes_a_message(tmp_path: Path, monkeypatch: pytest.Monk
             server.shutdown()
 
 
+class Hangs(NoSuchRun):
+    """Healthy, but gives no answer to anything else: a server that was stopped, or that waits for a lock."""
+
+    def do_GET(self) -> None:
+        if self.path != "/health":
+            time.sleep(2.5)
+        super().do_GET()
+
+
+def test_a_server_that_hangs_in_the_middle_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "")  # so that what `connect` sets is undone
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_TIMEOUT")
+    monkeypatch.setitem(connection._PATIENCE_S, True, 1)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hangs) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        start = time.monotonic()
+        with pytest.raises(FeropsError, match="no longer answers"), connected(Layout(tmp_path)) as client:
+            client.get_run("any")
+        assert time.monotonic() - start < 2.4
+        server.shutdown()
+
+
+class WantsLogin(NoSuchRun):
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            super().do_GET()
+        else:
+            self.send_error(401)
+
+
+def test_a_login_that_is_refused_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with HTTPServer(("127.0.0.1", 0), WantsLogin) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        with pytest.raises(FeropsError, match=r"refuses the login.*ferops env"), connected(Layout(tmp_path)) as client:
+            client.get_run("any")
+        server.shutdown()
+
+
 @pytest.mark.parametrize("uri", ["mlruns", "file:///tmp/mlruns", "sqlite://", "sqlite:///"])
 def test_addresses_that_cannot_work_are_refused(uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -129,8 +174,75 @@ def test_addresses_that_cannot_work_are_refused(uri: str, tmp_path: Path, monkey
 def test_a_damaged_database_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").write_text("this is no database, " * 100)
-    with pytest.raises(FeropsError, match=r"mlflow\.db could not be made ready.*not a database"):
+    with pytest.raises(FeropsError, match=r"mlflow\.db cannot be used.*not a database.*Keep a copy"):
         connect(Layout(tmp_path))
+
+
+@pytest.fixture
+def writer(layout: Layout) -> Iterator[subprocess.Popen[str]]:
+    """Another program that holds the lock of the project's mlflow.db."""
+    script = (
+        "import sqlite3, sys, time; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE')\n"
+        "print('locked', flush=True); time.sleep(60)"
+    )
+    command = [sys.executable, "-c", script, str(layout.root / "mlflow.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "locked\n"
+        yield process
+        process.kill()
+
+
+def test_a_locked_database_is_intact_and_its_writer_named(
+    layout: Layout, writer: subprocess.Popen[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferops.registry.store.LOCKED_WITHIN_S", 0.2)
+    before = (layout.root / "mlflow.db").read_bytes()
+    named = rf"is locked: process {writer.pid} \(.*registry is intact. Wait"
+    with pytest.raises(FeropsError, match=named) as of_connect:
+        connect(layout)
+    with pytest.raises(FeropsError, match=named):
+        snapshot(layout.root / "mlflow.db", tmp_path / "copy.db")
+    assert "away" not in str(of_connect.value)
+    assert (layout.root / "mlflow.db").read_bytes() == before
+    writer.kill()
+    writer.wait()
+    connect(layout)
+
+
+def test_a_short_wait_for_a_writer_needs_no_word(
+    layout: Layout, writer: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferops.registry.store.LOCKED_WITHIN_S", 30.0)
+    timer = Timer(0.5, writer.kill)
+    timer.start()
+    assert connect(layout).search_experiments()
+    timer.join()
+
+
+def test_a_database_that_gets_locked_in_the_middle_of_a_command(layout: Layout) -> None:
+    words = "(sqlite3.OperationalError) database is locked\n[SQL: UPDATE runs ...]"
+    with pytest.raises(FeropsError, match=r"is locked.*All is kept"), connected(layout, kept="All is kept"):
+        raise MlflowException(words)
+
+
+def test_another_command_that_makes_the_store_ready_is_waited_for_only_so_long(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ferops.registry.store.TURN_WITHIN_S", 0.2)
+    with FileLock(layout.root / "mlflow.db.lock"), pytest.raises(FeropsError, match="another ferops command"):
+        connect(layout)
+
+
+@pytest.mark.slow
+def test_a_store_of_a_newer_mlflow_is_not_called_damaged(layout: Layout) -> None:
+    store = layout.root / "mlflow.db"
+    with closing(sqlite3.connect(store)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'fromthefuture'")
+    store.with_name("mlflow.db.schema").write_text("4.0", encoding="utf-8")
+    with pytest.raises(FeropsError, match=r"newer MLflow than.*intact") as caught:
+        connect(layout)
+    assert "damaged" not in str(caught.value)
 
 
 @pytest.mark.slow

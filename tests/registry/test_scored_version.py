@@ -81,7 +81,7 @@ def test_an_empty_registry_and_a_damaged_one(layout: Layout, tmp_path: Path) -> 
     with pytest.raises(FeropsError, match="It is empty"):
         fetch(layout, "models:/ferops@champion", tmp_path)
     (layout.root / "mlflow.db").write_text("this is no database, " * 100)
-    with pytest.raises(FeropsError, match=r"mlflow\.db cannot be read as an MLflow database"):
+    with pytest.raises(FeropsError, match=r"mlflow\.db cannot be used as an MLflow database"):
         fetch(layout, "models:/ferops@champion", tmp_path)
 
 

@@ -17,10 +17,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.store import database, follow_project, make_ready, own_database, tracking_uri
+from ferops.registry.trouble import explain, explained, is_locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -30,12 +32,16 @@ EXPERIMENT = "ferops"
 
 SERVER_ANSWERS_WITHIN_S = 4.0
 
+_PATIENCE_S = {True: 6, False: 20}
+"""What a request may take, by whether the server is on this machine; one elsewhere may pass on an upload first. With
+the retries, a server that hangs is given up after 25 s, or a minute."""
+
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    # A server that dies in the middle of a run: seconds of retries, where MLflow's default is minutes
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    # A server that dies or hangs in the middle of a run: seconds of retries, where MLflow's default is minutes
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 
 _CHATTY = ("mlflow.system_metrics.system_metrics_monitor", "mlflow.models.signature")
@@ -56,6 +62,7 @@ def connect(layout: Layout, *, uri: str | None = None) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.WARNING)
     uri = uri or tracking_uri(layout)
     if uri.startswith(("http://", "https://")):
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", str(_PATIENCE_S[_on_this_machine(uri)]))
         _require_answer(uri)
         follow_project(layout)
     elif uri.startswith("sqlite:"):
@@ -79,7 +86,8 @@ def connected(layout: Layout, *, kept: str = "Nothing is lost") -> Iterator[Mlfl
         kept: a sentence, without its full stop, on what outlives the loss of the server.
 
     Raises:
-        FeropsError: as `connect`, or the server no longer answers. Errors that the server answers pass as they are.
+        FeropsError: as `connect`, or the server no longer answers or refuses the login, or the database is locked.
+            Other errors that the server answers pass as they are.
     """
     client = connect(layout)
     from mlflow.exceptions import MlflowException
@@ -88,16 +96,33 @@ def connected(layout: Layout, *, kept: str = "Nothing is lost") -> Iterator[Mlfl
     try:
         yield client
     except (MlflowException, RequestException) as error:
-        if not _is_unanswered(error):
+        message = _explained(error, layout, client, kept)
+        if message is None:
             raise
-        raise FeropsError(
-            f"the MLflow server at MLFLOW_TRACKING_URI={client.tracking_uri} no longer answers. {kept}. Start the "
-            "server again (make up), or unset MLFLOW_TRACKING_URI to work with the project's own mlflow.db; then run "
-            "the same command again"
-        ) from error
+        raise FeropsError(message) from error
 
 
-def _is_unanswered(error: BaseException | None) -> bool:
+def _explained(error: Exception, layout: Layout, client: MlflowClient, kept: str) -> str | None:
+    uri = client.tracking_uri
+    store = database(uri) if uri.startswith("sqlite:") else own_database(layout)
+    if is_locked(str(error)):
+        return f"{explain(store, str(error))}. {kept}"
+    if is_unanswered(error):
+        return (
+            f"the MLflow server at MLFLOW_TRACKING_URI={uri} no longer answers. {kept}. Start the server again "
+            "(make down up), or unset MLFLOW_TRACKING_URI to work with the project's own mlflow.db; then run the same "
+            "command again"
+        )
+    if getattr(error, "error_code", "") in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
+        return (
+            f"the MLflow server at MLFLOW_TRACKING_URI={uri} refuses the login. {kept}. If it is that of `make up`: "
+            'eval "$(ferops env)" in the project\'s folder; for another one set MLFLOW_TRACKING_USERNAME and '
+            "MLFLOW_TRACKING_PASSWORD"
+        )
+    return None
+
+
+def is_unanswered(error: BaseException | None) -> bool:
     """Whether a request without an answer led to `error`; MLflow wraps those of requests in exceptions of its own."""
     from requests import RequestException
 
@@ -140,7 +165,7 @@ def experiment_id(client: MlflowClient) -> str:
 
 def experiment_in(store: Path) -> str | None:
     """Return the id of EXPERIMENT in a SQLite store, or None; without MLflow, whose import takes seconds."""
-    with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as connection:
+    with explained(store), closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as connection:
         found = connection.execute("SELECT experiment_id FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
     return None if found is None else str(found[0])
 
@@ -170,6 +195,10 @@ def _artifact_location(client: MlflowClient) -> str | None:
     """A folder beside a SQLite database; for a server None, its own choice."""
     uri = client.tracking_uri
     return (database(uri).parent / "mlruns" / EXPERIMENT).as_uri() if uri.startswith("sqlite:") else None
+
+
+def _on_this_machine(uri: str) -> bool:
+    return urlsplit(uri).hostname in ("127.0.0.1", "localhost", "::1")
 
 
 def _require_answer(uri: str) -> None:

@@ -12,17 +12,21 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import unquote
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from ferops.errors import FeropsError
 from ferops.files import write_text
 from ferops.layout import Layout
+from ferops.registry.trouble import LOCKED_WITHIN_S, explain, explained, writer
+
+TURN_WITHIN_S = 120.0
+"""Seconds for another process to make the same store ready; a migration takes some on a busy machine."""
 
 _LOCATIONS = (
     ("experiments", "artifact_location"),
@@ -67,24 +71,40 @@ def make_ready(store: Path) -> None:
     Callers take turns: two processes on a fresh file would race in MLflow's migration.
 
     Raises:
-        FeropsError: the file is damaged, or MLflow cannot migrate it.
+        FeropsError: another program keeps it locked, the file is damaged, or MLflow cannot migrate it.
     """
-    release = version("mlflow")
-    broken = f"{store} could not be made ready for MLflow {release}: {{}}. Move it away if it is damaged"
-    stamp = _stamp(store)
+    release, stamp = version("mlflow"), _stamp(store)
     store.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(store.with_name(f"{store.name}.lock")):
-        try:
-            has_tables = _has_tables(store)
-        except sqlite3.DatabaseError as error:
-            raise FeropsError(broken.format(error)) from error
-        if not has_tables or not stamp.exists() or stamp.read_text(encoding="utf-8") != release:
+    with _turn(store), explained(store):
+        if not _has_tables(store) or not stamp.exists() or stamp.read_text(encoding="utf-8") != release:
             command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{store}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise FeropsError(broken.format("".join((done.stderr or done.stdout).strip().splitlines()[-1:])))
+                raise FeropsError(explain(store, _reason(done.stderr or done.stdout)))
             stamp.write_text(release, encoding="utf-8")
         _relocate(store, store.parent)
+
+
+@contextmanager
+def _turn(store: Path) -> Iterator[None]:
+    lock = store.with_name(f"{store.name}.lock")
+    try:
+        with FileLock(lock, timeout=TURN_WITHIN_S):
+            yield
+    except Timeout as error:
+        raise FeropsError(
+            f"another ferops command has been making {store} ready for more than {TURN_WITHIN_S:g} s. Wait for it to "
+            f"end, or end it ({writer(lock) or 'it holds ' + lock.name}), then run the same command again"
+        ) from error
+
+
+def _reason(output: str) -> str:
+    """Return the line of a Python program's output that names its error; SQLAlchemy adds others below."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    return next(
+        (line for line in reversed(lines) if re.match(r"[\w.]+(Error|Exception): |.*Can't locate", line)),
+        "it printed nothing" if not lines else lines[-1],
+    )
 
 
 def follow_project(layout: Layout) -> None:
@@ -97,32 +117,30 @@ def snapshot(store: Path, copy: Path) -> None:
     """Copy a SQLite store and bring the copy's paths in line with the folder of `store`, which is left untouched.
 
     Raises:
-        FeropsError: there is no store, or it is damaged.
+        FeropsError: there is no store, it stays locked, or it is damaged.
     """
     if not store.exists():
         raise FeropsError(
             f"{store} does not exist: there is no model registry here. Run the command in the project's folder, set "
             "MLFLOW_TRACKING_URI to the registry's address, or name a model folder instead"
         )
-    try:
-        # Read-only, and through SQLite: a copy of the file could be half of what another process is writing
-        with (
-            closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
+    copy.unlink(missing_ok=True)
+    with explained(store):
+        # Read-only, and through SQLite: a copy of the file could be half of what another process is writing. Not with
+        # `backup`, which would wait for that process for ever
+        uri = f"{store.as_uri()}?mode=ro"
+        with closing(sqlite3.connect(uri, uri=True, timeout=LOCKED_WITHIN_S)) as source:
+            source.execute("VACUUM INTO ?", (str(copy),))
         _relocate(copy, store.parent, files=False)
         with closing(sqlite3.connect(copy)) as target, target:  # its artifacts stay where they are
             target.execute("UPDATE ferops_folder SET path = ?", (str(copy.parent),))
-    except sqlite3.Error as error:
-        raise FeropsError(f"{store} cannot be read as an MLflow database ({error})") from error
     if _stamp(store).exists():  # else the copy is migrated, which takes seconds
         shutil.copyfile(_stamp(store), _stamp(copy))
 
 
 def _relocate(store: Path, root: Path, *, files: bool = True) -> None:
     """Make the artifact paths of a store name `root` where they named its former folder, in one transaction."""
-    with closing(sqlite3.connect(store, timeout=60)) as connection:
+    with closing(sqlite3.connect(store, timeout=LOCKED_WITHIN_S)) as connection:
         noted = _noted_folder(connection)
         if noted == root:
             return
@@ -183,6 +201,6 @@ def _stamp(store: Path) -> Path:
 def _has_tables(store: Path) -> bool:
     if not store.exists():
         return False
-    with closing(sqlite3.connect(store)) as connection:
+    with closing(sqlite3.connect(store, timeout=LOCKED_WITHIN_S)) as connection:
         query = "SELECT count(*) FROM sqlite_master WHERE name = 'alembic_version'"
         return bool(connection.execute(query).fetchone()[0])

@@ -18,7 +18,7 @@ from ferops.plots import save_confusion_matrix
 from ferops.provenance import provenance
 from ferops.records.train import Epoch
 from ferops.records.watch import UnfinishedRun
-from ferops.registry.connection import connected
+from ferops.registry.connection import connected, is_unanswered
 from ferops.registry.tracking import log_epoch, log_training, machine_tags, start_run
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ def _final_status(client: MlflowClient, run_id: str) -> Iterator[None]:
             yield
     except BaseException as error:
         stopped = isinstance(error, KeyboardInterrupt | SystemExit | StoppedError)
+        if is_unanswered(error):
+            raise  # a server that hangs would be waited for once more
         with suppress(MlflowException):  # if the server is gone as well, the first reason is the one to report
             client.set_terminated(run_id, status="KILLED" if stopped else "FAILED")
         raise
@@ -154,8 +156,11 @@ def _system_metrics(client: MlflowClient, run_id: str, *, resumed: bool) -> Iter
     monitor.start()
     try:
         yield
-    finally:
-        monitor.finish()
+    except BaseException as error:
+        if not is_unanswered(error):  # else it would wait for the server as well; its thread ends with the process
+            monitor.finish()
+        raise
+    monitor.finish()
     # A training shorter than the interval has no sample yet. The processor's load is the mean since the last reading;
     # the very first reading, which has nothing to compare with, is thrown away with the others that were not sent
     for each in monitor.monitors:
