@@ -40,7 +40,7 @@ from ferops.files import write_text
 from ferops.layout import Layout
 from ferops.machine import cpu_name
 from ferops.model_config import FP32_FILE, INT8_FILE
-from ferops.training import data, model, precision, pretrained, zoo
+from ferops.training import data, model, norms, precision, pretrained, zoo
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.data import Faces
 from ferops.training.distributed import World
@@ -180,6 +180,8 @@ def network(name: str, faces: Faces, params: Params) -> tuple[model.ExpressionNe
     torch.manual_seed(params.seed)  # of the new head
     start = pretrained.pretrain(net.backbone, architecture, source)
     net.normalise(mean=start.mean, std=start.std)
+    if start.folded:
+        norms.restate(net, faces.images, seed=params.seed)
     return net, start.licence
 
 

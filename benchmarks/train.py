@@ -87,7 +87,7 @@ def settings(options: argparse.Namespace) -> Train:
     """Return the preset's block `train` for one whole batch a step."""
     params = config.parse(YAML(typ="safe").load(presets.render(options.preset)), origin=f"preset {options.preset}")
     changes = {"device": options.device, "amp": options.amp, "batch_size": options.batch_size, "accumulate": 1}
-    return params.train.model_copy(update={**changes, "soft_labels": False})
+    return params.train.model_copy(update={**changes, "votes": 0.0, "sampling": {}})
 
 
 def measure(architecture: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -190,6 +190,7 @@ class Stepper:
             seed=0,
             faces=faces,
             targets=np.eye(CLASSES, dtype=np.float32)[faces.labels],
+            weights=None,
             criterion=make_criterion(train, faces.labels, num_classes=CLASSES, device=chosen.device),
             precision=chosen,
             world=world,

@@ -130,3 +130,19 @@ def test_classes_that_contradict_each_other(tree: dict[str, Any], changes: dict[
     tree["data"] |= changes
     with pytest.raises(FeropsError, match=message):
         config.parse(tree)
+
+
+def test_a_sampling_is_whole_and_bounded(tree: dict[str, Any]) -> None:
+    tree["train"]["sampling"] = {"wild": {"weight": 1.5, "balance": 0.5}}
+    assert config.parse(tree).train.sampling["wild"].weight == 1.5
+    tree["train"]["sampling"] = {"wild": {"weight": 0.0, "balance": 2.0, "odd": 1}}
+    with pytest.raises(FeropsError) as caught:
+        config.parse(tree)
+    for key in ("weight", "balance", "odd"):
+        assert f"train.sampling.wild.{key}: " in str(caught.value)
+
+
+def test_soft_labels_have_another_name(tree: dict[str, Any]) -> None:
+    tree["train"]["soft_labels"] = True
+    with pytest.raises(FeropsError, match=r"train\.soft_labels: no longer exists; set train\.votes: 1\.0 for true"):
+        config.parse(tree)

@@ -23,7 +23,10 @@ from ferops.errors import FeropsError
 PURPOSES = ("research", "education_of_practitioners", "accessibility_aid", "entertainment", "usability_study")
 """Purposes that a deployment may declare. None of them judges a person at work, at school or in hiring."""
 
-REPLACED = {"data.other_labels": "list the classes in data.classes, and map other labels to them in data.map"}
+REPLACED = {
+    "data.other_labels": "list the classes in data.classes, and map other labels to them in data.map",
+    "train.soft_labels": "set train.votes: 1.0 for true, 0.0 for false",
+}
 """Settings of earlier versions, and what to use instead."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -155,6 +158,13 @@ class Preprocess(FaceRules):
     dask_address: str | None
 
 
+class Sampling(Block):
+    """A face of a source is drawn `weight` times (the share of its class in the source)^-`balance`."""
+
+    weight: Positive
+    balance: Share
+
+
 class Train(Block):
     device: Literal["auto", "cpu", "cuda"]
     amp: Literal["auto", "bf16", "fp16", "off"]
@@ -177,15 +187,21 @@ class Train(Block):
     class_weights: Literal["inverse", "effective", "none"]
     effective_beta: Annotated[float, Field(gt=0.0, lt=1.0)]
     label_smoothing: Share
-    soft_labels: bool
+    votes: Share
+    sampling: dict[str, Sampling]
     mixup_alpha: NonNegative
     cutmix_alpha: NonNegative
     flip_probability: Share
     rotation_degrees: NonNegative
     crop_share: Share
+    zoom_out: Share
     brightness: Share
     contrast: Share
     saturation: Share
+    grey_probability: Share
+    low_resolution_probability: Share
+    blur_probability: Share
+    jpeg_probability: Share
     erase_probability: Share
     checkpoint_every: Count
     watch_every: Annotated[int, Field(ge=0)]

@@ -27,7 +27,7 @@ class ModelConfig(Record):
         size_px: side of the square face that the network takes.
         mean, std: of the training faces, per RGB channel, in units of 0-1; with pretrained weights, those that they
             were learnt with.
-        grayscale: every training face was grey, and the network takes the colour out of what it is given.
+        grayscale: every training face was grey, or made so, and the network takes the colour out of what it is given.
         pretrained: `source`, `sha256` and `licence` of the weights that training started from; None for random ones.
         temperature: divides the logits before the softmax; 1 until the export has fitted it.
         parameters: how many numbers were trained.

@@ -65,7 +65,7 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
             precision or Precision(torch.device("cpu"), None),
             World(),
         )
-        targets = data.read_targets(layout, "train", faces, params.data.classes, soft=train.soft_labels)
+        targets = data.read_targets(layout, "train", faces, params.data.classes, votes=train.votes)
         net = model.build(architecture, num_classes=targets.shape[1], size_px=SIZE_PX, seed=1, **(network or {}))
         return Fit(
             net,

@@ -66,6 +66,27 @@ def test_crop_shows_a_window_inside_the_image(make_params):
     assert width.max() <= 1.0
 
 
+def test_zooming_out_shows_all_of_the_image_and_repeats_its_border(make_params):
+    ramp = torch.linspace(0, 1, 100).expand(200, 3, 100, 100)
+    out = augment(ramp, make_params(**STILL | {"zoom_out": 0.5}).train, rng())
+    row = out[:, 0, 50]
+    assert row[:, 0].max() < 0.02
+    assert row[:, -1].min() > 0.98
+    step = row.diff(dim=1).max(dim=1).values * 99  # of the ramp, where it is seen
+    assert step.min() >= 0.99
+    assert 1.45 < step.max() < 1.51
+
+
+def test_grey_takes_its_share_and_keeps_the_luma(pixels, make_params):
+    many = pixels.repeat(50, 1, 1, 1)
+    out = augment(many, make_params(**STILL | {"grey_probability": 0.25}).train, rng())
+    grey = (out.std(dim=1).amax(dim=(1, 2)) < 1e-6).numpy()
+    assert grey.mean() == pytest.approx(0.25, abs=0.06)
+    luma = (many * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
+    assert torch.allclose(out[grey][:, 0], luma[grey], atol=1e-5)
+    assert torch.allclose(out[~grey], many[~grey], atol=1e-5)
+
+
 @pytest.mark.parametrize("side", [1, 24, 33])
 def test_sampling_places_are_torchs(side):
     matrix = torch.randn(5, 2, 3, generator=torch.Generator().manual_seed(0))

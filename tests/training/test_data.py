@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from blobs import COLOURS, blobs, write_faces
 from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Sampling
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.training import data
@@ -46,7 +48,7 @@ def test_a_class_without_faces(layout):
     images, labels = blobs(4, seed=1)
     write_faces(layout, {"train": (images[labels != 1], labels[labels != 1])})
     with pytest.raises(FeropsError, match="no face labelled disgust"):
-        data.read_targets(layout, "train", data.read_faces(layout, "train"), DEFAULT_CLASSES, soft=False)
+        data.read_targets(layout, "train", data.read_faces(layout, "train"), DEFAULT_CLASSES, votes=0.0)
 
 
 def test_channel_statistics(layout):
@@ -75,28 +77,57 @@ def test_hash_sees_values_order_shape_and_type():
     assert data.content_hash(images) == data.content_hash(images.copy())
 
 
-def targets(layout, counts=None, *, split="train", soft=True):
+def targets(layout, counts=None, *, split="train", share=1.0):
     """Of two faces of each class in train with these votes, or one of each in val without any."""
     votes = None if counts is None else {"train": counts}
     write_faces(layout, {"train": blobs(2, seed=1), "val": blobs(1, seed=2)}, votes=votes)
-    return data.read_targets(layout, split, data.read_faces(layout, split), DEFAULT_CLASSES, soft=soft)
+    return data.read_targets(layout, split, data.read_faces(layout, split), DEFAULT_CLASSES, votes=share)
 
 
 def test_votes_become_shares_of_the_classes(layout):
     counts = np.zeros((12, 6), np.int64)
     counts[0] = [3, 0, 0, 1, 0, 4]
     counts[1] = [0, 10, 0, 0, 0, 0]
-    soft, hard = (targets(layout, counts, soft=soft) for soft in (True, False))
+    soft, mixed, hard = (targets(layout, counts, share=share) for share in (1.0, 0.75, 0.0))
     assert soft.dtype == np.float32
     assert soft[0] == pytest.approx([3 / 8, 0, 0, 1 / 8, 0, 4 / 8])
     assert soft[1] == pytest.approx([0, 1, 0, 0, 0, 0])
     np.testing.assert_array_equal(hard, np.eye(6)[data.read_faces(layout, "train").labels])
+    np.testing.assert_allclose(mixed, 0.75 * soft + 0.25 * hard, rtol=1e-6)
     np.testing.assert_array_equal(soft[2:], hard[2:])  # nobody voted for one of the classes: the label counts
 
 
 @pytest.mark.parametrize("split", ["val", "train"])
-def test_soft_labels_without_any_votes(layout, split):
+def test_votes_are_wanted_and_there_are_none(layout, split):
     """Of a source without votes beside one with; or of none."""
     counts = np.eye(6, dtype=np.int64)[np.arange(12) % 6] if split == "val" else None
-    with pytest.raises(FeropsError, match=r"soft_labels is on, but no face has .*votes.*soft_labels: false"):
+    with pytest.raises(FeropsError, match=r"train\.votes is 1, but no face has .*votes.*votes: 0\.0"):
         targets(layout, counts, split=split)
+
+
+def with_sources(layout, sources):
+    """Name the sources of the training faces, in their order."""
+    table = pd.read_parquet(layout.face_index).reset_index(drop=True)
+    table["source"] = "other"
+    rows = table[(table["split"] == "train") & (table["row"] >= 0)].sort_values("row").index
+    table.loc[rows, "source"] = sources
+    table.to_parquet(layout.face_index)
+    return data.read_faces(layout, "train")
+
+
+def test_faces_are_drawn_by_source_and_class(layout):
+    write_faces(layout, {"train": blobs(4, seed=1)})
+    faces = with_sources(layout, ["wild"] * 12 + ["fer2013"] * 12)
+    sampling = {"wild": Sampling(weight=1.5, balance=0.5)}
+    weights = data.sampling_weights(layout, "train", faces, sampling)
+    np.testing.assert_array_equal(weights[12:], 1.0)
+    shares = np.bincount(faces.labels[:12], minlength=6) / 12
+    np.testing.assert_allclose(weights[:12], 1.5 / np.sqrt(shares[faces.labels[:12]]))
+    assert data.sampling_weights(layout, "train", faces, {}) is None
+
+
+def test_a_source_without_faces_cannot_be_drawn(layout):
+    write_faces(layout, {"train": blobs(4, seed=1)})
+    faces = with_sources(layout, ["wild"] * 24)
+    with pytest.raises(FeropsError, match=r"names fer, of which the train split has no face; it has wild\."):
+        data.sampling_weights(layout, "train", faces, {"fer": Sampling(weight=1.0, balance=0.0)})

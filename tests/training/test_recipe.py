@@ -11,7 +11,8 @@ from fits import STILL, changed, weights
 
 from blobs import blobs, write_faces
 from ferops.training.evaluator import Validation
-from ferops.training.prepare import training_settings
+from ferops.training.prepare import prepare, training_settings
+from ferops.training.step import draw
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
@@ -139,8 +140,8 @@ def test_votes_are_what_the_loss_sees(make_fit, layout):
     votes = np.tile([0, 0, 0, 8, 0, 0], (96, 1))
     splits = {"train": blobs(16, seed=1), "val": blobs(5, seed=2), "test": blobs(5, seed=3)}
     write_faces(layout, splits, votes={"train": votes})
-    for soft, share in ((True, 1.0), (False, 1 / 6)):
-        fit = make_fit(soft_labels=soft, class_weights="none", epochs=1)
+    for votes, share in ((1.0, 1.0), (0.0, 1 / 6)):
+        fit = make_fit(votes=votes, class_weights="none", epochs=1)
         targets = fit.stepper.batch(np.arange(96), np.random.default_rng(0))[1]
         assert targets.mean(dim=0)[3] == pytest.approx(share)
 
@@ -166,3 +167,49 @@ def test_freezing_and_sparing_are_for_pretrained_weights(make_params):
     params = params.model_copy(update={"train": train, "models": models})
     assert training_settings(params, "candidate") is train
     assert training_settings(params, "baseline") == train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})
+
+
+def test_each_face_is_drawn_its_expected_number_of_times():
+    weights = np.repeat([0.25, 1.0, 3.5], [40, 20, 10])
+    counts = np.zeros((200, 70))
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        rows = rng.permutation(70)
+        drawn = draw(rows, weights[rows], rng)
+        assert len(drawn) == 70
+        counts[seed] = np.bincount(drawn, minlength=70)
+    expected = 70 * weights / weights.sum()
+    assert np.all((counts >= np.floor(expected)) & (counts <= np.ceil(expected)))
+    for group in (slice(0, 40), slice(40, 60), slice(60, 70)):
+        np.testing.assert_allclose(counts[:, group].mean(), expected[group].mean(), rtol=0.02)
+
+
+def test_equal_weights_draw_every_face_once():
+    rng = np.random.default_rng(0)
+    assert sorted(draw(rng.permutation(1000), np.full(1000, 0.3), rng)) == list(range(1000))
+
+
+def test_an_epoch_draws_by_the_weights_and_is_the_same_when_it_comes_again(make_fit):
+    stepper = make_fit().stepper
+    plain = stepper.order(3)
+    assert sorted(plain) == list(range(96))
+    stepper.weights = np.where(np.arange(96) < 48, 3.0, 1.0)
+    order = stepper.order(3)
+    assert len(order) == 96
+    assert 68 <= (order < 48).sum() <= 76  # three quarters
+    np.testing.assert_array_equal(order, stepper.order(3))
+    assert not np.array_equal(order, stepper.order(4))
+
+
+def test_a_network_that_shall_see_no_colour_takes_it_out(layout, make_params):
+    """Coloured faces, made grey in training: the network answers the same for a face and for its grey copy."""
+    fit = prepare(layout, make_params(grey_probability=1.0, **STILL), "baseline").fit
+    net = fit.state.net.eval()
+    assert net.grayscale
+    faces = torch.from_numpy(np.array(fit.stepper.faces.images[:4]))
+    pixels, _ = fit.stepper.batch(np.arange(4), np.random.default_rng(0))
+    grey = (net.pixels(faces) * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(dim=1)
+    for channel in range(3):
+        torch.testing.assert_close(pixels[:, channel], grey, rtol=0.0, atol=1e-5)
+    with torch.inference_mode():
+        torch.testing.assert_close(net.classify(pixels), net(faces), rtol=1e-4, atol=1e-4)

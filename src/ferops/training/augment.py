@@ -1,4 +1,5 @@
-"""Augmentation of a whole batch on its device: one resampling, one colour change, one erasure, one Mixup or CutMix.
+"""Augmentation of a whole batch on its device: one resampling, one colour change, loss of detail, one erasure, one
+Mixup or CutMix.
 
 All random numbers come from a NumPy generator that the caller seeds with (seed, epoch, step): an interrupted run that
 goes on draws the same ones, on any device.
@@ -13,24 +14,27 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ferops.config import Train
+from ferops.training.degrade import degrade
 from ferops.training.model import LUMA
 
 
 def augment(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
-    """Flip, rotate, crop, colour and erase each image by its own draw.
+    """Flip, rotate, frame, colour, soften and erase each image by its own draw.
 
     Args:
         pixels: float `(N, 3, S, S)` in 0-1, or `(N, 1, S, S)` of grey faces.
-        train: `flip_probability`, `rotation_degrees` (uniform within plus and minus), `crop_share` (the crop's side is
-            uniform in 1 - crop_share to 1, its place uniform), `brightness`, `contrast`, `saturation` (factors uniform
-            in 1 - x to 1 + x), `erase_probability` (a rectangle of ERASED_AREA and ERASED_RATIO becomes noise; Zhong et
-            al. 2020, "Random erasing").
+        train: `flip_probability`, `rotation_degrees` (uniform within plus and minus), `crop_share` and `zoom_out` (the
+            side of what is shown is uniform in 1 - crop_share to 1 + zoom_out, its place uniform), `brightness`,
+            `contrast`, `saturation` (factors uniform in 1 - x to 1 + x), `grey_probability` (no colour is left), those
+            of `ferops.training.degrade.degrade`, and `erase_probability` (a rectangle of ERASED_AREA and ERASED_RATIO
+            becomes noise; Zhong et al. 2020, "Random erasing").
 
     Returns:
-        A new tensor of the same shape, in 0-1. What a rotation uncovers repeats the border: a reflected border would
-        show parts of a second face.
+        A new tensor of the same shape, in 0-1. What a rotation or zooming out uncovers repeats the border: a reflected
+        border would show parts of a second face.
     """
-    return _erase(_jitter(_warp(pixels, train, rng), train, rng), train.erase_probability, rng)
+    coloured = _without_colour(_jitter(_warp(pixels, train, rng), train, rng), train.grey_probability, rng)
+    return _erase(degrade(coloured, train, rng), train.erase_probability, rng)
 
 
 def blend(pixels: Tensor, targets: Tensor, train: Train, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -79,9 +83,9 @@ def _warp(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
     count = len(pixels)
     flip = np.where(rng.random(count) < train.flip_probability, -1.0, 1.0)
     angle = np.deg2rad(rng.uniform(-train.rotation_degrees, train.rotation_degrees, count))
-    side = rng.uniform(1.0 - train.crop_share, 1.0, count)
-    # The crop's centre, in units where the image spans -1 to 1: it stays inside
-    centre = rng.uniform(-1.0, 1.0, (2, count)) * (1.0 - side)
+    side = rng.uniform(1.0 - train.crop_share, 1.0 + train.zoom_out, count)
+    # The crop's centre, in units where the image spans -1 to 1: it stays inside, or a larger one holds all of the image
+    centre = rng.uniform(-1.0, 1.0, (2, count)) * np.abs(1.0 - side)
     cosine, sine = side * np.cos(angle), side * np.sin(angle)
     # Output coordinates -> input coordinates, so the flip comes first and the crop's place last
     matrix = np.stack(
@@ -110,6 +114,13 @@ def _jitter(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
     # and one sum: the rest has a single channel
     rest = brightness * ((1.0 - contrast) * mean + contrast * (1.0 - saturation) * grey)
     return torch.addcmul(rest, pixels, brightness * contrast * saturation).clamp_(0.0, 1.0)
+
+
+def _without_colour(pixels: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
+    if not probability or pixels.shape[1] == 1:
+        return pixels
+    chosen = torch.from_numpy(rng.random(len(pixels)) < probability).to(pixels.device).view(-1, 1, 1, 1)
+    return torch.where(chosen, _grey(pixels), pixels)
 
 
 def _grey(pixels: Tensor) -> Tensor:

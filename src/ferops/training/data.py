@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from ferops.config import Sampling
 from ferops.errors import FeropsError
 from ferops.files import require
 from ferops.layout import Layout
@@ -55,14 +56,15 @@ def read_faces(layout: Layout, split: str) -> Faces:
 
 
 def read_targets(
-    layout: Layout, split: str, faces: Faces, classes: Sequence[str], *, soft: bool
+    layout: Layout, split: str, faces: Faces, classes: Sequence[str], *, votes: float
 ) -> NDArray[np.float32]:
     """Return what the loss learns of `faces`, float32 `(N, K)` with rows that sum to 1.
 
-    These are 0 and 1, or with `soft` the annotators' votes for the classes as shares, where a face has any.
+    These are 0 and 1 by the label. Where annotators voted for any of the classes, their shares of these votes count
+    `votes` (0-1), and the label the rest.
 
     Raises:
-        FeropsError: a class has no face, a label is none of the classes, or `soft` and no face has votes.
+        FeropsError: a class has no face, a label is none of the classes, or `votes` and no face has any.
     """
     counts = np.bincount(faces.labels, minlength=len(classes))
     if len(counts) > len(classes):
@@ -77,20 +79,47 @@ def read_targets(
             "data.classes, or see reports/preprocess for faces that the detector left out"
         )
     hard = np.eye(len(classes), dtype=np.float32)[faces.labels]
-    if not soft:
+    if not votes:
         return hard
     columns = [f"votes_{name}" for name in classes]
-    votes = np.zeros_like(hard)
+    counts = np.zeros_like(hard)
     if set(columns) <= set(pq.read_schema(layout.face_index).names):
-        votes = _rows(layout, split, columns)[columns].astype("Float64").fillna(0).to_numpy(np.float32)
-    if not votes.any():
+        counts = _rows(layout, split, columns)[columns].astype("Float64").fillna(0).to_numpy(np.float32)
+    if not counts.any():
         raise FeropsError(
-            "train.soft_labels is on, but no face has annotators' votes. Import a source with votes (FER2013 with "
-            "fer2013new.csv of FERPlus, docs/sources.md), or set train.soft_labels: false"
+            f"train.votes is {votes:g}, but no face has annotators' votes. Import a source with votes (FER2013 with "
+            "FERPlus, docs/sources.md), or set train.votes: 0.0"
         )
-    total = votes.sum(axis=1, keepdims=True)
-    voted: NDArray[np.float32] = np.where(total > 0, votes / np.maximum(total, 1.0), hard)
-    return voted
+    total = counts.sum(axis=1, keepdims=True)
+    voted: NDArray[np.float32] = np.where(total > 0, counts / np.maximum(total, 1.0), hard)
+    return np.float32(votes) * voted + np.float32(1.0 - votes) * hard
+
+
+def sampling_weights(
+    layout: Layout, split: str, faces: Faces, sampling: Mapping[str, Sampling]
+) -> NDArray[np.float64] | None:
+    """Return how often each of `faces` is drawn, `(N,)` up to scale; None where all are drawn alike.
+
+    A source that `sampling` does not name has weight 1 and balance 0.
+
+    Raises:
+        FeropsError: a source of `sampling` has no face.
+    """
+    if not sampling:
+        return None
+    sources = _rows(layout, split, ["source"])["source"].to_numpy(str)
+    unknown = sorted(set(sampling) - set(sources))
+    if unknown:
+        raise FeropsError(
+            f"train.sampling names {', '.join(unknown)}, of which the {split} split has no face; it has "
+            f"{', '.join(sorted(set(sources)))}. Correct it, or add the source to data.sources"
+        )
+    weights = np.ones(len(faces))
+    for source, settings in sampling.items():
+        chosen = sources == source
+        counts = np.bincount(faces.labels[chosen])
+        weights[chosen] = settings.weight * (counts[faces.labels[chosen]] / chosen.sum()) ** -settings.balance
+    return weights
 
 
 def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:

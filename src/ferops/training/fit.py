@@ -46,6 +46,7 @@ class Fit:
         net: on the device of `precision`.
         plan: of its steps, by `ferops.training.step.plan_steps`.
         targets: of the training faces, float32 `(N, K)`.
+        weights: of the training faces, `(N,)`: how often each is drawn, up to scale; None for once in an epoch.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Fit:
         seed: int,
         faces: Faces,
         targets: NDArray[np.float32],
+        weights: NDArray[np.float64] | None = None,
         validation: Faces,
         precision: Precision,
         checkpoint: Checkpoint,
@@ -75,6 +77,7 @@ class Fit:
             seed=seed,
             faces=faces,
             targets=targets,
+            weights=weights,
             criterion=criterion,
             precision=precision,
             world=world,

@@ -23,8 +23,9 @@ LUMA = (0.299, 0.587, 0.114)
 class ExpressionNet(nn.Module):
     """uint8 faces in, logits out. Faces are scaled and normalised here and nowhere else, ONNX included.
 
-    Training runs `classify(augment(pixels(faces)))`. A network that learnt from grey images alone has `grayscale` set:
-    `forward` then removes the colour, since the network has never seen any.
+    Training runs `classify(augment(pixels(faces)))`. A network that learnt from grey images alone, as they were or as
+    `train.grey_probability: 1.0` made them, has `grayscale` set: `forward` then removes the colour, since the network
+    has never seen any.
     """
 
     mean: Tensor
@@ -51,8 +52,12 @@ class ExpressionNet(nn.Module):
         """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, K)`, one for each class."""
         pixels = self.pixels(faces)
         if self.grayscale:
-            pixels = (pixels * self.luma).sum(dim=1, keepdim=True).repeat(1, 3, 1, 1)  # (N, 1, S, S) -> (N, 3, S, S)
+            pixels = self.luminance(pixels).repeat(1, 3, 1, 1)
         return self.classify(pixels)
+
+    def luminance(self, pixels: Tensor) -> Tensor:
+        """Map float32 `(N, 3, S, S)` to its grey levels `(N, 1, S, S)`."""
+        return (pixels * self.luma).sum(dim=1, keepdim=True)
 
     @staticmethod
     def pixels(faces: Tensor) -> Tensor:

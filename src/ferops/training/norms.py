@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+import numpy as np
 import torch
 import torch.distributed as dist
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ferops.training.distributed import World
 
+STATISTICS_FACES = 512
+
 
 @torch.no_grad()
-def restate(net: nn.Module, batches: Sequence[Tensor]) -> None:
-    """Give all batch norms the statistics of `batches`, and scale and shift such that the network computes the same.
+def restate(net: nn.Module, images: NDArray[np.uint8], *, seed: int) -> None:
+    """Give all batch norms the statistics of faces, and scale and shift such that the network computes the same.
 
     A network whose norms were folded into other layers becomes one that trains as if they had not been.
 
     Args:
-        net: takes each of `batches`; it is left in evaluation mode.
+        net: takes uint8 faces; it is left in evaluation mode.
+        images: uint8 `(N, S, S, 3)`, of which STATISTICS_FACES are drawn.
     """
     sums: dict[_BatchNorm, Tensor] = {}  # (3, C): number, sum, sum of squares, in double precision
 
@@ -30,8 +33,9 @@ def restate(net: nn.Module, batches: Sequence[Tensor]) -> None:
 
     hooks = [module.register_forward_pre_hook(note) for module in net.modules() if isinstance(module, _BatchNorm)]
     net.eval()
-    for batch in batches:
-        net(batch)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:STATISTICS_FACES])
+    for some in np.array_split(rows, -(-len(rows) // 64)):
+        net(torch.from_numpy(images[some]))
     for hook in hooks:
         hook.remove()
     for norm, (count, total, squares) in sums.items():

@@ -6,7 +6,6 @@ import difflib
 import time
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from ferops.config import Params, Train
@@ -26,9 +25,6 @@ from ferops.training.pretrained import Pretrained
 from ferops.training.step import plan_steps
 
 SPLITS = ("train", "val", "test")
-
-STATISTICS_FACES = 512
-"""Faces that folded batch norms get their statistics from."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +60,17 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     world, train, classes = from_environment(), training_settings(params, name), params.data.classes
     net, start = _network(params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
-    targets = data.read_targets(layout, "train", faces["train"], classes, soft=train.soft_labels)
+    targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
+    weights = data.sampling_weights(layout, "train", faces["train"], train.sampling)
     begun_with = weights_hash(net) if start else None  # before any statistics of the faces, whose last digits differ
-    mean, std = _fit_to_faces(net, faces["train"], start, seed=params.seed)
+    mean, std = _fit_to_faces(net, faces["train"], start, train=train, seed=params.seed)
     chosen = precision.choose(train)
     select_gpu(world, chosen.device)
     plan = plan_steps(net.to(chosen.device), train, faces=len(targets), precision=chosen, world=world)
     arrays = (array for split in faces.values() for array in (split.images, split.labels))
     identity = Identity(
         **settings_of(params, name),
-        faces=data.content_hash(targets, *arrays),
+        faces=data.content_hash(targets, *arrays, *([] if weights is None else [weights])),
         pretrained=begun_with,
         micro_batches=plan.micro_batches,
         processes=world.size,
@@ -88,6 +85,7 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         seed=params.seed,
         faces=faces["train"],
         targets=targets,
+        weights=weights,
         validation=faces["val"],
         precision=chosen,
         checkpoint=Checkpoint(layout.state / "checkpoints" / name, identity.digest),
@@ -136,7 +134,7 @@ def _network(params: Params, name: str) -> tuple[ExpressionNet, Pretrained | Non
 
 
 def _fit_to_faces(
-    net: ExpressionNet, faces: Faces, start: Pretrained | None, *, seed: int
+    net: ExpressionNet, faces: Faces, start: Pretrained | None, *, train: Train, seed: int
 ) -> tuple[Channels, Channels]:
     """Give the network mean and standard deviation of its pretrained weights, or else of the faces; return them.
 
@@ -149,11 +147,9 @@ def _fit_to_faces(
         )
     mean, std = (start.mean, start.std) if start else data.channel_statistics(faces)
     net.normalise(mean=mean, std=std)
-    net.grayscale = data.is_grey(faces)
+    net.grayscale = train.grey_probability == 1.0 or data.is_grey(faces)
     if start and start.folded:
-        rows = np.random.default_rng(seed).permutation(len(faces))[:STATISTICS_FACES]
-        batches = [torch.from_numpy(faces.images[np.sort(some)]) for some in np.array_split(rows, -(-len(rows) // 64))]
-        norms.restate(net, batches)
+        norms.restate(net, faces.images, seed=seed)
     return mean, std
 
 

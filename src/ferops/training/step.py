@@ -68,6 +68,7 @@ class StepRunner:
 
     Args:
         targets: of the faces, float32 `(N, K)`.
+        weights: `(N,)`, how often each face is drawn, up to scale; None for once in an epoch.
     """
 
     def __init__(
@@ -79,12 +80,13 @@ class StepRunner:
         seed: int,
         faces: Faces,
         targets: NDArray[np.float32],
+        weights: NDArray[np.float64] | None,
         criterion: Criterion,
         precision: Precision,
         world: World,
     ) -> None:
         self.state, self.plan, self.train, self.seed = state, plan, train, seed
-        self.faces, self.targets, self.criterion = faces, targets, criterion
+        self.faces, self.targets, self.weights, self.criterion = faces, targets, weights, criterion
         self.precision, self.world = precision, world
         net = state.net
         self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
@@ -92,8 +94,10 @@ class StepRunner:
         self.head_only: bool | None = None
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Return the rows of all faces in the order of the epoch, which is counted from 0."""
-        return np.random.default_rng((self.seed, ORDER, epoch)).permutation(len(self.faces))
+        """Return rows of faces in the order of the epoch, which is counted from 0: as many as there are faces."""
+        rng = np.random.default_rng((self.seed, ORDER, epoch))
+        rows = rng.permutation(len(self.faces))
+        return rows if self.weights is None else rng.permutation(draw(rows, self.weights[rows], rng))
 
     def set_trainable(self, *, head_only: bool) -> None:
         """Train the whole network, or its head alone while the rest stands still, the norms' statistics too."""
@@ -130,11 +134,22 @@ class StepRunner:
     def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Return augmented faces, float32 `(N, 3, S, S)` in 0-1, and targets `(N, K)`, on the device.
 
-        Where all faces are grey, one channel is worked on, a third of the numbers, and then repeated three times.
+        Where colour plays no role, one channel is worked on, a third of the numbers, and then repeated three times.
         """
         device, net = self.precision.device, self.state.net
-        channels = 1 if net.grayscale else 3
-        images = torch.from_numpy(self.faces.images[rows][..., :channels]).to(device, non_blocking=True)
+        grey = net.grayscale and not self.train.grey_probability  # else the network takes colour out of the faces
+        images = torch.from_numpy(self.faces.images[rows][..., : 1 if grey else 3]).to(device, non_blocking=True)
         targets = torch.from_numpy(self.targets[rows]).to(device, non_blocking=True)
-        pixels, targets = blend(augment(net.pixels(images), self.train, rng), targets, self.train, rng)
+        pixels = net.pixels(images)
+        if net.grayscale and not grey:
+            pixels = net.luminance(pixels)
+        pixels, targets = blend(augment(pixels, self.train, rng), targets, self.train, rng)
         return pixels.expand(-1, 3, -1, -1), targets
+
+
+def draw(rows: NDArray[np.int64], weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Draw as many of `rows` as there are, by their weights: each is in there its expected number of times, rounded up
+    or down ("systematic sampling"; with equal weights, once)."""
+    ends = np.cumsum(weights) * (len(rows) / weights.sum())
+    places = np.searchsorted(ends, rng.random() + np.arange(len(rows)), side="right")
+    return rows[np.minimum(places, len(rows) - 1)]
