@@ -4,6 +4,7 @@ data/                 raw data, one Parquet file per source, tracked by data.dvc
 starter/              the model that comes with ferops, tracked by starter.dvc
 artifacts/<stage>/    what a stage hands to the next one; DVC is its only cache
 reports/<stage>/      what a stage leaves for people, with summary.json
+trust.json            whose registered versions count here beside the project's own
 .ferops/              state that is not versioned: checkpoints, logs and process ids of the local stack
 """
 
@@ -63,6 +64,10 @@ class Layout:
     @property
     def starter_dvc(self) -> Path:
         return self.root / "starter.dvc"
+
+    @property
+    def trust(self) -> Path:
+        return self.root / "trust.json"
 
     @property
     def state(self) -> Path:

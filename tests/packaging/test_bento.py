@@ -231,7 +231,7 @@ def test_serve_asks_who_is_champion_now(
     bentos: Layout, params: Params, started: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
-    monkeypatch.setattr(promotion, "champion", lambda *_: ("2", bentos.root / "exports" / "2"))
+    monkeypatch.setattr(promotion, "champion", lambda *_, **__: ("2", bentos.root / "exports" / "2"))
     cli.models.serve(port=3999)
     assert "ferops:v2" in started
 
@@ -245,7 +245,7 @@ def test_without_champion_no_former_one_is_served(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     package(bentos, params, model_folder=bentos.root / "exports" / "1", version="1")
-    monkeypatch.setattr(promotion, "champion", lambda *_: None)
+    monkeypatch.setattr(promotion, "champion", lambda *_, **__: None)
     with pytest.raises(FeropsError, match="no Bento"):
         cli.models.serve(port=3999)
     assert "has the alias champion yet" in capsys.readouterr().out

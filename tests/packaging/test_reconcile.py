@@ -17,7 +17,7 @@ PARAMS = quick_params()
 
 
 def test_without_a_champion_it_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(promotion, "champion", lambda *_: None)
+    monkeypatch.setattr(promotion, "champion", lambda *_, **__: None)
     pointer = tmp_path / "bentoml" / "serving.json"
     pointer.parent.mkdir()
     pointer.write_text("{}")
@@ -30,9 +30,10 @@ def test_without_a_champion_it_says_how_to_make_one(tmp_path: Path, monkeypatch:
 def test_the_champion_is_packaged_while_its_files_exist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Path] = []
 
-    def champion(_layout: Layout, _params: object, destination: Path) -> tuple[str, Path]:
+    def champion(_layout: Layout, _params: object, destination: Path, *, judged: bool) -> tuple[str, Path]:
+        assert judged  # a version whose gates failed is not packaged
         folder = destination / "export"
-        folder.mkdir()
+        folder.mkdir(parents=True)
         (folder / "model.onnx").write_bytes(b"onnx")
         return "7", folder
 

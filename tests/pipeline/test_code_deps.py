@@ -38,6 +38,7 @@ SHAPES_NO_RESULT = {
     "layout.py": "where files are; another place would be another dependency or output",
     "machine.py": "names the CPU",
     "threads.py": "how many compute: results are the same (tests), and a training's summary says the number",
+    "private.py": "keeps keys; which key signs changes no figure",
     "provenance.py": "says what a result was made from",
     "scratch.py": "temporary folders",
     "records/__init__.py": "exports two names",

@@ -72,7 +72,7 @@ def test_files_that_changed_in_the_store_are_refused(
     stored = Path(location.removeprefix("file://")) / "artifacts" / "export" / "model.onnx"
     assert stored.is_relative_to(layout.root / "mlruns")
     stored.write_bytes(stored.read_bytes() + b" ")
-    with pytest.raises(FeropsError, match="are not those that `ferops register` recorded"):
+    with pytest.raises(FeropsError, match="are not those that `ferops register` signed"):
         champion(layout, params, tmp_path / "champion")
 
 

@@ -15,8 +15,9 @@ from ferops.layout import Layout
 from ferops.records.metrics import Metrics
 from ferops.records.register import RegisterSummary
 from ferops.registry.connection import fluent
+from ferops.registry.creation import _without_advice
 from ferops.registry.gates import GATES
-from ferops.registry.stage import _without_advice, register
+from ferops.registry.stage import register
 from ferops.registry.versions import export_digest
 from ferops.registry.watch import training_run
 from registry_project import changed, write_metrics

@@ -90,7 +90,7 @@ def test_files_that_were_changed_or_deleted_since(layout: Layout, params: Params
     (served,) = layout.root.glob("mlruns/**/export/config.json")
     config = json.loads(served.read_text())
     served.write_text(json.dumps(config | {"temperature": 9.0}))
-    with pytest.raises(FeropsError, match="models:/ferops/1 are not those that `ferops register` recorded"):
+    with pytest.raises(FeropsError, match="models:/ferops/1 are not those that `ferops register` signed"):
         fetch(layout, "models:/ferops/1", tmp_path)
     shutil.rmtree(layout.root / "mlruns")
     with pytest.raises(FeropsError, match="files of models:/ferops/1 cannot be fetched"):

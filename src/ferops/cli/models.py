@@ -1,4 +1,4 @@
-"""Verbs about models: score, compare, promote, package, serve."""
+"""Verbs about models: score, compare, promote, trust, accept, package, serve."""
 
 from __future__ import annotations
 
@@ -62,6 +62,43 @@ def promote(version: Annotated[str, typer.Argument(help="a version of the regist
 
     say_record("promote", move(*project(), version))
     say("next: ferops package")
+
+
+@verbs.command()
+def trust(
+    key: Annotated[
+        str | None, typer.Argument(metavar="[KEY]", help="what `ferops trust` prints in the other folder")
+    ] = None,
+) -> None:
+    """Use the versions that another project folder registers and signs; without KEY, show this folder's key."""
+    from ferops.registry.signing import own_key
+    from ferops.registry.trust import add_key, read_trust
+
+    layout = Layout.find(or_here=True)
+    if key is not None:
+        add_key(layout, key)
+        say(f"trusted: {key}", f"next: git add {layout.trust}, and commit it: whoever has the file trusts this key")
+        return
+    say(
+        f"this folder's key: {own_key(layout, make=True)}",
+        *(f"trusted: {each.key} (by {each.by}, {each.at})" for each in read_trust(layout).keys),
+    )
+
+
+@verbs.command()
+def accept(version: Annotated[str, typer.Argument(help="a version of the registered model")]) -> None:
+    """Use a version that nobody trusted has signed, as one of ferops 0.1: these very files, on your word alone."""
+    from ferops.registry.promotion import accept as by_hand
+
+    layout, params = project()
+    found = by_hand(layout, params, version)
+    say(f"version {found.version} of {found.model} is accepted BY HAND, on your word alone:")
+    say(*(f"  {digest}  {name}" for name, digest in found.files.items()))
+    say(
+        "Nobody whom this project trusts says who made these files, or that they passed a gate. They may now be",
+        "promoted, packaged and served all the same. Other files under this number are still refused.",
+        f"To take it back: remove the entry from {layout.trust}. To let colleagues use it too: commit {layout.trust}",
+    )
 
 
 @verbs.command()

@@ -5,12 +5,11 @@ Only `serve` falls back to the starter model: a schedule builds nothing without 
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from ferops.config import Params
 from ferops.layout import Layout
+from ferops.scratch import scratch_folder
 
 
 def reconcile(layout: Layout, params: Params) -> str:
@@ -24,8 +23,8 @@ def reconcile(layout: Layout, params: Params) -> str:
     from ferops.packaging.bento import forget, package
     from ferops.registry.promotion import champion
 
-    with tempfile.TemporaryDirectory(prefix="ferops-champion-") as folder:
-        found = champion(layout, params, Path(folder))
+    with scratch_folder(layout.state, "champion") as scratch:
+        found = champion(layout, params, scratch / "model", judged=True)
         if found is None:
             forget(layout)
             return (

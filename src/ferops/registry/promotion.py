@@ -1,4 +1,4 @@
-"""The alias `champion`: how a person moves it, and the files of the version that has it."""
+"""What a person decides about versions: which one is champion, which ones are accepted; and the champion's files."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from pathlib import Path
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.records.register import Promotion
+from ferops.records.signature import AcceptedVersion
 from ferops.registry.connection import connected
 from ferops.registry.store import has_store
 from ferops.registry.tracking import user_name
-from ferops.registry.versions import CHAMPION, champion_version, download, resolve
+from ferops.registry.trust import add_accepted
+from ferops.registry.versions import CHAMPION, champion_version, copy_files, download, file_digests, resolve
+from ferops.scratch import scratch_folder
 
 
 def promote(layout: Layout, params: Params, version: str) -> Promotion:
@@ -20,12 +23,15 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
     Promoting the champion again changes nothing.
 
     Raises:
-        FeropsError: there is no such version; the message lists those that exist.
+        FeropsError: there is no such version (the message lists those that exist), or it could not be packaged: its
+            files are gone or other ones, nobody trusted vouches for it, or its gates failed.
     """
     name = params.registry.model_name
     with connected(layout) as client:
         chosen = resolve(client, f"models:/{name}/{version}")
         wanted = str(chosen.version)  # SQLite gives an int, the server a string
+        with scratch_folder(layout.state, "version") as scratch:
+            _, gates = download(layout, client, chosen, scratch / "model", judged=True)
         former = champion_version(client, name)
         before = str(former.version) if former else None
         if before != wanted:
@@ -39,18 +45,38 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
         champion=wanted,
         promoted_from=before,
         changed=before != wanted,
-        gates=chosen.tags.get("gates"),
+        gates=gates,
     )
 
 
-def champion(layout: Layout, params: Params, destination: Path) -> tuple[str, Path] | None:
+def champion(layout: Layout, params: Params, destination: Path, *, judged: bool = False) -> tuple[str, Path] | None:
     """Copy the champion's export folder below `destination`; return its version and the copy, or None without champion.
 
+    Args:
+        judged: the gates' last verdict on it must not be `failed`.
+
     Raises:
-        FeropsError: the files are gone, or not those that were registered.
+        FeropsError: as `ferops.registry.versions.download`.
     """
     if not has_store(layout):
         return None
     with connected(layout) as client:
         holder = champion_version(client, params.registry.model_name)
-        return None if holder is None else (str(holder.version), download(client, holder, destination))
+        if holder is None:
+            return None
+        copy, _ = download(layout, client, holder, destination, judged=judged)
+        return str(holder.version), copy
+
+
+def accept(layout: Layout, params: Params, version: str) -> AcceptedVersion:
+    """Let the project use `version` ("3" or "v3") from now on, by a person's word, whoever signed it.
+
+    Raises:
+        FeropsError: there is no such version, or it has no files.
+    """
+    with (
+        connected(layout) as client,
+        scratch_folder(layout.state, "version") as scratch,
+    ):
+        chosen = resolve(client, f"models:/{params.registry.model_name}/{version}")
+        return add_accepted(layout, chosen, file_digests(copy_files(client, chosen, scratch / "model")))

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-import os
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from importlib.metadata import version as installed
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock
 
 import ferops
 from ferops.config import Params, flatten
 from ferops.errors import FeropsError
-from ferops.files import atomic_folder, require
+from ferops.files import atomic_folder, require, sha256
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig, read_model_config
 from ferops.provenance import provenance
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate, RegisterSummary
-from ferops.registry.connection import connected, experiment_id, fluent
+from ferops.records.signature import Statement, verdict
+from ferops.registry.connection import connected, experiment_id
+from ferops.registry.creation import MAKER_TAG, create, maker, remove_leftovers, same_files
 from ferops.registry.gates import evaluate_gates
+from ferops.registry.signing import note_verdict, sign
 from ferops.registry.store import own_database
 from ferops.registry.tracking import find_run, log_metrics, log_training, start_run, weights_digest
-from ferops.registry.versions import CHALLENGER, DIGEST_TAG, champion_version, export_digest
+from ferops.registry.versions import CHALLENGER, champion_version, export_digest, file_digests
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.models import ModelSignature
-
-PYFUNC = Path(ferops.__file__).parent / "inference" / "pyfunc.py"
-"""The MLflow model from code; its source is stored with the version, so nothing is pickled."""
 
 
 def register(layout: Layout, params: Params) -> RegisterSummary:
@@ -47,8 +45,12 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
     require(layout.reports("evaluate"), made_by="ferops evaluate")
     config = read_model_config(layout.exported, ExportConfig)
     gates = evaluate_gates(metrics, params.registry)
-    with connected(layout) as client:
+    layout.state.mkdir(parents=True, exist_ok=True)
+    # What this folder has begun and not ended is then left by a kill
+    with FileLock(layout.state / "register.lock"), connected(layout) as client:
+        remove_leftovers(client, layout)
         summary = _record(client, layout, params, metrics=metrics, gates=gates, config=config)
+        remove_leftovers(client, layout)
     with atomic_folder(layout.reports("register")) as folder:
         summary.write(folder / "summary.json")
     return summary
@@ -60,29 +62,51 @@ def _record(
     params: Params,
     *,
     metrics: Metrics,
-    gates: Sequence[Gate],
+    gates: tuple[Gate, ...],
     config: ExportConfig,
 ) -> RegisterSummary:
     """Bring run, version and alias in line with the gates; return the summary. Safe to repeat."""
-    _require_same_champion(
-        client, params.registry.model_name, compared=metrics.champion.version if metrics.champion else None
-    )
+    name = params.registry.model_name
+    _require_same_champion(client, name, compared=metrics.champion.version if metrics.champion else None)
     run_id = _candidate_run(client, layout)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
-    name, digest = params.registry.model_name, export_digest(layout.exported)
-    version = _version_of(client, name, digest)
-    if any(gate.blocks for gate in gates):
-        if version is not None:
-            _withdraw(client, name, version)
-        version = None
+    def tags(files: dict[str, str]) -> dict[str, str]:
+        statement = _statement(layout, name, metrics=metrics, gates=gates, files=files)
+        return {"gates": statement.verdict, **sign(layout, statement)}
+
+    blocked, version = verdict(gates) == "failed", None
+    known = same_files(client, layout, name)
+    if blocked:
+        note_verdict(layout, export_digest(layout.exported), failed=True)
+        for number, files in known:
+            _withdraw(client, name, number, tags=tags(files))
     else:
-        if version is None:
-            version = _create_version(client, layout, name, run_id=run_id, config=config)
-        _describe(client, layout, name, version, metrics=metrics, tags={DIGEST_TAG: digest, "gates": _verdict(gates)})
+        if not known:
+            exported = tags(file_digests(layout.exported))
+            create(client, layout, name, run_id=run_id, config=config, tags=exported)
+            known = same_files(client, layout, name)
+        version, files = known[0]
+        _describe(client, layout, name, version, metrics=metrics, tags=tags(files))
+        note_verdict(layout, export_digest(layout.exported), failed=False)
         client.set_registered_model_alias(name, CHALLENGER, version)
 
     return _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
+
+
+def _statement(
+    layout: Layout, name: str, *, metrics: Metrics, gates: tuple[Gate, ...], files: dict[str, str]
+) -> Statement:
+    return Statement(
+        model=name,
+        digest=export_digest(layout.exported),
+        files=files,
+        gates=gates,
+        metrics=sha256(layout.artifacts("evaluate") / "metrics.json"),
+        **metrics.provenance.model_dump(include={"data_version", "split_hash", "git_commit"}),
+        ferops_version=ferops.__version__,
+        signed_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+    )
 
 
 def _require_same_champion(client: MlflowClient, name: str, *, compared: str | None) -> None:
@@ -101,12 +125,16 @@ def _candidate_run(client: MlflowClient, layout: Layout) -> str:
     """Return the run that trained the candidate; for weights that DVC restored, make one from their history."""
     found = find_run(client, weights_digest(layout, "candidate"))
     if found is not None:
+        if client.get_run(found).info.status == "RUNNING":  # ferops 0.1 left it so when it was killed in `register`
+            client.set_terminated(found)
         return found
     made_from = read_model_config(layout.model("candidate"), ModelConfig).provenance
     # Not this machine's environment: the training happened somewhere else
-    run_id = start_run(client, "candidate", made_from=made_from, where={"ferops.restored": "true"})
+    where = {"ferops.restored": "true", MAKER_TAG: maker(layout)}
+    run_id = start_run(client, "candidate", made_from=made_from, where=where)
     log_training(client, layout, "candidate", run_id, logged=set())
     client.set_terminated(run_id)
+    client.delete_tag(run_id, MAKER_TAG)
     return run_id
 
 
@@ -118,7 +146,7 @@ def _log_evaluation(
     client.log_artifacts(run_id, str(layout.reports("evaluate")), "evaluate")
     client.log_artifact(run_id, str(layout.artifacts("evaluate") / "metrics.json"), "evaluate")
     client.log_dict(run_id, {"gates": [gate.as_json() for gate in gates]}, "evaluate/gates.json")
-    client.set_tag(run_id, "gates", _verdict(gates))
+    client.set_tag(run_id, "gates", verdict(gates))
     for gate in gates:
         client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
     client.set_tag(run_id, "mlflow.note.content", gates_table(gates))
@@ -134,68 +162,6 @@ def _outcome(gate: Gate) -> str:
     if gate.passed:
         return f"passed: {gate.reason}"
     return f"failed: {gate.reason}" + (f"; overridden: {gate.overridden}" if gate.overridden else "")
-
-
-def _verdict(gates: Sequence[Gate]) -> str:
-    if any(gate.blocks for gate in gates):
-        return "failed"
-    return "passed" if all(gate.passed for gate in gates) else "overridden"
-
-
-def _version_of(client: MlflowClient, name: str, digest: str) -> str | None:
-    found = client.search_model_versions(f"name = '{name}' and tags.{DIGEST_TAG} = '{digest}'", max_results=1)
-    return str(found[0].version) if found else None
-
-
-def _create_version(client: MlflowClient, layout: Layout, name: str, *, run_id: str, config: ExportConfig) -> str:
-    from mlflow.exceptions import MlflowException
-
-    with _without_advice():
-        import mlflow.pyfunc
-
-    with _without_advice(), fluent(client), mlflow.start_run(run_id=run_id):
-        model = mlflow.pyfunc.log_model(
-            name="model",
-            python_model=str(PYFUNC),
-            artifacts={"export": os.path.relpath(layout.exported)},  # MLmodel keeps this path
-            signature=_signature(config),
-            # Written down: inferring them would load the model in a child process
-            pip_requirements=[
-                f"{each}=={installed(each)}" for each in ("ferops", "mlflow", "numpy", "onnxruntime", "openvino")
-            ],
-        )
-        try:
-            client.get_registered_model(name)
-        except MlflowException:
-            client.create_registered_model(name, description="Facial-expression classifiers made by ferops.")
-        tags = {DIGEST_TAG: export_digest(layout.exported)}
-        # Inside the block too: a SQL store looks up the logged model through MLflow's global address
-        made = client.create_model_version(name, model.model_uri, run_id=run_id, tags=tags, model_id=model.model_id)
-    return str(made.version)
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """MLflow warns about its own type hints on import, and advises what an explicit signature makes needless."""
-    needless = ("Any type hint is inferred as AnyType", "Add type hints to the `predict`", "An input example was not")
-    with warnings.catch_warnings(record=True) as caught:  # MLflow sets filters of its own, so ours would not do
-        warnings.simplefilter("always")
-        yield
-    for each in caught:
-        if not any(message in str(each.message) for message in needless):
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-
-
-def _signature(config: ExportConfig) -> ModelSignature:
-    import numpy as np
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    return ModelSignature(
-        # Unnamed: a named tensor reaches `predict` wrapped in a dict
-        inputs=Schema([TensorSpec(np.dtype("uint8"), (-1, config.size_px, config.size_px, 3))]),
-        outputs=Schema([TensorSpec(np.dtype("float32"), (-1, len(config.classes)))]),
-    )
 
 
 def _describe(
@@ -223,8 +189,9 @@ def _card_head(card: Path) -> str:
     return "\n".join(text.strip().splitlines()[:12])
 
 
-def _withdraw(client: MlflowClient, name: str, version: str) -> None:
-    client.set_model_version_tag(name, version, "gates", "failed")
+def _withdraw(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, str]) -> None:
+    for key, value in tags.items():
+        client.set_model_version_tag(name, version, key, value)
     if str(client.get_registered_model(name).aliases.get(CHALLENGER, "")) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ferops.errors import FeropsError
+from ferops.files import sha256
 from ferops.layout import Layout
 from ferops.registry.connection import connect, connected, fluent
+from ferops.registry.signing import failed_digests
 from ferops.registry.store import database, snapshot, tracking_uri
+from ferops.registry.trust import read_trust, vouched_for
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -80,11 +83,49 @@ def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
         raise
 
 
-def download(client: MlflowClient, version: ModelVersion, destination: Path) -> Path:
-    """Copy the export folder of a version below `destination` and return the copy.
+def download(
+    layout: Layout, client: MlflowClient, version: ModelVersion, destination: Path, *, judged: bool = False
+) -> tuple[Path, str]:
+    """Copy the export folder of a version below `destination`, and return the copy and the gates' verdict on it.
+
+    Nothing is used that the project does not trust: the files are exactly those of the latest statement that a trusted
+    key signed about this model, or those that a person accepted by hand (the verdict is `accepted` then).
+
+    Args:
+        judged: the gates' last verdict must not be `failed`.
 
     Raises:
-        FeropsError: the files are gone, or not those that were registered.
+        FeropsError: nobody trusted vouches for the version, its files are gone or other ones, or its gates failed.
+    """
+    exact = f"models:/{version.name}/{version.version}"
+    accepted = [each.files for each in read_trust(layout).accepted if each.model == version.name]
+    # Before anything is fetched from where an unknown version points to
+    statement = None if accepted else vouched_for(layout, version)
+    copy = copy_files(client, version, destination)
+    files = file_digests(copy)
+    if files in accepted:
+        return copy, "accepted"
+    statement = statement or vouched_for(layout, version)
+    if files != statement.files:
+        differing = ", ".join(sorted({name for name, _ in files.items() ^ statement.files.items()})[:3])
+        raise FeropsError(
+            f"the files of {exact} are not those that `ferops register` signed ({differing}): do not use them. Promote "
+            "another version, or register the model again (dvc repro --single-item --force register)"
+        )
+    if judged and (statement.verdict == "failed" or statement.digest in failed_digests(layout)):
+        failed = ", ".join(gate.name for gate in statement.gates if gate.blocks) or "in a later evaluation"
+        raise FeropsError(
+            f"the gates of {exact} failed ({failed}), so it is not promoted or packaged. Promote another version; or "
+            "write down in params.yaml (register.overrides) why a gate may be missed, and: dvc repro register"
+        )
+    return copy, statement.verdict
+
+
+def copy_files(client: MlflowClient, version: ModelVersion, destination: Path) -> Path:
+    """Copy the export folder of a version, whatever it holds, below `destination` and return the copy.
+
+    Raises:
+        FeropsError: the files are gone.
     """
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -99,11 +140,6 @@ def download(client: MlflowClient, version: ModelVersion, destination: Path) -> 
             f"the files of {exact} cannot be fetched from {version.source} ({error}). Were they deleted or moved? "
             "Only versions that `ferops register` made have them"
         ) from error
-    if export_digest(copy) != version.tags.get(DIGEST_TAG):
-        raise FeropsError(
-            f"the files of {exact} are not those that `ferops register` recorded (tag {DIGEST_TAG}): do not trust "
-            "them. Use another version; to promote one: ferops promote VERSION"
-        )
     return copy
 
 
@@ -118,7 +154,14 @@ def fetch(layout: Layout, address: str, scratch: Path) -> tuple[str, Path]:
     """
     with _reading(layout, scratch) as client:
         version = resolve(client, address)
-        return f"models:/{version.name}/{version.version}", download(client, version, scratch / "model")
+        copy, _ = download(layout, client, version, scratch / "model")
+        return f"models:/{version.name}/{version.version}", copy
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the files below `folder`, by their paths in it, with their SHA-256 in hex."""
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): sha256(path) for path in found}
 
 
 def export_digest(folder: Path) -> str:
