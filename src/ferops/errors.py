@@ -11,3 +11,7 @@ class FeropsError(Exception):
 
 class StoppedError(FeropsError):
     """Work was asked to stop (SIGTERM, Ctrl-C) and left at a safe point; nothing failed."""
+
+
+class RegistryAwayError(FeropsError):
+    """The model registry cannot be asked now: no answer, no login, a locked or damaged database. Bentos still work."""

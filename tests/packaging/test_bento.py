@@ -171,14 +171,17 @@ def test_a_killed_build_is_no_dead_end(
     with pytest.raises(KeyboardInterrupt):
         package(project, params, model_folder=make_export(), version="1")
     assert not folder.exists()
-    left = project.root / "bentoml" / "building-left"  # SIGKILL gives nobody the time to tidy up
-    (left / "bentos").mkdir(parents=True)
+    for left in (".building.01234567.tmp", "building-left"):  # SIGKILL gives nobody the time to tidy up
+        (project.root / "bentoml" / left / "bentos").mkdir(parents=True)
 
     play_bentoml(monkeypatch, killed=False)
     assert package(project, params, model_folder=make_export(), version="1").created
     assert (folder / "src" / "model" / "model.onnx").exists()
     assert packaged(project) == "ferops:v1"
-    assert list((project.root / "bentoml").glob("building-*")) == []
+    left_over = project.root / "bentoml" / ".building.89abcdef.tmp"  # a later build's; this one finds its Bento there
+    left_over.mkdir()
+    assert not package(project, params, model_folder=make_export(), version="1").created
+    assert list((project.root / "bentoml").glob("*building*")) == []
 
 
 @pytest.mark.parametrize("there", ["bento.yaml", "src/service/release.json"])

@@ -30,6 +30,7 @@ from ferops.registry.store import snapshot
 from ferops.registry.versions import all_versions, export_digest
 from ferops.registry.watch import training_run
 from registry_project import against_champion, good_metrics, write_metrics
+from servers import mlflow_server
 from sockets import free_port
 from trained import epoch
 
@@ -269,39 +270,6 @@ def test_a_deleted_experiment_is_named(layout: Layout, client: MlflowClient) -> 
             experiment_id(connect(layout))
     finally:
         client.restore_experiment(found)
-
-
-@contextmanager
-def mlflow_server(root: Path, *options: str) -> Iterator[str]:
-    """Serve `root`/mlflow.db as `ferops up` does; yield the address."""
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    command += ["--backend-store-uri", "sqlite:///mlflow.db", *options]
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    environment.pop("MLFLOW_TRACKING_URI", None)
-    root.mkdir(parents=True, exist_ok=True)
-    with (root / "server.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=root, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        address = f"http://127.0.0.1:{port}"
-        wait_for(f"{address}/health", server)
-        yield address
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-
-
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline:
-        assert server.poll() is None, "the MLflow server ended at once"
-        try:
-            urllib.request.urlopen(url, timeout=1).close()
-        except OSError:
-            time.sleep(0.2)
-        else:
-            return
-    pytest.fail(f"{url} did not answer")
 
 
 @pytest.mark.slow

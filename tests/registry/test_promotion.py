@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -11,10 +12,11 @@ from mlflow import MlflowClient
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.packaging.reconcile import reconcile
 from ferops.records.register import Promotion
 from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
-from ferops.registry.versions import all_versions, export_digest
+from ferops.registry.versions import all_versions, export_digest, fetch
 
 
 def register_with_temperature(layout: Layout, params: Params, temperature: float) -> str:
@@ -74,6 +76,34 @@ def test_files_that_changed_in_the_store_are_refused(
     stored.write_bytes(stored.read_bytes() + b" ")
     with pytest.raises(FeropsError, match="are not those that `ferops register` signed"):
         champion(layout, params, tmp_path / "champion")
+
+
+@pytest.mark.parametrize(
+    "gone", ["mlruns", "mlruns/*/models/*/artifacts/artifacts/export", "mlruns/**/model-int8.onnx"]
+)
+def test_a_version_whose_artifacts_were_deleted(
+    layout: Layout, params: Params, client: MlflowClient, tmp_path: Path, gone: str
+) -> None:
+    register(layout, params)
+    (path,) = layout.root.glob(gone)
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    uses = {
+        "promote": lambda: promote(layout, params, "1"),
+        "evaluate": lambda: champion(layout, params, tmp_path / "champion"),
+        "package, serve": lambda: reconcile(layout, params),
+        "score": lambda: fetch(layout, "models:/ferops/1", tmp_path),
+    }
+    for verb, use in uses.items():
+        with pytest.raises(FeropsError, match=r"files of models:/ferops/1") as error:
+            use()
+        assert "\n" not in str(error.value), verb
+        assert "romote another version" in str(error.value), verb
+        client.set_registered_model_alias("ferops", "champion", "1")
+        if verb == "promote":  # nothing was moved
+            assert "promoted_at" not in client.get_model_version("ferops", "1").tags
+    client.delete_registered_model_alias("ferops", "champion")
+    assert register(layout, params).version == "2"  # with its files
+    assert promote(layout, params, "2").changed
 
 
 def test_a_server_that_goes_away_midway_is_named_and_nothing_is_made_twice(

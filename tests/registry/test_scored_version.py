@@ -7,7 +7,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_connection import mlflow_server
 
 from exports import change
 from ferops.config import Params
@@ -18,6 +17,7 @@ from ferops.registry.stage import register
 from ferops.registry.versions import export_digest, fetch
 from ferops.scoring.score import score
 from scoring_files import contents, tinted, write
+from servers import mlflow_server
 
 
 def register_one(layout: Layout, params: Params, *, temperature: float) -> str:

@@ -20,12 +20,13 @@ from ferops.files import sha256
 from ferops.layout import Layout
 from ferops.packaging.reconcile import reconcile
 from ferops.records.signature import Signature, Statement, Trust
+from ferops.registry.connection import connect, fluent
 from ferops.registry.promotion import accept, champion, promote
 from ferops.registry.signing import TAG, own_key, sign, statements
 from ferops.registry.stage import register
 from ferops.registry.trust import add_key
 from ferops.registry.versions import fetch
-from registry_project import against_champion, changed, good_metrics, params_tree, write_metrics
+from registry_project import against_champion, changed, good_metrics, make_project, params_tree, write_metrics
 
 
 def signature_tag(version: ModelVersion) -> tuple[str, Signature]:
@@ -56,11 +57,29 @@ def refused(layout: Layout, params: Params, scratch: Path, why: str) -> None:
     assert not (layout.root / "bentoml" / "serving.json").exists()
 
 
+@pytest.fixture(scope="module")
+def registered(store: Path, params: Params, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """A project with version 1, champion, as whoever writes to the registry made it; copied for every test."""
+    layout = Layout(tmp_path_factory.mktemp("registered") / "project")
+    make_project(layout)
+    for path in (store, store.with_name("mlflow.db.schema")):
+        shutil.copy(path, layout.root / path.name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        register(layout, params)
+        connect(layout).set_registered_model_alias("ferops", "champion", "1")
+    return layout
+
+
 @pytest.fixture
-def version(layout: Layout, params: Params, client: MlflowClient) -> ModelVersion:
-    """Version 1, registered and champion, as whoever writes to the registry made it one."""
-    register(layout, params)
-    client.set_registered_model_alias("ferops", "champion", "1")
+def layout(registered: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copytree(registered.root, tmp_path / "project")
+    return Layout(tmp_path / "project")
+
+
+@pytest.fixture
+def version(client: MlflowClient) -> ModelVersion:
     return client.get_model_version("ferops", "1")
 
 
@@ -119,7 +138,6 @@ def test_what_was_edited_is_refused(
     refused(layout, params, tmp_path / "files", r"not those that `ferops register` signed \(config\.json\)")
 
 
-@pytest.mark.usefixtures("version")
 def test_a_file_beside_the_signed_ones_is_refused(layout: Layout, params: Params, tmp_path: Path) -> None:
     stored(layout, "config.json").with_name("more.onnx").write_bytes(b"")
     refused(layout, params, tmp_path, r"signed \(more\.onnx\)")
@@ -130,19 +148,17 @@ def test_a_signature_counts_for_its_own_model_only(
 ) -> None:
     tag, signed = signature_tag(version)
     client.create_registered_model("edge")
-    client.create_model_version("edge", version.source, tags={tag: signed.model_dump_json()}, model_id=version.model_id)
+    with fluent(client):
+        for name in ("edge", "ferops"):
+            client.create_model_version(name, version.source, tags={tag: signed.model_dump_json()})
     with pytest.raises(FeropsError, match="version 1 of edge has no valid signature"):
         fetch(layout, "models:/edge/1", tmp_path)
     # Under another number it is the same model with the same gates
-    client.create_model_version(
-        "ferops", version.source, tags={tag: signed.model_dump_json()}, model_id=version.model_id
-    )
     (tmp_path / "2").mkdir()
     assert fetch(layout, "models:/ferops/2", tmp_path / "2")[0] == "models:/ferops/2"
     assert promote(layout, params, "2").champion == "2"
 
 
-@pytest.mark.usefixtures("version")
 def test_another_folders_key_counts_once_a_person_says_so(layout: Layout, params: Params, tmp_path: Path) -> None:
     theirs = own_key(layout)
     assert theirs is not None
@@ -213,7 +229,6 @@ def test_registering_signs_a_version_that_a_stranger_made_of_the_same_files(
 
 
 @pytest.mark.parametrize("spoil", ["model.onnx", "config.json"])
-@pytest.mark.usefixtures("version")
 def test_a_version_that_only_claims_to_be_these_files_is_not_taken_for_them(
     layout: Layout, params: Params, client: MlflowClient, spoil: str
 ) -> None:
@@ -241,11 +256,10 @@ def test_statements_are_signed_for_this_purpose_only(layout: Layout, version: Mo
     version.tags[signature_tag(version)[0]] = bare.model_dump_json()
     assert list(statements(version)) == []
     statement = Statement.model_validate_json(signed.statement)
-    version.tags |= sign(layout, statement)
+    version.tags.update(sign(layout, statement))
     assert list(statements(version)) == [(signed.key, statement)]
 
 
-@pytest.mark.usefixtures("version")
 def test_a_trust_file_that_anybody_may_write_is_refused(layout: Layout, params: Params) -> None:
     add_key(layout, Ed25519PrivateKey.generate().public_key().public_bytes_raw().hex())
     layout.trust.chmod(0o666)
@@ -257,7 +271,6 @@ def test_a_trust_file_that_anybody_may_write_is_refused(layout: Layout, params: 
         promote(layout, params, "1")
 
 
-@pytest.mark.usefixtures("version")
 def test_a_damaged_key_says_what_to_do(layout: Layout, params: Params) -> None:
     (layout.state / "private" / "signing.key").write_bytes(b"short")
     with pytest.raises(FeropsError, match=r"signing\.key is no signing key \(5 bytes, 32 are wanted\)"):

@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,12 +29,13 @@ from ferops.model_config import ExportConfig, read_model_config
 from ferops.packaging.contents import copy_ferops, copy_model, pinned_requirements, required_contents
 from ferops.records.release import Release
 from ferops.records.starter import AboutStarter
+from ferops.scratch import remove_leftovers, scratch_folder
 from ferops.threads import NO_SPINNING
 
 SERVICE = "service.service:Ferops"
 
 _RELEASE = "src/service/release.json"
-_BUILDING = "building-"
+_BUILDING = "building"
 
 
 @dataclass(frozen=True)
@@ -129,9 +129,12 @@ def bentoml_environment(layout: Layout) -> dict[str, str]:
 
 @contextmanager
 def _lock(layout: Layout) -> Iterator[None]:
-    """Wait for the other callers on this machine."""
+    """Wait for the other callers on this machine, and remove what killed builds left."""
     _home(layout).mkdir(parents=True, exist_ok=True)
     with FileLock(_home(layout) / "package.lock"):
+        remove_leftovers(_home(layout), _BUILDING)
+        for left in _home(layout).glob("building-*"):  # of ferops 0.1
+            shutil.rmtree(left, ignore_errors=True)
         yield
 
 
@@ -193,21 +196,20 @@ def _build(layout: Layout, release: Release, model_folder: Path) -> None:
     BentoML makes the folder under its final name and then copies files in no fixed order: a killed build would leave
     an incomplete folder that looks like a Bento. The caller holds the lock.
     """
-    for left in _home(layout).glob(f"{_BUILDING}*"):  # by a build that was killed
-        shutil.rmtree(left, ignore_errors=True)
     target = bento_folder(layout, release.tag)
-    with tempfile.TemporaryDirectory(prefix=_BUILDING, dir=_home(layout), ignore_cleanup_errors=True) as store:
-        _run_bentoml(layout, release, model_folder, store=Path(store))
-        if target.exists():
-            shutil.rmtree(target)
+    with scratch_folder(_home(layout), _BUILDING) as scratch:
+        store, staging = scratch / "store", scratch / "staging"
+        _run_bentoml(layout, release, model_folder, store=store, staging=staging)
         target.parent.mkdir(parents=True, exist_ok=True)
-        Path(store, target.relative_to(_home(layout))).rename(target)
+        if target.exists():
+            target.rename(scratch / "old")
+        (store / target.relative_to(_home(layout))).rename(target)
     # BentoML's note of the newest version, which it rewrites when it is missing
     (target.parent / "latest").unlink(missing_ok=True)
 
 
-def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store: Path) -> None:
-    """Assemble the Bento's sources in a temporary folder and let BentoML build it into `store`.
+def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store: Path, staging: Path) -> None:
+    """Assemble the Bento's sources in the new folder `staging` and let BentoML build it into the new folder `store`.
 
     BentoML imports the service while it builds. A separate process keeps that copy of `ferops` and `service` apart from
     the one that runs here, so that two versions can be built one after the other.
@@ -215,30 +217,33 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     service = require(layout.root / "service", made_by="git checkout (the service's source)")
     config = read_model_config(model_folder, ExportConfig)
     contents = required_contents(service, detector=config.detector)
-    with tempfile.TemporaryDirectory(prefix="ferops-bento-") as temporary:
-        staging = Path(temporary)
-        shutil.copytree(service, staging / "service", ignore=shutil.ignore_patterns("__pycache__", "release.json"))
-        release.write(staging / "service" / "release.json")
-        copy_model(model_folder, staging / "model", config)
-        copy_ferops(contents.files, staging / "ferops")
-        pins = pinned_requirements(contents.imported, layout.root / "constraints.txt")
-        write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
-        done = subprocess.run(
-            [sys.executable, "-c", _BUILD, temporary, json.dumps(_build_arguments(release))],
-            cwd=staging,
-            env=bentoml_environment(layout) | {"BENTOML_HOME": str(store)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    store.mkdir()
+    shutil.copytree(service, staging / "service", ignore=shutil.ignore_patterns("__pycache__", "release.json"))
+    release.write(staging / "service" / "release.json")
+    copy_model(model_folder, staging / "model", config)
+    copy_ferops(contents.files, staging / "ferops")
+    pins = pinned_requirements(contents.imported, layout.root / "constraints.txt")
+    write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
+    done = subprocess.run(
+        [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release))],
+        cwd=staging,
+        env=bentoml_environment(layout) | {"BENTOML_HOME": str(store)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     built = store / bento_folder(layout, release.tag).relative_to(_home(layout))
     if done.returncode != 0 or not _is_whole(built):
         tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-15:])
         raise FeropsError(f"BentoML could not build {release.tag}:\n{tail}")
 
 
-# PYTHONSAFEPATH keeps the working folder off sys.path; BentoML adds the build context itself
-_BUILD = "import json, sys, bentoml; bentoml.bentos.build(build_ctx=sys.argv[1], **json.loads(sys.argv[2]))"
+# PYTHONSAFEPATH keeps the working folder off sys.path; BentoML adds the build context itself. The kernel ends this
+# process with its parent (PR_SET_PDEATHSIG, SIGKILL): what it went on writing after a kill would stay
+_BUILD = (
+    "import ctypes, json, sys; ctypes.CDLL(None).prctl(1, 9); import bentoml; "
+    "bentoml.bentos.build(build_ctx=sys.argv[1], **json.loads(sys.argv[2]))"
+)
 
 
 def _build_arguments(release: Release) -> dict[str, Any]:

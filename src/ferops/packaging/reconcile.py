@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ferops.config import Params
+from ferops.errors import RegistryAwayError
 from ferops.layout import Layout
 from ferops.scratch import scratch_folder
 
@@ -38,7 +39,8 @@ def reconcile(layout: Layout, params: Params) -> str:
 def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> str | None:
     """Make sure that there is a Bento to serve and return its tag: the champion's, else the starter's, else None.
 
-    Calls `say` with each line of progress; for the starter also with its description, its terms and the next steps.
+    If the registry does not answer, the Bento that was packaged last is served, and this is said. Calls `say` with each
+    line of progress; for the starter also with its description, its terms and the next steps.
 
     Raises:
         FeropsError: as `reconcile`; or the starter cannot be fetched or packaged.
@@ -46,7 +48,15 @@ def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> s
     from ferops.packaging.bento import package_starter, packaged
     from ferops.starter.folder import CARD_FILE, NOTICE_FILE, fetch
 
-    say(reconcile(layout, params))
+    try:
+        say(reconcile(layout, params))
+    except RegistryAwayError as error:
+        tag = packaged(layout)
+        if tag is None:
+            raise
+        say(f"The registry does not say which version is champion now: {error}")
+        say(f"Served is {tag}, which was packaged last.")
+        return tag
     tag = packaged(layout)
     if tag is not None:
         return tag

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ferops.errors import FeropsError
+from ferops.errors import FeropsError, RegistryAwayError
 from ferops.layout import Layout
 from ferops.registry.store import database, follow_project, make_ready, own_database, tracking_uri
 from ferops.registry.trouble import explain, explained, is_locked
@@ -99,7 +99,7 @@ def connected(layout: Layout, *, kept: str = "Nothing is lost") -> Iterator[Mlfl
         message = _explained(error, layout, client, kept)
         if message is None:
             raise
-        raise FeropsError(message) from error
+        raise RegistryAwayError(message) from error
 
 
 def _explained(error: Exception, layout: Layout, client: MlflowClient, kept: str) -> str | None:
@@ -213,7 +213,7 @@ def _require_answer(uri: str) -> None:
     except (OSError, ValueError) as error:  # URLError and TimeoutError are OSErrors
         problem = str(getattr(error, "reason", error))
     if problem:
-        raise FeropsError(
+        raise RegistryAwayError(
             f"no MLflow server at MLFLOW_TRACKING_URI={uri} ({problem}). Start it (make up), or unset "
             "MLFLOW_TRACKING_URI to work with the project's own mlflow.db"
         )

@@ -24,7 +24,7 @@ from ferops.model_config import ExportConfig
 from ferops.registry.connection import experiment_id, fluent
 from ferops.registry.signing import statements
 from ferops.registry.trust import trusted_keys
-from ferops.registry.versions import DIGEST_TAG, copy_files, export_digest, file_digests
+from ferops.registry.versions import DIGEST_TAG, SCHEME, copy_files, export_digest, file_digests
 from ferops.scratch import scratch_folder
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def create(
         # Inside the block too: a SQL store looks up the logged model through MLflow's global address
         client.create_model_version(
             name,
-            f"models:/{model.model_id}",
+            f"{SCHEME}/{model.model_id}",
             run_id=run_id,
             tags={**tags, DIGEST_TAG: export_digest(layout.exported), PENDING_TAG: "true"},
             model_id=model.model_id,
@@ -122,7 +122,7 @@ def remove_leftovers(client: MlflowClient, layout: Layout) -> None:
     for run in client.search_runs([experiment], filter_string=ours):
         client.delete_run(run.info.run_id)
     for model in client.search_logged_models([experiment], filter_string=ours):
-        if client.search_model_versions(f"source_path = 'models:/{model.model_id}'"):
+        if client.search_model_versions(f"source_path = '{SCHEME}/{model.model_id}'"):
             client.delete_logged_model_tag(model.model_id, MAKER_TAG)  # it became a version
         else:
             client.delete_logged_model(model.model_id)
@@ -141,8 +141,7 @@ def _delete(client: MlflowClient, version: ModelVersion) -> None:
     """Remove a version and its model, unless somebody else has done so."""
     with _tolerating("RESOURCE_DOES_NOT_EXIST"):
         client.delete_model_version(version.name, str(version.version))
-        if version.model_id:
-            client.delete_logged_model(version.model_id)
+        client.delete_logged_model(version.source.removeprefix(f"{SCHEME}/"))
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from filelock import FileLock, Timeout
 
-from ferops.errors import FeropsError
+from ferops.errors import FeropsError, RegistryAwayError
 from ferops.files import write_text
 from ferops.layout import Layout
 from ferops.registry.trouble import LOCKED_WITHIN_S, explain, explained, writer
@@ -80,7 +80,7 @@ def make_ready(store: Path) -> None:
             command = [sys.executable, "-m", "mlflow", "db", "upgrade", f"sqlite:///{store}"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode != 0:
-                raise FeropsError(explain(store, _reason(done.stderr or done.stdout)))
+                raise RegistryAwayError(explain(store, _reason(done.stderr or done.stdout)))
             stamp.write_text(release, encoding="utf-8")
         _relocate(store, store.parent)
 

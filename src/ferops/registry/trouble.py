@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from ferops.errors import FeropsError
+from ferops.errors import RegistryAwayError
 
 LOCKED_WITHIN_S = 10.0
 """How long another program may write before one that waits says so."""
@@ -18,11 +18,11 @@ _DAMAGED = ("file is not a database", "disk image is malformed", "unsupported fi
 
 @contextmanager
 def explained(store: Path) -> Iterator[None]:
-    """Turn an error of SQLite within the block into a FeropsError."""
+    """Turn an error of SQLite within the block into a RegistryAwayError."""
     try:
         yield
     except sqlite3.Error as error:
-        raise FeropsError(explain(store, str(error))) from error
+        raise RegistryAwayError(explain(store, str(error))) from error
 
 
 def explain(store: Path, reason: str) -> str:

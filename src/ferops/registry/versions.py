@@ -136,9 +136,11 @@ def copy_files(client: MlflowClient, version: ModelVersion, destination: Path) -
         with fluent(client):  # without dst_path MLflow returns the live folder of a local store
             copy = Path(download_artifacts(artifact_uri=f"{exact}/artifacts/export", dst_path=str(destination)))
     except (MlflowException, OSError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # a traceback may stand before it
         raise FeropsError(
-            f"the files of {exact} cannot be fetched from {version.source} ({error}). Were they deleted or moved? "
-            "Only versions that `ferops register` made have them"
+            f"the files of {exact} cannot be fetched from {version.source} ({reason}). Were they deleted or moved? "
+            "Bring them back, promote another version, or take the alias away in the MLflow UI. Only versions that "
+            "`ferops register` made have files that ferops can use"
         ) from error
     return copy
 

@@ -1,0 +1,163 @@
+"""Registrations that meet or are killed: one version of the same files, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+from ferops.layout import Layout
+from ferops.records.register import RegisterSummary
+from ferops.registry.connection import EXPERIMENT, connect
+from ferops.registry.creation import MAKER_TAG, PENDING_TAG
+from ferops.registry.signing import TAG
+from registry_project import make_project
+from servers import mlflow_server
+
+TESTS = Path(__file__).parents[1]
+STEPS = (
+    "create_run",
+    "log_batch",
+    "set_terminated",
+    "delete_tag",
+    "log_artifacts",
+    "create_logged_model",
+    "log_model_artifacts",
+    "create_registered_model",
+    "create_model_version",
+    "delete_model_version_tag",
+    "set_model_version_tag",
+    "update_model_version",
+    "set_registered_model_alias",
+    "delete_logged_model_tag",
+)
+"""Calls that change the store, in the order in which `register` makes them first, for weights from another machine."""
+
+
+def registration(root: Path, **how: Any) -> dict[str, Any]:
+    return {"root": str(root), "uri": None, "meet": None, "die": None} | how
+
+
+def run(rounds: Sequence[Sequence[dict[str, Any]]], *, within_s: float = 300) -> list[list[int]]:
+    done = subprocess.run(
+        [sys.executable, str(TESTS / "registering.py"), json.dumps(rounds)],
+        capture_output=True,
+        text=True,
+        timeout=within_s,
+        check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
+    )
+    assert done.returncode == 0, done.stderr
+    codes: list[list[int]] = json.loads(done.stdout.splitlines()[-1])
+    assert all(code in {0, -signal.SIGKILL} for each in codes for code in each), done.stderr
+    return codes
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, migrated once."""
+    root = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        connect(Layout(root))
+    return root
+
+
+def project(root: Path, store: Path) -> Layout:
+    make_project(Layout(root))
+    for name in ("mlflow.db", "mlflow.db.schema"):
+        shutil.copy(store / name, root / name)
+    return Layout(root)
+
+
+def nothing_left(client: MlflowClient, *, versions: int = 1) -> None:
+    """One finished run, `versions` whole versions with a model each, and no trace of what was begun."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
+    assert [each.info.status for each in runs] == ["FINISHED"] * len(runs)
+    assert not [each for each in runs if MAKER_TAG in each.data.tags]
+    assert len({each.data.tags["ferops.weights"] for each in runs}) == 1
+    found = client.search_model_versions("name = 'ferops'")
+    assert len(found) == versions
+    assert not [each for each in found if PENDING_TAG in each.tags]
+    models = client.search_logged_models([experiment.experiment_id])
+    assert {f"models:/{each.model_id}" for each in models} == {each.source for each in found}
+    assert [str(each.status) for each in models] == ["READY"] * versions
+    assert not [each for each in models if MAKER_TAG in each.tags]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [("create_logged_model", "after"), ("create_model_version", "after")])
+def test_the_next_register_finishes_what_a_kill_left(tmp_path: Path, store: Path, step: tuple[str, str]) -> None:
+    killed_and_finished(tmp_path, store, [step])
+
+
+@pytest.mark.soak
+def test_a_kill_around_any_step_leaves_nothing(tmp_path: Path, store: Path) -> None:
+    killed_and_finished(tmp_path, store, [(step, when) for step in STEPS for when in ("before", "after")])
+
+
+def killed_and_finished(tmp_path: Path, store: Path, steps: Sequence[tuple[str, str]]) -> None:
+    layouts = [project(tmp_path / f"project-{number}", store) for number in range(len(steps))]
+    rounds = []
+    for layout, step in zip(layouts, steps, strict=True):
+        rounds += [[registration(layout.root, die=step)], [registration(layout.root)]]
+    codes = run(rounds, within_s=900)
+    for layout, step, (killed,), (finished,) in zip(layouts, steps, codes[::2], codes[1::2], strict=True):
+        assert (killed, finished) == (-signal.SIGKILL, 0), step
+        client = connect(layout)
+        nothing_left(client)
+        summary = RegisterSummary.read(layout.summary("register"), made_by="a test")
+        assert (summary.version, summary.alias) == ("1", "challenger")
+        assert str(client.get_model_version_by_alias("ferops", "challenger").version) == "1"
+        left = [path.name for path in layout.root.rglob("*.tmp")]
+        assert left == [], step
+
+
+@pytest.mark.slow
+def test_clones_that_register_at_once_make_one_version(
+    tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two meet before they make a version; one of two others is killed then; and an honest third comes later."""
+    clones = [Layout(tmp_path / f"clone-{number}") for number in range(3)]
+    for clone in clones:
+        make_project(clone)
+    root = tmp_path / "server"
+    root.mkdir()
+    for name in ("mlflow.db", "mlflow.db.schema"):
+        shutil.copy(store / name, root / name)
+    places = ("--no-serve-artifacts", "--default-artifact-root", (root / "mlruns").as_uri())
+    with mlflow_server(root, *places) as address:
+        met = tmp_path / "met"
+        met.mkdir()
+        first, second, third = (registration(clone.root, uri=address) for clone in clones)
+        both = [first | {"meet": str(met)}, second | {"meet": str(met)}]
+        assert run([both, [third], [second]]) == [[0, 0], [0], [0]]
+        assert len(list(met.iterdir())) == 2
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        client = connect(clones[0])
+        nothing_left(client)
+        made = [RegisterSummary.read(clone.summary("register"), made_by="a test").version for clone in clones]
+        assert made == ["1", "1", "1"]
+        tags = client.get_model_version("ferops", "1").tags
+        assert len([name for name in tags if name.startswith(TAG)]) == 3  # each vouches for it
+
+        for clone in clones:
+            path = clone.exported / "config.json"
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 2.0}))
+        met = tmp_path / "met again"
+        met.mkdir()
+        both = [first | {"meet": str(met)}, second | {"meet": str(met), "die": ["create_model_version", "after"]}]
+        assert run([both, [third], [second]]) == [[0, -signal.SIGKILL], [0], [0]]
+        nothing_left(client, versions=2)
