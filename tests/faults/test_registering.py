@@ -19,8 +19,9 @@ from mlflow.entities import ViewType
 from ferops.layout import Layout
 from ferops.records.register import RegisterSummary
 from ferops.registry.connection import EXPERIMENT, connect
-from ferops.registry.creation import MAKER_TAG, PENDING_TAG
+from ferops.registry.creation import PENDING_TAG
 from ferops.registry.signing import TAG
+from ferops.registry.tracking import MAKER_TAG
 from registry_project import make_project
 from servers import mlflow_server
 

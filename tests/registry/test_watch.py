@@ -19,6 +19,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params
 from ferops.errors import FeropsError, StoppedError
 from ferops.layout import Layout
+from ferops.records.watch import UnfinishedRun
 from ferops.registry.connection import experiment_id
 from ferops.registry.tracking import WEIGHTS_TAG, weights_digest
 from ferops.registry.watch import Watch, training_run
@@ -298,3 +299,28 @@ def test_a_run_whose_process_was_shot_is_not_left_running(layout: Layout, params
     with recorded(layout, params.model_copy(update={"seed": params.seed + 1})):
         pass
     assert client.get_run(run_id).info.status == "KILLED"
+
+
+def test_a_run_that_a_kill_left_before_it_was_noted_is_removed(
+    layout: Layout, params: Params, client: MlflowClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(UnfinishedRun, "write", lambda *_: None)  # as if it had ended here
+        killed.setattr(MlflowClient, "delete_tag", lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            train_and_die(layout, params, KeyboardInterrupt)
+    unnoted = newest_run(client)
+    with recorded(layout, params):
+        pass
+    assert client.get_run(unnoted).info.lifecycle_stage == "deleted"
+    assert count_runs(client) == 1
+    with monkeypatch.context() as killed:
+        killed.setattr(MlflowClient, "delete_tag", lambda *_: None)  # killed as soon as it was noted
+        with pytest.raises(KeyboardInterrupt):
+            train_and_die(layout, params, KeyboardInterrupt)
+    with recorded(layout, params):
+        pass
+    noted = newest_run(client)
+    with recorded(layout, params):
+        pass
+    assert client.get_run(noted).info.lifecycle_stage == "active"

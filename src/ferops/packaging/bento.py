@@ -227,7 +227,7 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     done = subprocess.run(
         [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release))],
         cwd=staging,
-        env=bentoml_environment(layout) | {"BENTOML_HOME": str(store)},
+        env=bentoml_environment(layout) | {"BENTOML_HOME": str(store), "TMPDIR": str(store.parent)},
         capture_output=True,
         text=True,
         check=False,

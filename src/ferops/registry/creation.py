@@ -7,9 +7,8 @@ ones are removed, by whoever sees them next.
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -23,6 +22,7 @@ from ferops.layout import Layout
 from ferops.model_config import ExportConfig
 from ferops.registry.connection import experiment_id, fluent
 from ferops.registry.signing import statements
+from ferops.registry.tracking import MAKER_TAG, maker
 from ferops.registry.trust import trusted_keys
 from ferops.registry.versions import DIGEST_TAG, SCHEME, copy_files, export_digest, file_digests
 from ferops.scratch import scratch_folder
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
 PYFUNC = Path(ferops.__file__).parent / "inference" / "pyfunc.py"
 """The MLflow model from code; its source is stored with the version, so nothing is pickled."""
-
-MAKER_TAG = "ferops.maker"
-"""On what `register` has begun: who makes it. Nothing that is finished has it on a run."""
 
 PENDING_TAG = "ferops.pending"
 
@@ -89,7 +86,7 @@ def create(
         tags={MAKER_TAG: maker(layout)},
         params=client.get_run(run_id).data.params,
     )
-    with _without_advice(), fluent(client):
+    with _without_advice(), fluent(client), _temporary_files(layout):
         Model.log(
             artifact_path=None,
             name="model",
@@ -116,21 +113,14 @@ def create(
         )
 
 
-def remove_leftovers(client: MlflowClient, layout: Layout) -> None:
-    """Remove the runs and logged models that a killed `register` of this folder left. The caller holds its lock."""
-    experiment, ours = experiment_id(client), f"tags.`{MAKER_TAG}` = '{maker(layout)}'"
-    for run in client.search_runs([experiment], filter_string=ours):
-        client.delete_run(run.info.run_id)
-    for model in client.search_logged_models([experiment], filter_string=ours):
+def remove_begun_models(client: MlflowClient, layout: Layout) -> None:
+    """Remove the models that a killed `register` of this folder stored and made no version. The caller has its lock."""
+    begun = f"tags.`{MAKER_TAG}` = '{maker(layout)}'"
+    for model in client.search_logged_models([experiment_id(client)], filter_string=begun):
         if client.search_model_versions(f"source_path = '{SCHEME}/{model.model_id}'"):
-            client.delete_logged_model_tag(model.model_id, MAKER_TAG)  # it became a version
+            client.delete_logged_model_tag(model.model_id, MAKER_TAG)
         else:
             client.delete_logged_model(model.model_id)
-
-
-def maker(layout: Layout) -> str:
-    """Return what names this folder on this machine, 16 hex digits; a path would go on naming a moved folder."""
-    return hashlib.sha256(f"{platform.node()}:{layout.root.resolve()}".encode()).hexdigest()[:16]
 
 
 def _tagged(client: MlflowClient, name: str, digest: str) -> list[ModelVersion]:
@@ -141,7 +131,7 @@ def _delete(client: MlflowClient, version: ModelVersion) -> None:
     """Remove a version and its model, unless somebody else has done so."""
     with _tolerating("RESOURCE_DOES_NOT_EXIST"):
         client.delete_model_version(version.name, str(version.version))
-        client.delete_logged_model(version.source.removeprefix(f"{SCHEME}/"))
+        client.delete_logged_model(str(version.source).removeprefix(f"{SCHEME}/"))
 
 
 @contextmanager
@@ -153,6 +143,18 @@ def _tolerating(code: str) -> Iterator[None]:
     except MlflowException as error:
         if error.error_code != code:
             raise
+
+
+@contextmanager
+def _temporary_files(layout: Layout) -> Iterator[None]:
+    """Let MLflow copy the model into a folder that the next start removes, if a kill leaves it."""
+    before = tempfile.tempdir
+    with scratch_folder(layout.state, "version") as scratch:
+        tempfile.tempdir = str(scratch.resolve())
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 @contextmanager

@@ -20,11 +20,19 @@ from ferops.records.metrics import Metrics
 from ferops.records.register import Gate, RegisterSummary
 from ferops.records.signature import Statement, verdict
 from ferops.registry.connection import connected, experiment_id
-from ferops.registry.creation import MAKER_TAG, create, maker, remove_leftovers, same_files
+from ferops.registry.creation import create, remove_begun_models, same_files
 from ferops.registry.gates import evaluate_gates
 from ferops.registry.signing import note_verdict, sign
 from ferops.registry.store import own_database
-from ferops.registry.tracking import find_run, log_metrics, log_training, start_run, weights_digest
+from ferops.registry.tracking import (
+    MAKER_TAG,
+    find_run,
+    log_metrics,
+    log_training,
+    remove_begun_runs,
+    start_run,
+    weights_digest,
+)
 from ferops.registry.versions import CHALLENGER, champion_version, export_digest, file_digests
 
 if TYPE_CHECKING:
@@ -48,9 +56,10 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
     layout.state.mkdir(parents=True, exist_ok=True)
     # What this folder has begun and not ended is then left by a kill
     with FileLock(layout.state / "register.lock"), connected(layout) as client:
-        remove_leftovers(client, layout)
+        remove_begun_runs(client, layout, "candidate")
+        remove_begun_models(client, layout)
         summary = _record(client, layout, params, metrics=metrics, gates=gates, config=config)
-        remove_leftovers(client, layout)
+        remove_begun_models(client, layout)
     with atomic_folder(layout.reports("register")) as folder:
         summary.write(folder / "summary.json")
     return summary
@@ -130,8 +139,7 @@ def _candidate_run(client: MlflowClient, layout: Layout) -> str:
         return found
     made_from = read_model_config(layout.model("candidate"), ModelConfig).provenance
     # Not this machine's environment: the training happened somewhere else
-    where = {"ferops.restored": "true", MAKER_TAG: maker(layout)}
-    run_id = start_run(client, "candidate", made_from=made_from, where=where)
+    run_id = start_run(client, layout, "candidate", made_from=made_from, where={"ferops.restored": "true"})
     log_training(client, layout, "candidate", run_id, logged=set())
     client.set_terminated(run_id)
     client.delete_tag(run_id, MAKER_TAG)
@@ -139,7 +147,7 @@ def _candidate_run(client: MlflowClient, layout: Layout) -> str:
 
 
 def _log_evaluation(
-    client: MlflowClient, layout: Layout, run_id: str, *, metrics: Metrics, gates: Sequence[Gate]
+    client: MlflowClient, layout: Layout, run_id: str, *, metrics: Metrics, gates: tuple[Gate, ...]
 ) -> None:
     numbers = flatten(metrics.model_dump(mode="json", exclude={"provenance"}), separator="/")
     log_metrics(client, run_id, {f"test/{key.removesuffix('/value')}": value for key, value in numbers.items()})

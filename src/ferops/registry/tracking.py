@@ -6,6 +6,7 @@ The run of finished weights is found again by their SHA-256 (the tag `ferops.wei
 from __future__ import annotations
 
 import getpass
+import hashlib
 import json
 import math
 import os
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WEIGHTS_TAG = "ferops.weights"
+MAKER_TAG = "ferops.maker"
+"""On a run or logged model that is not finished: the `maker` who has begun it."""
+
 _SHAPING_BLOCKS = ("seed", "preset", "data", "validate", "split", "preprocess", "train")
 _PACKAGES = [
     "ferops",
@@ -44,17 +48,22 @@ _PACKAGES = [
 ]
 
 
-def start_run(client: MlflowClient, name: str, *, made_from: Provenance, where: Mapping[str, str]) -> str:
+def start_run(
+    client: MlflowClient, layout: Layout, name: str, *, made_from: Provenance, where: Mapping[str, str]
+) -> str:
     """Create a run with its parameters and data set, and with tags for `where` it ran; return its id.
 
+    It has MAKER_TAG until the caller takes it away, having noted the id: what a kill before that left is removed here.
     It is called `name`, or within an experiment of DVC's (`dvc exp run`) `name@experiment`, so that the runs of a sweep
     have different names.
     """
     from mlflow.entities import Dataset, DatasetInput, Param
 
+    remove_begun_runs(client, layout, name)
     keys = ("data_version", "split_hash", "git_commit", "preset", "seed", "synthetic")
     tags = {key: str(getattr(made_from, key)) for key in keys} | {
         **where,
+        MAKER_TAG: maker(layout),
         "ferops.model": name,
         "mlflow.user": user_name(),
         "mlflow.source.name": f"ferops train {name}",
@@ -74,6 +83,18 @@ def start_run(client: MlflowClient, name: str, *, made_from: Provenance, where: 
     )
     client.log_inputs(run_id, [DatasetInput(data)])
     return run_id
+
+
+def remove_begun_runs(client: MlflowClient, layout: Layout, name: str) -> None:
+    """Remove the runs of this folder and name that a killed process began and did not note."""
+    begun = f"tags.`{MAKER_TAG}` = '{maker(layout)}' and tags.`ferops.model` = '{name}'"
+    for run in client.search_runs([experiment_id(client)], filter_string=begun):
+        client.delete_run(run.info.run_id)
+
+
+def maker(layout: Layout) -> str:
+    """Return what names this folder on this machine, 16 hex digits; a path would go on naming a moved folder."""
+    return hashlib.sha256(f"{platform.node()}:{layout.root.resolve()}".encode()).hexdigest()[:16]
 
 
 def log_training(client: MlflowClient, layout: Layout, name: str, run_id: str, *, logged: set[int]) -> None:

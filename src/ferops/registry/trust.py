@@ -85,9 +85,9 @@ def vouched_for(layout: Layout, version: ModelVersion) -> Statement:
             f"where the version was registered: ferops trust {signed[0][0]}. Else do not use it; or, {by_hand}"
         )
     raise FeropsError(
-        f"{exact} has no valid signature: it was registered by ferops 0.1, or put or changed there by somebody who may "
-        "write to the registry. Register the model again (dvc repro --single-item --force register) and promote the "
-        f"version that this makes; or, {by_hand}"
+        f"{exact} has no valid signature: ferops 0.1 registered it, or somebody who may write to the registry put or "
+        "changed it there. Do not use it: take its alias away in the MLflow UI, and register your own (dvc repro). "
+        f"Or, {by_hand}"
     )
 
 

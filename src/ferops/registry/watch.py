@@ -19,7 +19,7 @@ from ferops.provenance import provenance
 from ferops.records.train import Epoch
 from ferops.records.watch import UnfinishedRun
 from ferops.registry.connection import connected, is_unanswered
-from ferops.registry.tracking import log_epoch, log_training, machine_tags, start_run
+from ferops.registry.tracking import MAKER_TAG, log_epoch, log_training, machine_tags, start_run
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,8 +82,9 @@ def training_run(layout: Layout, params: Params, name: str, *, training: str) ->
     with connected(layout, kept=kept) as client:
         run_id, logged = _continue_run(client, memory, training) or (None, set())
         if run_id is None:
-            run_id = start_run(client, name, made_from=provenance(layout, params), where=machine_tags())
+            run_id = start_run(client, layout, name, made_from=provenance(layout, params), where=machine_tags())
             UnfinishedRun(run_id=run_id, training=training).write(memory)
+            client.delete_tag(run_id, MAKER_TAG)
         watch = Watch(client, run_id, params.data.classes, params.train.watch_every, logged)
         with _final_status(client, run_id), _system_metrics(client, run_id, resumed=bool(logged)):
             yield watch
@@ -109,6 +110,8 @@ def _continue_run(client: MlflowClient, memory: Path, training: str) -> tuple[st
             client.set_terminated(last.run_id, status="KILLED")
         return None
     client.update_run(last.run_id, status="RUNNING")
+    if MAKER_TAG in run.data.tags:  # the kill came as soon as the run was noted
+        client.delete_tag(last.run_id, MAKER_TAG)
     return last.run_id, {metric.step for metric in client.get_metric_history(last.run_id, "epoch")}
 
 
