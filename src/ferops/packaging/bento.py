@@ -225,7 +225,7 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     pins = pinned_requirements(contents.imported, layout.root / "constraints.txt")
     write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
     done = subprocess.run(
-        [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release))],
+        [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release, pins))],
         cwd=staging,
         env=bentoml_environment(layout) | {"BENTOML_HOME": str(store), "TMPDIR": str(store.parent)},
         capture_output=True,
@@ -246,7 +246,7 @@ _BUILD = (
 )
 
 
-def _build_arguments(release: Release) -> dict[str, Any]:
+def _build_arguments(release: Release, pins: list[str]) -> dict[str, Any]:
     name, _, version = release.tag.partition(":")
     return {
         "service": SERVICE,
@@ -255,8 +255,9 @@ def _build_arguments(release: Release) -> dict[str, Any]:
         "labels": {"model_version": release.model_version, "data_version": release.data_version},
         "include": ["service/**", "ferops/**", "model/**", "requirements.txt"],
         "exclude": ["**/__pycache__/**"],
-        # Locking would query a package index; constraints.txt pins everything already
-        "python": {"requirements_txt": "requirements.txt", "lock_packages": False},
+        # Locking would query a package index; constraints.txt pins everything already. A list, not requirements_txt,
+        # since BentoML reads no file below a folder that begins with a dot, as the one of this build does
+        "python": {"packages": pins, "lock_packages": False},
     }
 
 
