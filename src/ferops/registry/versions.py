@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ferops.errors import FeropsError
 from ferops.files import sha256
 from ferops.layout import Layout
-from ferops.registry.connection import connect, connected, fluent
+from ferops.registry.connection import connect, connected, fluent, is_unanswered
 from ferops.registry.signing import failed_digests
 from ferops.registry.store import database, snapshot, tracking_uri
 from ferops.registry.trust import read_trust, vouched_for
@@ -136,6 +136,8 @@ def copy_files(client: MlflowClient, version: ModelVersion, destination: Path) -
         with fluent(client):  # without dst_path MLflow returns the live folder of a local store
             copy = Path(download_artifacts(artifact_uri=f"{exact}/artifacts/export", dst_path=str(destination)))
     except (MlflowException, OSError) as error:
+        if is_unanswered(error):
+            raise
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]  # a traceback may stand before it
         raise FeropsError(
             f"the files of {exact} cannot be fetched from {version.source} ({reason}). Were they deleted or moved? "
