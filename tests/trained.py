@@ -35,6 +35,7 @@ def write_training(model: Path, reports: Path, *, provenance: Any) -> None:
         images={"train": 600, "val": 90, "test": 120},
         device="cpu",
         precision="bf16",
+        threads=(2,),
         epochs=3,
         best_epoch=3,
         val_accuracy=0.61,
