@@ -50,6 +50,7 @@ COMMON = (
     "provenance",
     "records",
     "scratch",
+    "tables",
     "threads",
     "uses",
 )

@@ -20,6 +20,7 @@ from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
+from ferops.escape import code, markdown
 from ferops.faces.detect import detect_faces
 from ferops.faces.detection import Detector, Image
 from ferops.faces.detectors import from_settings
@@ -89,9 +90,9 @@ def audit(layout: Layout, params: Params, source: str, *, limit: int | None, det
     detector = detector or from_settings(settings)
     found = measure(raw, detector, limit=limit, seed=params.seed, level=params.evaluate.confidence_level)
     how = (
-        f"Detector `{settings.detector}` at a confidence of at least {settings.min_confidence:g}; "
+        f"Detector `{code(settings.detector)}` at a confidence of at least {settings.min_confidence:g}; "
         f"{found.images} of {raw.num_rows} images, drawn with seed {params.seed}; data version "
-        f"`{data_version(layout)}`."
+        f"`{code(data_version(layout))}`."
     )
     return page(
         found,
@@ -151,12 +152,13 @@ def _wilson(found: int, images: int, *, level: float) -> tuple[float, float]:
 
 def page(audit: Audit, *, title: str, how: str, level: float, min_images: int) -> str:
     """Return the Markdown. Groups of fewer than `min_images` images are listed but not compared."""
-    lines = [f"# Faces found in {title}", "", how, ""]
+    lines = [f"# Faces found in {markdown(title)}", "", how, ""]
     if audit.unreadable:
         lines += [f"{audit.unreadable} images cannot be decoded and are left out.", ""]
     lines += [f"| attribute | group | images | with a face | {100 * level:g} % interval |", "|---|---|---:|---:|---:|"]
     lines += [
-        f"| {rate.attribute} | {rate.group} | {rate.images} | {rate.rate:.1%} | {rate.low:.1%} to {rate.high:.1%} |"
+        f"| {markdown(rate.attribute)} | {markdown(rate.group)} | {rate.images} | {rate.rate:.1%} | "
+        f"{rate.low:.1%} to {rate.high:.1%} |"
         for rate in audit.rates
     ]
     return "\n".join([*lines, "", *_gaps(audit.rates, min_images=min_images), "", CAVEATS])
@@ -172,7 +174,8 @@ def _gaps(rates: Sequence[Rate], *, min_images: int) -> Iterator[str]:
             apart = "are apart" if least.high < most.low else "overlap"
             points = 100 * (most.rate - least.rate)
             yield (
-                f"- {attribute}: {points:.1f} points between {most.group} ({most.rate:.1%}) and {least.group} "
+                f"- {markdown(attribute)}: {points:.1f} points between {markdown(most.group)} ({most.rate:.1%}) and "
+                f"{markdown(least.group)} "
                 f"({least.rate:.1%}); the intervals {apart}."
             )
 

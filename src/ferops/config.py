@@ -14,11 +14,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from ferops.classes import canonical
 from ferops.errors import FeropsError
+from ferops.files import parse_yaml
 
 PURPOSES = ("research", "education_of_practitioners", "accessibility_aid", "entertainment", "usability_study")
 """Purposes that a deployment may declare. None of them judges a person at work, at school or in hiring."""
@@ -303,6 +302,9 @@ class Params(Block):
         return self
 
 
+_AGAIN = "Correct it, or write a preset again: ferops preset quick --overwrite"
+
+
 def load_params(path: Path = Path("params.yaml")) -> Params:
     """Read and check `path`.
 
@@ -316,15 +318,14 @@ def load_params(path: Path = Path("params.yaml")) -> Params:
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a YAML mapping without checking its keys. Raises FeropsError: missing, not YAML, or not a mapping."""
     try:
-        tree = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise FeropsError(
             f"{path} does not exist. Run the command in the project's folder, or make one: ferops preset quick"
         ) from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise FeropsError(
-            f"{path} is not valid YAML: {error}\nCorrect it, or write a preset again: ferops preset quick --overwrite"
-        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise FeropsError(f"{path} cannot be read ({error}). {_AGAIN}") from error
+    tree = parse_yaml(text, origin=str(path), remedy=_AGAIN)
     if not isinstance(tree, dict):
         raise FeropsError(f"{path} must hold blocks of settings (a mapping), found {type(tree).__name__}")
     return tree

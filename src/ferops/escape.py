@@ -12,11 +12,11 @@ from typing import Any, TextIO, cast
 _REORDERS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 """Bidirectional controls: they show a text in another order than it has (CVE-2021-42574)."""
 _BREAKS = "\n\r\v\f\x85\u2028\u2029"
-_CONTROLS = re.compile(f"[\x00-\x08\x0e-\x1f\x7f-\x9f\v\f\u2028\u2029\ud800-\udfff{_REORDERS}]")
+_CONTROLS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_REORDERS}]")
 _INLINE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_REORDERS}]")
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~#!])")
-_AT_THE_START = re.compile(r"^(\s*)([-+=]|\d+[.)])")
+_AT_THE_START = re.compile(r"^(\s*)([-+](?=[\s-]|$)|=(?==*\s*$)|\d+[.)](?=\s|$))")
 _LINKS = re.compile(r"(?<=:)//|(?<=\bwww)\.|@", re.IGNORECASE)
 """What GitHub's Markdown makes a link without any brackets."""
 
@@ -55,7 +55,7 @@ class _Plain:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        self._stream.write(lines(text))
+        self._stream.write("\r".join(map(lines, text.split("\r"))))  # a bar begins its line again
         return len(text)
 
     def __getattr__(self, name: str) -> Any:

@@ -67,9 +67,33 @@ def write_text(target: Path, text: str) -> None:
 
 
 def read_json(path: Path, *, made_by: str) -> Any:
-    """Read a JSON file that the stage `made_by` writes; FeropsError if it is missing."""
+    """Read a JSON file that the stage `made_by` writes. Raises FeropsError: it is missing, or not JSON."""
+    content = read_bytes(path, made_by=made_by)
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise FeropsError(f"{path} is not JSON ({error}). Make it again: {made_by}") from error
+
+
+def read_bytes(path: Path, *, made_by: str) -> bytes:
+    """Read a file that the command `made_by` writes. Raises FeropsError: it is missing, or cannot be read."""
     require(path, made_by=made_by)
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise FeropsError(f"{path} cannot be read: {error.strerror}. Make it again: {made_by}") from error
+
+
+def parse_yaml(content: str | bytes, *, origin: str, remedy: str) -> Any:
+    """Parse YAML. Raises FeropsError, which names `origin` and ends with `remedy`: it is none."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        return YAML(typ="safe").load(content)
+    except (YAMLError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+        # Not only YAMLError: the library stumbles over some damaged files
+        raise FeropsError(f"{origin} is not valid YAML: {error}\n{remedy}") from error
 
 
 def sha256(path: Path) -> str:

@@ -13,6 +13,7 @@ from ferops import threads
 from ferops.cli import data, local, models, stages
 from ferops.cli.base import app
 from ferops.errors import FeropsError
+from ferops.escape import lines, plain_stream
 from ferops.orchestration.child import NO_TELEMETRY
 
 __all__ = ["app", "data", "local", "main", "models", "stages"]
@@ -25,12 +26,14 @@ def main() -> None:
     """Entry point of the console script: bad input becomes one message and exit status 1."""
     for name, value in NO_TELEMETRY.items():
         os.environ.setdefault(name, value)
+    sys.stdout, sys.stderr = plain_stream(sys.stdout), plain_stream(sys.stderr)
     threads.begin()
     try:
         _log_in()
         app()
     except FeropsError as error:
-        print(f"ferops: {error}", file=sys.stderr)
+        # Indented, so that a line break in a file's name cannot begin a message of its own
+        print(lines(f"ferops: {error}").replace("\n", "\n  "), file=sys.stderr)
         sys.exit(1)
 
 

@@ -11,8 +11,8 @@ from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.manifest import READER_KEY
 from ferops.datasets.raw import open_raw, sources
 from ferops.datasets.swap import settle
-from ferops.datasets.untrusted import plain
 from ferops.errors import FeropsError
+from ferops.escape import inline
 from ferops.layout import Layout
 from ferops.provenance import data_version
 from ferops.records.data import ImportResult, SourceEntry
@@ -49,7 +49,7 @@ def describe_import(result: ImportResult) -> str:
     for title, reasons in (("left out", result.skipped), ("unusual, but imported as published", result.noticed)):
         if reasons:
             shown = list(reasons.items())[:_REASONS]
-            lines += [f"  {title}:", *(f"    {count:,} x {plain(reason)}" for reason, count in shown)]
+            lines += [f"  {title}:", *(f"    {count:,} x {inline(reason)}" for reason, count in shown)]
             if len(reasons) > len(shown):
                 rest = sum(reasons.values()) - sum(count for _, count in shown)
                 lines.append(f"    {rest:,} x {len(reasons) - len(shown)} other reasons")
@@ -63,7 +63,7 @@ def _entry(layout: Layout, name: str) -> SourceEntry:
     labels = Counter(table.column("label").to_pylist())
     usage = Counter(part for part in table.column("usage").to_pylist() if part is not None)
     others = sorted(label for label in labels if label is not None and label not in KNOWN_LABELS)
-    known = SOURCES.get((raw.schema.metadata or {}).get(READER_KEY, name.encode()).decode())
+    known = SOURCES.get((raw.schema.metadata or {}).get(READER_KEY, name.encode()).decode(errors="replace"))
 
     def suffixes(prefix: str) -> tuple[str, ...]:
         return tuple(column.removeprefix(prefix) for column in raw.schema.names if column.startswith(prefix))
@@ -89,7 +89,7 @@ def _entry(layout: Layout, name: str) -> SourceEntry:
 def _block(entry: SourceEntry) -> str:
     files = f" in {entry.files} files" if entry.files > 1 else ""
     lines = [
-        f"{entry.source}: {entry.title or 'not read by ferops; its terms are not known here'}",
+        f"{inline(entry.source)}: {entry.title or 'not read by ferops; its terms are not known here'}",
         f"  {entry.rows:,} images, {entry.size_mb} MB{files}",
         *_counts(entry.classes),
     ]
@@ -103,12 +103,13 @@ def _block(entry: SourceEntry) -> str:
     }
     for title, text in more.items():
         if text:
-            lines += textwrap.wrap(f"{title}: {text}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
+            lines += textwrap.wrap(f"{title}: {inline(text)}", _WIDTH, initial_indent="  ", subsequent_indent="    ")
     return "\n".join(lines)
 
 
 def _counts(classes: Mapping[str, int]) -> list[str]:
     """One aligned line for each label."""
-    name_width = max(map(len, classes), default=0)
+    named = [(inline(label), count) for label, count in classes.items()]
+    name_width = max((len(label) for label, _ in named), default=0)
     count_width = max((len(f"{count:,}") for count in classes.values()), default=0)
-    return [f"    {label:<{name_width}}  {count:>{count_width},}" for label, count in classes.items()]
+    return [f"    {label:<{name_width}}  {count:>{count_width},}" for label, count in named]

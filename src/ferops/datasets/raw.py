@@ -14,9 +14,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ferops.datasets.catalogue import SOURCES
-from ferops.datasets.manifest import COLUMNS
+from ferops.datasets.manifest import COLUMNS, EXTRA_PREFIXES
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.tables import Kind, readable, require_columns, require_values
 
 _FURTHER = re.compile(r"-\d{3}$")  # as manifest.shard_path writes it
 
@@ -32,26 +33,49 @@ class Raw:
 
     def batches(self, columns: Sequence[str] | None = None, *, rows: int = 256) -> Iterator[pa.RecordBatch]:
         """Yield all rows in order, at most `rows` at a time; memory is bounded by a row group."""
+        wanted = list(columns or self.schema.names)
+        schema = _canonical(self.schema, wanted)
         for path in self.files:
-            yield from pq.ParquetFile(path).iter_batches(batch_size=rows, columns=columns)
+            with readable(path, _again(self.source)):
+                for batch in pq.ParquetFile(path).iter_batches(batch_size=rows, columns=wanted):
+                    yield self._checked(batch.select(wanted), path, schema)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
         """Return `columns` of all rows at once: not for `image`."""
-        return pa.concat_tables(pq.read_table(path, columns=list(columns)) for path in self.files)
+        return pa.Table.from_batches(self.batches(columns, rows=2**16), _canonical(self.schema, columns))
+
+    def _checked(self, batch: pa.RecordBatch, path: Path, schema: pa.Schema) -> pa.RecordBatch:
+        """Return the batch in the types of docs/files.md, whatever wrote the file.
+
+        Raises:
+            FeropsError: it holds values that docs/files.md does not allow.
+        """
+        batch.validate(full=True)
+        for name, kind in _kinds(schema.names).items():
+            require_values(batch.column(name), kind, name, path, remedy=_again(self.source))
+        arrays = [column.cast(kind) for column, kind in zip(batch.columns, schema.types, strict=True)]
+        if (
+            batch.num_rows
+            and "source" in schema.names
+            and arrays[schema.names.index("source")].unique().to_pylist() != [self.source]
+        ):
+            raise FeropsError(f"the column source of {path} is not always {self.source}. {_again(self.source)}")
+        return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
     def images(self, rows: set[int]) -> dict[int, bytes]:
         """Return the encoded images at the positions `rows`, reading only their row groups."""
         found: dict[int, bytes] = {}
         start = 0
         for path in self.files:
-            file = pq.ParquetFile(path)
-            for group in range(file.num_row_groups):
-                stop = start + file.metadata.row_group(group).num_rows
-                wanted = [row for row in rows if start <= row < stop]
-                if wanted:
-                    images = file.read_row_group(group, columns=["image"]).column("image")
-                    found |= {row: images[row - start].as_py() or b"" for row in wanted}
-                start = stop
+            with readable(path, _again(self.source)):
+                file = pq.ParquetFile(path)
+                for group in range(file.num_row_groups):
+                    stop = start + file.metadata.row_group(group).num_rows
+                    wanted = [row for row in rows if start <= row < stop]
+                    if wanted:
+                        images = file.read_row_group(group, columns=["image"]).column("image")
+                        found |= {row: images[row - start].as_py() or b"" for row in wanted}
+                    start = stop
         return found
 
 
@@ -83,22 +107,48 @@ def open_raw(layout: Layout, source: str) -> Raw:
             f"{odd} in {layout.data} have other columns than {files[0].name}: they remain from another import. "
             f"Import it again: {import_command(source)}"
         )
-    return Raw(source, tuple(files), opened[0].schema_arrow, sum(file.metadata.num_rows for file in opened))
+    rows = sum(file.metadata.num_rows for file in opened)
+    if not rows:
+        raise FeropsError(f"{files[0]} holds no image. {_again(source)}")
+    whole = opened[0].schema_arrow
+    schema = pa.schema([field for field in whole if _is_known(field.name)], metadata=whole.metadata)
+    return Raw(source, tuple(files), schema, rows)
 
 
 def _open(path: Path, source: str) -> pq.ParquetFile:
-    try:
+    with readable(path, _again(source)):
         file = pq.ParquetFile(path)
-    except pa.ArrowInvalid as error:
-        raise FeropsError(
-            f"{path} is not a Parquet file ({error}). Import it again: {import_command(source)}"
-        ) from error
-    missing = [name for name in COLUMNS if name not in file.schema_arrow.names]
-    if missing:
-        raise FeropsError(
-            f"{path} lacks the columns {missing} of docs/files.md. Import it again: {import_command(source)}"
-        )
+        extra = [name for name in file.schema_arrow.names if name not in COLUMNS and _is_known(name)]
+        require_columns(file.schema_arrow, path, _kinds([*COLUMNS, *extra]), remedy=_again(source))
     return file
+
+
+def _is_known(name: str) -> bool:
+    return name in COLUMNS or name.startswith(EXTRA_PREFIXES)
+
+
+def _kinds(names: Sequence[str]) -> dict[str, Kind]:
+    """Return what each of these columns may hold; those of a renderer (truth_) hold what they like."""
+    kinds: dict[str, Kind] = {"image_id": "text", "image": "bytes or null", "source": "text"}
+    kinds |= {"width": "whole or null", "height": "whole or null"}
+    for name in names:
+        if name.startswith("votes_"):
+            kinds[name] = "whole or null"
+        elif name in ("label", "usage", "subject") or name.startswith("group_"):
+            kinds[name] = "text or null"
+    return {name: kinds[name] for name in names if name in kinds}
+
+
+def _canonical(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    """Return the types of docs/files.md for these columns of a file."""
+    types = {name: COLUMNS[name] for name in names if name in COLUMNS}
+    types |= {name: pa.string() for name in names if name.startswith("group_")}
+    types |= {name: pa.int32() for name in names if name.startswith("votes_")}
+    return pa.schema([(name, types.get(name, schema.field(name).type)) for name in names])
+
+
+def _again(source: str) -> str:
+    return f"Import it again: {import_command(source)}"
 
 
 def import_command(source: str) -> str:

@@ -24,12 +24,12 @@ from ferops.datasets.untrusted import (
     check_total,
     check_whole,
     left_out,
-    plain,
     printable,
     refuse,
 )
 from ferops.datasets.zips import Zip
 from ferops.errors import FeropsError
+from ferops.escape import inline
 
 Columns = Mapping[str, Any]
 """What a reader knows of one image: the arguments of `manifest.make_row` but `image` and `source`."""
@@ -98,7 +98,7 @@ def rows_of(
 def wrong_layout(release: Release, *, wanted: str, found: str, skipped: Counter[str]) -> FeropsError:
     """Return the error for a release that a reader can't use: `found` ends "holds N files, but ..."."""
     examples = ", ".join(repr(name) for name in release.names[:3])
-    left = "; ".join(f"{count} x {plain(reason)}" for reason, count in (+skipped).items())
+    left = "; ".join(f"{count} x {inline(reason)}" for reason, count in (+skipped).items())
     return FeropsError(
         f"{release.path} holds {len(release.names)} files{f' ({examples} ...)' if examples else ''}, but {found}; "
         f"wanted {wanted}{f'. Left out: {left}' if left else ''}"

@@ -8,7 +8,6 @@ had finished already. The next import, or `ferops data`, sees to that.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import sys
@@ -16,12 +15,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ruamel.yaml.error import YAMLError
-
 from ferops.datasets import store, versioning
 from ferops.datasets.raw import files_of
 from ferops.errors import FeropsError
-from ferops.files import atomic_folder, disk_errors, write_json
+from ferops.files import atomic_folder, disk_errors, read_json, write_json
 from ferops.layout import Layout
 from ferops.provenance import data_version
 
@@ -129,14 +126,14 @@ def _is_named(layout: Layout) -> bool:
     """Whether data.dvc, which a kill may have cut short, names what is in data/."""
     try:
         return layout.data.is_dir() and data_version(layout) == versioning.folder_md5(layout.data)
-    except (FeropsError, YAMLError, TypeError, KeyError, IndexError):
+    except FeropsError:
         return False
 
 
 def _undo(layout: Layout) -> None:
     """Put data/ and data.dvc back as they were; may itself be interrupted and begin again."""
     journal = versioning.journal(layout)
-    entry = json.loads((journal / "journal.json").read_text(encoding="utf-8"))
+    entry = read_json(journal / "journal.json", made_by="ferops import")
     for name in entry["new"]:
         still_old = name in entry["old"] and not (journal / "files" / name).exists()
         if not still_old:

@@ -65,11 +65,6 @@ def printable(name: str) -> str:
     return name
 
 
-def plain(text: str) -> str:
-    """Return a reason as it may be shown: one that holds a name out of an archive brings no control characters."""
-    return text if text.isprintable() else repr(text)
-
-
 def check_size(size: int, *, name: str, where: str) -> None:
     """Refuse a file of absurd size: `size` bytes, once unpacked."""
     limit = MAX_IMAGE_BYTES if name.lower().endswith(IMAGE_ENDINGS) else MAX_FILE_BYTES

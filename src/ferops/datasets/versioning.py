@@ -19,7 +19,7 @@ from ferops.datasets import store
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
 from ferops.layout import Layout
-from ferops.provenance import data_version
+from ferops.provenance import data_version, read_dvc_file
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -69,7 +69,7 @@ def require_current(layout: Layout) -> None:
 def require_own_remote(layout: Layout, dvc_file: Path) -> None:
     """Raise FeropsError if the next `dvc push` would copy what `dvc_file` names into the repository: data or a model
     that ferops does not come with."""
-    out = YAML(typ="safe").load(dvc_file.read_text(encoding="utf-8"))["outs"][0]
+    out = read_dvc_file(dvc_file)
     if _strays_into_embedded(layout, out):
         raise FeropsError(
             f"{dvc_file} sends version {out['md5'][:10]} to the remote `{EMBEDDED_REMOTE}`, a folder of this "

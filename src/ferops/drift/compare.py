@@ -20,6 +20,7 @@ from ferops.drift.report import drift_page
 from ferops.drift.shifts import adjusted, shift_of_numbers, shift_of_shares
 from ferops.drift.versions import Version, at_revision, current
 from ferops.errors import FeropsError
+from ferops.escape import inline
 from ferops.files import atomic_folder, write_text
 from ferops.layout import Layout
 from ferops.provenance import provenance
@@ -235,14 +236,16 @@ def _shifts(
 def drift_table(summary: DriftSummary) -> list[str]:
     """Return what `ferops drift` prints: a line per source, and a line per quantity that shifted."""
     old, new = summary.before, summary.after
-    lines = [f"{old.name} ({old.data_version[:10]}) -> {new.name} ({new.data_version[:10]})"]
+    lines = [f"{inline(old.name)} ({old.data_version[:10]}) -> {inline(new.name)} ({new.data_version[:10]})"]
     for one in summary.sources:
         lines.append(
-            f"  {one.source}: {one.status}, {one.rows_before} -> {one.rows_after} rows; "
+            f"  {inline(one.source)}: {one.status}, {one.rows_before} -> {one.rows_after} rows; "
             f"{one.added} added, {one.removed} removed, {one.relabelled} relabelled"
         )
     shifted = [shift for shift in summary.shifts if shift.word != "no"]
     for shift in shifted:
         name = "stability index" if shift.kind == "shares" else "KS distance"
-        lines.append(f"  {shift.word} shift of {shift.quantity} in {shift.source} ({name} {shift.effect:.3f})")
+        lines.append(
+            f"  {shift.word} shift of {inline(shift.quantity)} in {inline(shift.source)} ({name} {shift.effect:.3f})"
+        )
     return lines if shifted else [*lines, "  no shift of class shares or images"]

@@ -13,14 +13,22 @@ from typing import Any, BinaryIO
 
 import pandas as pd
 import pyarrow.parquet as pq
-from ruamel.yaml import YAML
 
 from ferops.datasets.raw import files_of, sources
 from ferops.datasets.versioning import folder_md5
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.provenance import dvc_output
+from ferops.tables import Kind, readable, require_columns, require_values
 
-ROW_COLUMNS = ("image_id", "label", "usage", "width", "height")
+_KINDS: dict[str, Kind] = {
+    "image_id": "text",
+    "label": "text or null",
+    "usage": "text or null",
+    "width": "whole",
+    "height": "whole",
+}
+ROW_COLUMNS = tuple(_KINDS)
 
 
 @dataclass(frozen=True)
@@ -32,14 +40,23 @@ class Version:
     files: dict[str, list[str]]
     open_file: Callable[[str], BinaryIO]
 
+    @property
+    def _remedy(self) -> str:
+        return f"It is of {self.name}; compare with another revision, or import the source again"
+
     def rows(self) -> pd.DataFrame:
         """Return source, image_id, label, usage, width and height of every row; no image is read."""
         frames = [pd.DataFrame(columns=["source", *ROW_COLUMNS])]
         for source, files in self.files.items():
             for path in files:
-                with self.open_file(path) as file:
-                    table = pq.ParquetFile(file).read(columns=list(ROW_COLUMNS))
-                frames.append(table.to_pandas().assign(source=source))
+                with self.open_file(path) as handle, readable(Path(path), self._remedy):
+                    file = pq.ParquetFile(handle)
+                    require_columns(file.schema_arrow, Path(path), _KINDS, remedy=self._remedy)
+                    table = file.read(columns=list(ROW_COLUMNS))
+                    table.validate(full=True)
+                    for name, kind in _KINDS.items():
+                        require_values(table.column(name), kind, name, Path(path), remedy=self._remedy)
+                    frames.append(table.to_pandas().assign(source=source))
         return pd.concat([frame for frame in frames if len(frame)] or frames, ignore_index=True)
 
     def images(self, wanted: dict[str, set[str]]) -> Iterator[list[tuple[str, str, bytes]]]:
@@ -50,7 +67,7 @@ class Version:
         for source in wanted.keys() & self.files.keys():
             left = set(wanted[source])
             for path in self.files[source]:
-                with self.open_file(path) as handle:
+                with self.open_file(path) as handle, readable(Path(path), self._remedy):
                     file = pq.ParquetFile(handle)
                     for group in range(file.num_row_groups):
                         ids = file.read_row_group(group, columns=["image_id"]).column("image_id").to_pylist()
@@ -89,7 +106,7 @@ def at_revision(layout: Layout, revision: str) -> Version:
     Raises:
         FeropsError: no DVC project, no such revision, no data.dvc in it, or its files are in no cache and no remote.
     """
-    named = YAML(typ="safe").load(_data_dvc_at(layout, revision))["outs"][0]["md5"]
+    named = dvc_output(_data_dvc_at(layout, revision), origin=f"{layout.data_dvc.name} of {revision}")["md5"]
     stores = _stores(layout)
     with _open_object(stores, str(named), of=f"the list of files of data version {named[:10]}, {revision}") as file:
         listed = json.load(file)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from ferops.escape import inline
 from ferops.evaluation.slice_names import slice_name
 from ferops.plots import save_confusion_matrix
 from ferops.records.metrics import CandidateFigures, Metrics
@@ -14,6 +15,8 @@ from ferops.records.train import Epoch
 # Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 DPI = 130
+LONGEST_NAME = 60
+"""Characters of a slice beside its interval; a drawing has no room for more."""
 
 
 def save_drawings(folder: Path, metrics: Metrics, histories: dict[str, tuple[Epoch, ...]]) -> None:
@@ -62,7 +65,8 @@ def _slices(metrics: Metrics) -> Figure:
     whole = metrics.candidate.accuracy.value
     if whole is not None:
         axes.axvline(whole, color=ORANGE, linestyle="--", label="whole test split")
-    axes.set_yticks(range(len(found)), [f"{slice_name(one)} (n={one.n})" for one in found], fontsize=8)
+    names = [f"{inline(slice_name(one))[:LONGEST_NAME]} (n={one.n})" for one in found]
+    axes.set_yticks(range(len(found)), names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.set(xlabel="accuracy", xlim=(0, 1), title="Accuracy by slice (grey: too few samples)")
     axes.legend(loc="lower left", fontsize=8)

@@ -15,11 +15,21 @@ from ferops.evaluation.performance import TestSet
 from ferops.export.calibration import probabilities
 from ferops.export.runtime import Classifier
 from ferops.faces.status import KEPT_WHOLE
-from ferops.files import require
 from ferops.layout import Layout
 from ferops.model_config import ModelConfig, read_model_config
 from ferops.records.train import Epoch, read_history
+from ferops.tables import Kind, read_array, read_parquet
 
+_FACES: dict[str, Kind] = {
+    "image_id": "text",
+    "label": "text",
+    "source": "text",
+    "split": "text",
+    "group": "text",
+    "status": "text",
+    "searched": "flag",
+    "row": "whole",
+}
 _BATCH = 64  # faces that are resized at a time
 
 
@@ -86,8 +96,8 @@ def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, s
     Raises:
         FeropsError: a file is missing, there is no test face, array and index disagree, or a label is not in `classes`.
     """
-    faces = np.load(require(layout.faces("test"), made_by="ferops preprocess"), mmap_mode="r")
-    everything = pd.read_parquet(require(layout.face_index, made_by="ferops preprocess"))
+    faces = read_array(layout.faces("test"), made_by="ferops preprocess", mmap=True)
+    everything = read_parquet(layout.face_index, _FACES, made_by="ferops preprocess")
     images = everything[everything["split"] == "test"]
     index = images[images["row"] >= 0].sort_values("row").reset_index(drop=True)
     missed = images[images["status"] == "no_face"]
@@ -148,7 +158,7 @@ def baseline_answers(layout: Layout, data: Data) -> Answers:
     """
     config = read_model_config(layout.model("baseline"), ModelConfig)
     path = layout.model("baseline") / "test_logits.npy"
-    logits = np.load(require(path, made_by="ferops train baseline"))
+    logits = read_array(path, made_by="ferops train baseline")
     needed = (len(data.faces), len(data.test.classes))
     if logits.shape != needed or config.classes != data.test.classes:
         raise FeropsError(

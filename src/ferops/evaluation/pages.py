@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from ferops import formats, uses
+from markupsafe import Markup
+
+from ferops import escape, formats, uses
 from ferops.evaluation import limits
 from ferops.evaluation.slice_names import column_name, slice_name
 from ferops.evaluation.verdict import verdict
@@ -19,19 +22,33 @@ def render(template: str, metrics: Metrics, config: ExportConfig, **more: Any) -
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
+    html = template.endswith(".html.j2")
     environment = Environment(
         loader=PackageLoader("ferops.evaluation"),
-        autoescape=template.endswith(".html.j2"),
+        autoescape=html,
+        finalize=None if html else _as_markdown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {name: getattr(formats, name) for name in ("percent", "points", "interval", "figure")}
+    environment.filters |= {name: _safe(getattr(formats, name)) for name in ("percent", "points", "interval", "figure")}
+    environment.filters["code"] = _safe(escape.code)
     environment.globals |= {"column_name": column_name, "slice_name": slice_name, "uses": uses}
+    sentences = {name: Markup(text) for name, text in limits.sentences(metrics).items()}
     return environment.get_template(template).render(
-        **dict(metrics), **limits.sentences(metrics), config=config, verdict=verdict(metrics), **more
+        **dict(metrics), **sentences, config=config, verdict=verdict(metrics), **more
     )
+
+
+def _safe(write: Callable[..., str]) -> Callable[..., Markup]:
+    """Let what a function of ours writes, figures and words, stand in a page as it is."""
+    return lambda *values, **options: Markup(write(*values, **options))
+
+
+def _as_markdown(value: Any) -> Any:
+    """Escape a text that a Markdown template inserts, as `autoescape` does it for HTML."""
+    return escape.markdown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def model_card(metrics: Metrics, config: ExportConfig) -> str:

@@ -12,12 +12,13 @@ from ferops.errors import FeropsError
 from ferops.export import files, latency
 from ferops.export.runtime import Classifier
 from ferops.export.temperature import fit_temperature
-from ferops.files import atomic_folder, require
+from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.machine import cpu_name
 from ferops.model_config import FP32_FILE, INT8_FILE, ExportConfig, ModelConfig
 from ferops.provenance import provenance
 from ferops.records.export import ExportSummary, Parity
+from ferops.tables import read_array
 from ferops.training import data, model
 
 FP32_TOLERANCE = 0.05
@@ -93,8 +94,8 @@ def _accept(parity: dict[str, Parity], params: Params) -> None:
 
 
 def _trained_logits(layout: Layout, validation: data.Faces) -> NDArray[np.float32]:
-    path = require(layout.model("candidate") / "val_logits.npy", made_by="dvc repro train@candidate")
-    logits: NDArray[np.float32] = np.load(path, allow_pickle=False)
+    path = layout.model("candidate") / "val_logits.npy"
+    logits: NDArray[np.float32] = read_array(path, made_by="dvc repro train@candidate")
     if len(logits) != len(validation):
         raise FeropsError(
             f"{path} has {len(logits)} rows, but there are {len(validation)} validation faces: the candidate was "

@@ -12,10 +12,12 @@ import pyarrow.parquet as pq
 from ferops.config import Preprocess
 from ferops.errors import FeropsError
 from ferops.faces.status import HELD_BACK
-from ferops.files import require
 from ferops.layout import Layout
+from ferops.tables import Kind, read_parquet
 
 _FLOATS = ["score", "box_x1", "box_y1", "box_x2", "box_y2"]
+_MANIFEST: dict[str, Kind] = {"image_id": "text", "label": "text", "source": "text", "usage": "text or null"}
+_ASSIGNMENT: dict[str, Kind] = {"image_id": "text", "split": "text", "group": "text"}
 _LANDMARKS = pa.list_(pa.float32())
 _OTHER_FACES = pa.schema(
     [
@@ -30,8 +32,8 @@ _OTHER_FACES = pa.schema(
 
 def read_index(layout: Layout, classes: tuple[str, ...]) -> pd.DataFrame:
     """Return the manifest with `split`, `group` and `label_index`, without rows that belong to no split."""
-    manifest = pd.read_parquet(require(layout.manifest, made_by="ferops validate"))
-    assignment = pd.read_parquet(require(layout.assignment, made_by="ferops split"))
+    manifest = read_parquet(layout.manifest, _MANIFEST, made_by="ferops validate", unique="image_id")
+    assignment = read_parquet(layout.assignment, _ASSIGNMENT, made_by="ferops split", unique="image_id")
     index = manifest.merge(assignment[["image_id", "split", "group"]], on="image_id", how="inner", validate="1:1")
     if len(index) < len(assignment):
         raise FeropsError(

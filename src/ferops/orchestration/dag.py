@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
+from ferops import escape
 from ferops.errors import FeropsError
 from ferops.orchestration.child import child_environment
 
@@ -177,7 +178,7 @@ def _visible(text: str) -> Iterator[str]:
     states = [_ANSI.sub("", state).rstrip() for state in text.split("\r")]
     last = next((state for state in reversed(states) if state), "")
     if last:
-        yield last
+        yield escape.lines(last)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

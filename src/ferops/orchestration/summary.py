@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ferops import escape
 from ferops.files import read_json
 
 TABLE_ROWS = 40
@@ -23,18 +24,22 @@ def markdown(path: Path) -> str:
     title = str(summary.pop("stage", folder.name))
     if folder.parent.name == title:  # reports/train/<model>
         title += f" {folder.name}"
-    blocks = [f"## {title}", _provenance_line(provenance)]
+    blocks = [f"## {escape.markdown(title)}", _provenance_line(provenance)]
     blocks.append(_table({key: value for key, value in summary.items() if not _is_section(value)}))
     for key, value in summary.items():
         if _is_section(value):
             rows = _records(value) if isinstance(value, list) else _table(dict(_flat(value)))
-            blocks += [f"### {_words(key)}", rows]
+            blocks += [f"### {escape.markdown(_words(key))}", rows]
     return "\n\n".join(filter(None, blocks)) + "\n"
 
 
 def _provenance_line(provenance: dict[str, Any]) -> str:
     keys = ("data_version", "split_hash", "git_commit", "preset", "seed")
-    known = [f"{_words(key)} `{_short(str(provenance[key]))}`" for key in keys if provenance.get(key) is not None]
+    known = [
+        f"{_words(key)} `{escape.code(_short(str(provenance[key])))}`"
+        for key in keys
+        if provenance.get(key) is not None
+    ]
     line = ", ".join(known)
     if provenance.get("synthetic"):
         line += ". Synthetic faces: these numbers say nothing about real ones."
@@ -70,14 +75,14 @@ def _records(rows: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
     lines = [[_words(column) for column in columns], ["---"] * len(columns)]
     lines += [[shown(row.get(column)) for column in columns] for row in rows[:TABLE_ROWS]]
-    table = "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
+    table = "\n".join("| " + " | ".join(escape.markdown(cell) for cell in line) + " |" for line in lines)
     return table + (f"\n\n{len(rows) - TABLE_ROWS} more in summary.json" if len(rows) > TABLE_ROWS else "")
 
 
 def _table(values: dict[str, Any]) -> str:
     if not values:
         return ""
-    rows = [f"| {_cell(_words(key))} | {_cell(shown(value))} |" for key, value in values.items()]
+    rows = [f"| {escape.markdown(_words(key))} | {escape.markdown(shown(value))} |" for key, value in values.items()]
     more = [f"| ... | {len(rows) - TABLE_ROWS} more in summary.json |"] if len(rows) > TABLE_ROWS else []
     return "\n".join(["| measure | value |", "|---|---|", *rows[:TABLE_ROWS], *more])
 
@@ -94,13 +99,9 @@ def shown(value: Any) -> str:
         if _is_interval(value):
             ends = f"{shown(value['low'])} to {shown(value['high'])}"
             return f"{shown(value['value'])} ({value.get('reason') or ends})"
-        return ", ".join(f"{key}: {shown(item)}" for key, item in value.items())
-    return "none" if value in ([], {}) else str(value)
+        return ", ".join(f"{escape.inline(key)}: {shown(item)}" for key, item in value.items())
+    return "none" if value in ([], {}) else escape.inline(str(value))
 
 
 def _words(key: str) -> str:
     return key.replace("_", " ")
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ferops.errors import FeropsError
-from ferops.files import require, write_json
+from ferops.files import read_bytes, write_json
 
 
 class Record(BaseModel):
@@ -30,7 +30,7 @@ class Record(BaseModel):
         Raises:
             FeropsError: the file is missing, not JSON, or not such a record; the message names `made_by`.
         """
-        text = require(path, made_by=made_by).read_bytes()
+        text = read_bytes(path, made_by=made_by)
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

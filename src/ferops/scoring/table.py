@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from ferops.classes import canonical
 from ferops.errors import FeropsError
+from ferops.tables import MAX_TEXT
 
 WANTED = "a Parquet file with the columns image (encoded images) and label (text): docs/scoring.md"
 FACTS = ("label", "source", "usage", "subject", "cluster")
@@ -85,15 +86,20 @@ def read_table(path: Path) -> Table:
         file = pq.ParquetFile(path)
         _require_columns(path, file.schema_arrow)
         there = [name for name in FACTS if name in file.schema_arrow.names]
-        found = {name: _texts(file.read(columns=[name]).column(0)) for name in there}
+        found = {name: _texts(file.read(columns=[name]).column(0), name, path) for name in there}
     count = file.metadata.num_rows
     if not count:
         raise FeropsError(f"{path} has no rows. --data is {WANTED}")
     return Table(path, pd.DataFrame({name: found.get(name, [None] * count) for name in FACTS}, dtype=object))
 
 
-def _texts(column: pa.ChunkedArray) -> list[str | None]:
-    return [None if value is None else str(value) for value in column.to_pylist()]
+def _texts(column: pa.ChunkedArray, name: str, path: Path) -> list[str | None]:
+    texts = [None if value is None else str(value) for value in column.to_pylist()]
+    if any(text is not None and len(text) > MAX_TEXT for text in texts):
+        raise FeropsError(
+            f"the column {name} of {path} has a text of more than {MAX_TEXT} characters. --data is {WANTED}"
+        )
+    return texts
 
 
 def _require_columns(path: Path, schema: pa.Schema) -> None:
@@ -103,6 +109,9 @@ def _require_columns(path: Path, schema: pa.Schema) -> None:
             f"{path} lacks the column {' and '.join(missing)}; it has: {', '.join(schema.names) or 'none'}. "
             f"--data is {WANTED}"
         )
+    twice = sorted({name for name in schema.names if schema.names.count(name) > 1})
+    if twice:
+        raise FeropsError(f"{path} has the columns {twice} more than once. --data is {WANTED}")
     image, label = schema.field("image").type, schema.field("label").type
     if image not in _BINARY:
         raise FeropsError(f"the column image of {path} holds {image}. Supported: encoded images (PNG, JPEG), as binary")
@@ -114,6 +123,6 @@ def _require_columns(path: Path, schema: pa.Schema) -> None:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except (pa.ArrowException, OSError, UnicodeDecodeError, OverflowError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise FeropsError(f"{path} is damaged or not a Parquet file ({reason}). --data is {WANTED}") from error

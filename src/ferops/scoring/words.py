@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ferops import formats
+from ferops.escape import inline
 from ferops.records.metrics import Interval
 from ferops.records.score import LeftOut, Score, ScoreFigures
 
@@ -28,11 +29,11 @@ def text(score: Score) -> str:
 def _head(score: Score) -> list[str]:
     model, data = score.model, score.data
     return [
-        f"model  {model.file}",
-        f"       {model.architecture} at {model.size_px} px, SHA-256 {model.sha256[:16]}..., "
-        f"trained on {', '.join(model.sources)}",
+        f"model  {inline(model.file)}",
+        f"       {inline(model.architecture)} at {model.size_px} px, SHA-256 {model.sha256[:16]}..., "
+        f"trained on {inline(', '.join(model.sources))}",
         f"       answers {', '.join(model.classes)}",
-        f"data   {data.file}",
+        f"data   {inline(data.file)}",
         f"       {data.rows} rows, SHA-256 {data.sha256[:16]}...",
     ]
 
@@ -85,5 +86,7 @@ def _remarks(score: Score) -> list[str]:
             "conflicting labels; all count"
         )
     if data.renamed:
-        lines.append(f"labels: {', '.join(f'{found} as {label}' for found, label in data.renamed.items())}")
-    return [*lines, *(f"note: {note}" for note in score.notes)]
+        lines.append(
+            f"labels: {', '.join(f'{inline(found)} as {inline(label)}' for found, label in data.renamed.items())}"
+        )
+    return [*lines, *(f"note: {inline(note)}" for note in score.notes)]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ferops.config import Params
 from ferops.errors import FeropsError
-from ferops.files import atomic_folder, require, write_text
+from ferops.files import atomic_folder, write_text
 from ferops.layout import Layout
 from ferops.provenance import provenance
 from ferops.records.split import SplitSummary
@@ -16,6 +16,18 @@ from ferops.split.assign import SPLITS, assign
 from ferops.split.leakage import leakage
 from ferops.split.report import split_page
 from ferops.split.summary import summarise
+from ferops.tables import Kind, read_parquet
+
+MANIFEST: dict[str, Kind] = {
+    "image_id": "text",
+    "label": "text",
+    "source": "text",
+    "usage": "text or null",
+    "subject": "text or null",
+    "cluster": "text",
+    "connected": "text or null",
+}
+"""What a split is drawn by."""
 
 
 def split(layout: Layout, params: Params) -> SplitSummary:
@@ -24,7 +36,7 @@ def split(layout: Layout, params: Params) -> SplitSummary:
     Raises:
         FeropsError: see `assign`; the manifest is missing; a split lacks a class; or the leakage check found something.
     """
-    manifest = pd.read_parquet(require(layout.manifest, made_by="ferops validate"))
+    manifest = read_parquet(layout.manifest, MANIFEST, made_by="ferops validate", unique="image_id")
     assignment = assign(manifest, params.split, seed=params.seed)
     joined = manifest.merge(assignment, on="image_id", how="left", validate="one_to_one")
     for column in ("split", "fold") if params.split.folds else ("split",):

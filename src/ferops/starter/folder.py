@@ -11,14 +11,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
 from ferops import formats
 from ferops.datasets.catalogue import SOURCES
 from ferops.datasets.versioning import folder_md5, require_own_remote
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig, read_model_config
+from ferops.provenance import read_dvc_file
 from ferops.records.starter import AboutStarter, StarterMetrics
 
 CARD_FILE, NOTICE_FILE, METRICS_FILE = "MODEL_CARD.md", "NOTICE", "metrics.json"
@@ -63,8 +62,7 @@ def named_version(layout: Layout) -> str | None:
     """Return the version that starter.dvc names, 32 hex digits, or None where there is no starter.dvc."""
     if not layout.starter_dvc.exists():
         return None
-    tree = YAML(typ="safe").load(layout.starter_dvc.read_text(encoding="utf-8"))
-    return str(tree["outs"][0]["md5"]).removesuffix(".dir")
+    return str(read_dvc_file(layout.starter_dvc)["md5"]).removesuffix(".dir")
 
 
 def run_dvc(layout: Layout, *arguments: str) -> None:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from ferops.config import Sampling
 from ferops.errors import FeropsError
-from ferops.files import require
 from ferops.layout import Layout
 from ferops.model_config import Channels
+from ferops.tables import Kind, read_array, read_parquet
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ def read_faces(layout: Layout, split: str) -> Faces:
     Raises:
         FeropsError: the stage `preprocess` has not run, the split is empty, or array and table do not fit each other.
     """
-    path = require(layout.faces(split), made_by="dvc repro preprocess")
-    images = np.load(path, mmap_mode="r", allow_pickle=False)
+    path = layout.faces(split)
+    images = read_array(path, made_by="dvc repro preprocess", mmap=True)
     rows = _rows(layout, split, ["label_index"])
     if not np.array_equal(rows["row"].to_numpy(), np.arange(len(images))):
         raise FeropsError(
@@ -159,6 +159,7 @@ def channels(values: Sequence[float] | NDArray[np.float64]) -> Channels:
 
 def _rows(layout: Layout, split: str, columns: list[str]) -> pd.DataFrame:
     """Return these columns of faces.parquet, and `row`, in the order of the packed faces of `split`."""
-    index = require(layout.face_index, made_by="dvc repro preprocess")
-    table = pd.read_parquet(index, columns=["split", "row", *columns])
+    kinds: dict[str, Kind] = {"split": "text", "row": "whole"}
+    kinds |= {name: "number or null" if name.startswith("votes_") else "whole" for name in columns}
+    table = read_parquet(layout.face_index, kinds, made_by="dvc repro preprocess")[list(kinds)]
     return table[(table["split"] == split) & (table["row"] >= 0)].sort_values("row")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import logging
 import os
 import shutil
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
 
 from ferops.config import Validate
+from ferops.escape import inline
 from ferops.records.validate import ExpectationResult
 from ferops.validation.data_docs import make_readable_offline
 
@@ -52,7 +55,7 @@ def run_checkpoints(
             checkpoint = context.checkpoints.add(
                 gx.Checkpoint(name=name, validation_definitions=[definition], result_format="SUMMARY")
             )
-            done = checkpoint.run(batch_parameters={"dataframe": frame})
+            done = checkpoint.run(batch_parameters={"dataframe": _escaped(frame)})
             for run in done.run_results.values():
                 results += [_expectation_result(name, result, rows=len(frame)) for result in run.results]
         context.build_data_docs()
@@ -61,11 +64,21 @@ def run_checkpoints(
     return tuple(results)
 
 
+def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the frame with all text escaped for HTML: Data Docs insert it as it is. A class stays the same."""
+
+    def each(value: Any) -> Any:
+        return html.escape(inline(value)) if isinstance(value, str) else value
+
+    texts = [name for name in frame.columns if not is_numeric_dtype(frame[name])]
+    return frame.assign(**{name: frame[name].map(each, na_action="ignore") for name in texts}).rename(columns=each)
+
+
 def _expectation_result(suite: str, result: Any, *, rows: int) -> ExpectationResult:
     return ExpectationResult(
         suite=suite,
         wanted=str(result.expectation_config.description),
-        observed=_observed(result, rows=rows),
+        observed=html.unescape(_observed(result, rows=rows)),
         success=bool(result.success),
     )
 

@@ -1,4 +1,6 @@
-"""Great Expectations' Data Docs, made readable without a network.
+"""Great Expectations' Data Docs, made readable without a network, and safe to open.
+
+The pages insert values as they are, so `checkpoints` escapes them before; and no page may run a script.
 
 As generated, each page loads 15 scripts and stylesheets from the web and is blank without them. Its tables are plain
 HTML, so a small stylesheet is all they need; only the index is drawn by a script, and gets a page of its own here.
@@ -11,7 +13,8 @@ import shutil
 from html import escape
 from pathlib import Path
 
-STYLE = """<style>
+STYLE = """<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<style>
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 1000px; margin: 0 auto; padding: 24px 20px; color: #1b1f24; }
 nav ol, nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 4px 16px; }
 table { border-collapse: collapse; width: 100%; margin: 8px 0 16px; }
@@ -46,7 +49,7 @@ def make_readable_offline(site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         for pattern in _DROPPED:
             text = pattern.sub("", text)
-        page.write_text(text.replace("</head>", f"{STYLE}\n</head>", 1), encoding="utf-8")
+        page.write_text(text.replace("<head>", f"<head>\n{STYLE}", 1), encoding="utf-8")
     (site / "index.html").write_text(_index(site, pages), encoding="utf-8")
     shutil.rmtree(site / "static", ignore_errors=True)
 

@@ -20,6 +20,7 @@ from ferops import threads
 from ferops.config import Validate
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import Raw, open_raw
+from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.validation.descriptors import VIEW_BYTES, Views, image_views
 from ferops.validation.near_duplicates import THUMBNAIL_PX, Thumbnails, thumbnail
@@ -91,11 +92,21 @@ def measure_sources(layout: Layout, sources: tuple[str, ...], settings: Validate
     facts = pd.DataFrame(measured, columns=Measures._fields)
     positions = [np.arange(raw.num_rows) for raw in opened]
     return Measured(
-        raw=pa.concat_tables(tables, promote_options="default"),
+        raw=_together(tables),
         facts=facts.assign(row=np.concatenate(positions)),
         thumbnails=thumbnails,
         views=views,
     )
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    try:
+        return pa.concat_tables(tables, promote_options="default")
+    except pa.ArrowException as error:
+        raise FeropsError(
+            f"the sources of data.sources do not fit together: a column has another type in each ({error}). Import "
+            "them again, or list those that fit in data.sources"
+        ) from error
 
 
 def _on_disk(layout: Layout, rows: int) -> Views:
