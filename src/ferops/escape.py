@@ -16,7 +16,7 @@ _CONTROLS = re.compile(f"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_
 _INLINE = re.compile(f"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff{_REORDERS}]")
 
 _MARKUP = re.compile(r"([\\`*_\[\]|~#!])")
-_AT_THE_START = re.compile(r"^(\s*)([-+](?=[\s-]|$)|=(?==*\s*$)|\d+[.)](?=\s|$))")
+_AT_THE_START = re.compile(r"^(\s*)([-+](?=[\s-])|=(?==*\s*$)|\d+[.)](?=\s|$))")
 _LINKS = re.compile(r"(?<=:)//|(?<=\bwww)\.|@", re.IGNORECASE)
 """What GitHub's Markdown makes a link without any brackets."""
 

@@ -65,7 +65,7 @@ def test_a_file_that_is_not_a_raw_file(tmp_path: Path) -> None:
     layout = Layout(tmp_path)
     layout.data.mkdir()
     layout.source("one").write_bytes(b"text")
-    with pytest.raises(FeropsError, match=r"is not a Parquet file"):
+    with pytest.raises(FeropsError, match=r"is damaged or not a Parquet file"):
         open_raw(layout, "one")
     pq.write_table(pa.table({"image": [b"x"], "label": ["sad"]}), layout.source("one"))
     with pytest.raises(FeropsError, match=r"lacks the columns \['image_id', 'source'"):

@@ -41,6 +41,7 @@ SHAPES_NO_RESULT = {
     "private.py": "keeps keys; which key signs changes no figure",
     "provenance.py": "says what a result was made from",
     "scratch.py": "temporary folders",
+    "tables.py": "reads what stages wrote, and changes nothing in it",
     "records/__init__.py": "exports two names",
     "training/__init__.py": "a docstring",
     "records/base.py": "how records are read and written; their fields are in other modules",

@@ -107,7 +107,7 @@ def test_nothing_is_searched_on_request(tmp_path: Path) -> None:
 def test_the_page_shows_each_pair_and_marks_what_matters(grouped: tuple[Layout, ValidateSummary]) -> None:
     layout, _ = grouped
     page = (layout.reports("validate") / "near_duplicates.html").read_text(encoding="utf-8")
-    assert "http" not in page
+    assert "://" not in page
     assert page.count('src="data:image/png;base64,') == 10
     assert page.count("labels differ</span>") == 1
     assert page.count("crosses official splits</span>") == 5

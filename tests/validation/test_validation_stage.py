@@ -152,7 +152,7 @@ def test_the_summary_adds_up(passed: tuple[Layout, ValidateSummary]) -> None:
 def test_the_page_is_self_contained_and_shows_what_was_quarantined(passed: tuple[Layout, ValidateSummary]) -> None:
     layout, _ = passed
     page = (layout.reports("validate") / "index.html").read_text(encoding="utf-8")
-    assert "http" not in page
+    assert "://" not in page
     assert page.count("data:image/png;base64,") == 4  # the undecodable one has no image
     assert "unreadable" in page
     assert "the same pixels as made row 6 (train), which is kept" in page
