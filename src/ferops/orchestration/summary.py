@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,10 +73,14 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 def _records(rows: list[dict[str, Any]]) -> str:
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    lines = [[_words(column) for column in columns], ["---"] * len(columns)]
-    lines += [[shown(row.get(column)) for column in columns] for row in rows[:TABLE_ROWS]]
-    table = "\n".join("| " + " | ".join(escape.markdown(cell) for cell in line) + " |" for line in lines)
-    return table + (f"\n\n{len(rows) - TABLE_ROWS} more in summary.json" if len(rows) > TABLE_ROWS else "")
+    table = [_row(escape.markdown(_words(column)) for column in columns), _row("---" for _ in columns)]
+    table += [_row(escape.markdown(shown(row.get(column))) for column in columns) for row in rows[:TABLE_ROWS]]
+    more = f"\n\n{len(rows) - TABLE_ROWS} more in summary.json" if len(rows) > TABLE_ROWS else ""
+    return "\n".join(table) + more
+
+
+def _row(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _table(values: dict[str, Any]) -> str:
