@@ -225,7 +225,7 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     pins = pinned_requirements(contents.imported, layout.root / "constraints.txt")
     write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
     done = subprocess.run(
-        [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release, pins))],
+        [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release, pins)), str(os.getpid())],
         cwd=staging,
         env=bentoml_environment(layout) | {"BENTOML_HOME": str(store), "TMPDIR": str(store.parent)},
         capture_output=True,
@@ -241,7 +241,8 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
 # PYTHONSAFEPATH keeps the working folder off sys.path; BentoML adds the build context itself. The kernel ends this
 # process with its parent (PR_SET_PDEATHSIG, SIGKILL): what it went on writing after a kill would stay
 _BUILD = (
-    "import ctypes, json, sys; ctypes.CDLL(None).prctl(1, 9); import bentoml; "
+    "import ctypes, json, os, sys; ctypes.CDLL(None).prctl(1, 9); os.getppid() == int(sys.argv[3]) or os._exit(1); "
+    "import bentoml; "
     "bentoml.bentos.build(build_ctx=sys.argv[1], **json.loads(sys.argv[2]))"
 )
 
