@@ -40,11 +40,12 @@ def write_faces(layout: Layout, splits: dict[str, Split], *, votes: dict[str, ND
     for split, (images, labels) in splits.items():
         np.save(layout.faces(split), images)
         tables.append(pd.DataFrame({"split": split, "row": np.arange(len(labels)), "label_index": labels}))
+        tables[-1]["source"] = "blobs"
         for column, counts in zip(DEFAULT_CLASSES, (votes or {}).get(split, np.empty((0, 6))).T, strict=True):
             if len(counts):
                 tables[-1][f"votes_{column}"] = pd.array(counts, dtype="Int64")
     # A face that was not found has no row in the array, and the table's order is not the array's
-    missing = pd.DataFrame({"split": ["train"], "row": [-1], "label_index": [3]})
+    missing = pd.DataFrame({"split": ["train"], "row": [-1], "label_index": [3], "source": ["blobs"]})
     pd.concat([*tables, missing]).sample(frac=1.0, random_state=0).to_parquet(layout.face_index)
 
 

@@ -14,7 +14,7 @@ def draw(temperature: float, count: int = 20_000):
     p = np.exp(logits / temperature)
     p /= p.sum(axis=1, keepdims=True)
     labels = (rng.random(count)[:, None] > p.cumsum(axis=1)).sum(axis=1).clip(0, 5)
-    return logits, labels
+    return logits, labels, np.full(count, "one")
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
@@ -23,8 +23,8 @@ def test_recovers_a_known_temperature(temperature):
 
 
 def test_is_the_minimum_of_the_likelihood():
-    logits, labels = draw(1.7, count=300)
-    best = fit_temperature(logits, labels)
+    logits, labels, sources = draw(1.7, count=300)
+    best = fit_temperature(logits, labels, sources)
 
     def loss(temperature):
         return -np.log(probabilities(logits, temperature)[np.arange(300), labels]).mean()
@@ -32,9 +32,22 @@ def test_is_the_minimum_of_the_likelihood():
     assert loss(best) <= min(loss(t) for t in np.linspace(0.2, 5, 97)) + 1e-6
 
 
+def test_each_source_counts_alike():
+    """A few faces of a second source weigh as much as the many of the first: as if there were as many."""
+    many, few = draw(3.0, count=20_000), draw(1.0, count=20_000)
+    counts = 20_000, 2_000
+    logits, labels = (np.concatenate([many[i][: counts[0]], few[i][: counts[1]]]) for i in (0, 1))
+    found = fit_temperature(logits, labels, np.repeat(["many", "few"], counts))
+    alike = fit_temperature(
+        np.concatenate([many[0], few[0]]), np.concatenate([many[1], few[1]]), np.repeat(["many", "few"], 20_000)
+    )
+    assert found == pytest.approx(alike, rel=0.05)
+    assert found < 0.9 * fit_temperature(logits, labels, np.full(22_000, "one"))
+
+
 def test_a_faultless_split_stops_at_the_bound():
     logits = np.eye(6, dtype=np.float32) * 3
-    assert fit_temperature(logits, np.arange(6)) == pytest.approx(BOUNDS[0], rel=1e-3)
+    assert fit_temperature(logits, np.arange(6), np.full(6, "one")) == pytest.approx(BOUNDS[0], rel=1e-3)
 
 
 def test_probabilities():

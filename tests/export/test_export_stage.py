@@ -126,7 +126,9 @@ def test_parity_is_what_the_files_give(project, summary):
     assert parity["model.onnx"].changed_share == 0.0
     assert parity["model-int8.onnx"].max_abs_difference > 1e-4
     assert parity["model-int8.onnx"].max_abs_difference == pytest.approx(np.abs(found - trained).max(), abs=1e-5)
-    assert summary.temperature == pytest.approx(fit_temperature(found, validation.labels), rel=1e-3)
+    assert summary.temperature == pytest.approx(
+        fit_temperature(found, validation.labels, np.full(len(found), "blobs")), rel=1e-3
+    )
 
 
 def test_int8_that_changes_too_much_is_refused(copy, params, monkeypatch):

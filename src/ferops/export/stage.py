@@ -48,7 +48,7 @@ def export(layout: Layout, params: Params) -> ExportSummary:
         parity = {name: compare(trained, found, validation.labels) for name, found in logits.items()}
         _accept(parity, params)
         served = INT8_FILE if params.export.serve == "int8" else FP32_FILE
-        temperature = fit_temperature(logits[served], validation.labels)
+        temperature = fit_temperature(logits[served], validation.labels, data.read_sources(layout, "val"))
         _write_config(folder, _config(trained_config, params, served, temperature))
         summary = ExportSummary(
             provenance=provenance(layout, params),

@@ -95,6 +95,11 @@ def read_targets(
     return np.float32(votes) * voted + np.float32(1.0 - votes) * hard
 
 
+def read_sources(layout: Layout, split: str) -> NDArray[np.str_]:
+    """Return the name of the source of each face of `split`, `(N,)`."""
+    return _rows(layout, split, ["source"])["source"].to_numpy(str)
+
+
 def sampling_weights(
     layout: Layout, split: str, faces: Faces, sampling: Mapping[str, Sampling]
 ) -> NDArray[np.float64] | None:
@@ -107,7 +112,7 @@ def sampling_weights(
     """
     if not sampling:
         return None
-    sources = _rows(layout, split, ["source"])["source"].to_numpy(str)
+    sources = read_sources(layout, split)
     unknown = sorted(set(sampling) - set(sources))
     if unknown:
         raise FeropsError(
