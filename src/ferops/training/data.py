@@ -164,7 +164,7 @@ def channels(values: Sequence[float] | NDArray[np.float64]) -> Channels:
 
 def _rows(layout: Layout, split: str, columns: list[str]) -> pd.DataFrame:
     """Return these columns of faces.parquet, and `row`, in the order of the packed faces of `split`."""
-    kinds: dict[str, Kind] = {"split": "text", "row": "whole"}
-    kinds |= {name: "number or null" if name.startswith("votes_") else "whole" for name in columns}
+    known: dict[str, Kind] = {"split": "text", "row": "whole", "source": "text", "label_index": "whole"}
+    kinds = {name: known.get(name, "number or null") for name in ("split", "row", *columns)}  # votes_<name>
     table = read_parquet(layout.face_index, kinds, made_by="dvc repro preprocess")[list(kinds)]
     return table[(table["split"] == split) & (table["row"] >= 0)].sort_values("row")
