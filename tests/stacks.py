@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -20,6 +20,13 @@ from ferops.local import access, stack
 from ferops.local.ports import HOST, Ports
 
 ROOT = Path(__file__).parents[1]
+
+
+class Running(NamedTuple):
+    """A stack that is up; the fixture `running` of tests/faults starts one for all tests there."""
+
+    layout: Layout
+    ports: Ports
 
 
 def free_ports() -> Ports:

@@ -1,0 +1,97 @@
+"""A real browser, Chromium, driven through its DevTools protocol."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from websockets.sync.client import ClientConnection, connect
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class Page:
+    """The one page of a browser."""
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self.connection = connection
+        self.sent = 0
+
+    def open(self, url: str) -> None:
+        """Go to `url` and wait until it is loaded; an answer of 4xx is a page, too."""
+        self._ask("Page.navigate", url=url)
+        self.wait_for("document.readyState === 'complete' && location.href !== 'about:blank'")
+
+    def run(self, script: str) -> Any:
+        """Run JavaScript in the page, wait for its promise, and return the value."""
+        reply = self._ask("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in reply:
+            raise AssertionError(reply["exceptionDetails"])
+        return reply["result"].get("value")
+
+    def wait_for(self, condition: str, *, within_s: float = 40.0) -> None:
+        deadline_s = time.monotonic() + within_s
+        while not self.run(condition):
+            assert time.monotonic() < deadline_s, f"{condition}: not on {self.run('document.body.innerText')!r}"
+            time.sleep(0.1)
+
+    def type(self, text: str) -> None:
+        """Type into the element that has the focus, and press Enter."""
+        self._ask("Input.insertText", text=text)
+        for kind in ("keyDown", "keyUp"):
+            self._ask(
+                "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
+            )
+
+    def _ask(self, method: str, **params: Any) -> Any:
+        self.sent += 1
+        self.connection.send(json.dumps({"id": self.sent, "method": method, "params": params}))
+        while True:
+            reply = json.loads(self.connection.recv(timeout=60))
+            if reply.get("id") == self.sent:
+                assert "error" not in reply, reply
+                return reply["result"]
+
+
+@contextmanager
+def browser(scratch: Path, *options: str) -> Iterator[Page]:
+    """Start Chromium with a profile of its own below `scratch`; in it every name `*.test` is this machine."""
+    profile = scratch / "profile"
+    command = [
+        str(CHROMIUM),
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        f"--user-data-dir={profile}",
+        "--remote-debugging-port=0",
+        "--host-resolver-rules=MAP *.test 127.0.0.1",
+        *options,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            port = _wait(lambda: (profile / "DevToolsActivePort").read_text().split()[0])
+            pages: Sequence[dict[str, str]] = _wait(
+                lambda: json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=5))
+            )
+            target = next(each for each in pages if each["type"] == "page")
+            with connect(target["webSocketDebuggerUrl"], max_size=None) as connection:
+                yield Page(connection)
+        finally:
+            process.terminate()
+
+
+def _wait(ready: Callable[[], Any]) -> Any:
+    for _ in range(300):
+        try:
+            return ready()
+        except (OSError, IndexError):
+            time.sleep(0.1)
+    raise AssertionError("the browser did not start")
