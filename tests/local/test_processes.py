@@ -16,7 +16,9 @@ import pytest
 
 from ferops.errors import FeropsError
 from ferops.local import processes
+from ferops.local.ports import listen
 from ferops.local.processes import Process
+from sockets import free_port
 
 # Starts a child in the same session and one in a session of its own, then says the numbers of both
 PARENT = """
@@ -134,3 +136,34 @@ def _zombie(pid: int) -> bool:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def test_a_port_stays_taken_as_long_as_one_process_holds_its_socket(started: list[Process], tmp_path: Path) -> None:
+    """The worker obeys whoever listens on Prefect's port: nobody else may, even when the server has died."""
+    port = free_port()
+    with listen(port, variable="X", what="the server") as socket:
+        command = [sys.executable, "-c", "import time; time.sleep(60)"]
+        held = processes.start(
+            "worker", command, cwd=tmp_path, env=os.environ, log=tmp_path / "log", keep=[socket.fileno()]
+        )
+        started.append(held)
+    with pytest.raises(FeropsError, match=f"port {port}, wanted for a thief"):
+        listen(port, variable="X", what="a thief")
+    processes.stop([held])
+    listen(port, variable="X", what="the next server").close()
+
+
+def test_what_a_process_writes_can_be_closed_to_others(started: list[Process], tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "open('made', 'w').close(); print()"]
+    started.append(processes.start("p", command, cwd=tmp_path, env=os.environ, log=tmp_path / "log", umask=0o077))
+    _log(started[0])
+    assert (tmp_path / "made").stat().st_mode & 0o077 == 0
+
+
+def test_a_process_that_was_stopped_still_ends_in_order(started: list[Process], tmp_path: Path) -> None:
+    code = "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (print('bye'), sys.exit()))\n"
+    process = _start(started, tmp_path, code + "print('up', flush=True); time.sleep(60)")
+    _log(process)
+    psutil.Process(process.pid).suspend()
+    processes.stop([process])
+    assert Path(process.log).read_text(encoding="utf-8").splitlines() == ["up", "bye"]
