@@ -82,7 +82,8 @@ def vouched_for(layout: Layout, version: ModelVersion) -> Statement:
         keys = " and ".join(sorted(key for key, _ in signed))
         raise FeropsError(
             f"{exact} is signed by a key that this project does not trust: {keys}. If `ferops trust` prints this key "
-            f"where the version was registered: ferops trust {signed[0][0]}. Else do not use it; or, {by_hand}"
+            f"where the version was registered: ferops trust {signed[0][0]}. If this folder has evaluated the same "
+            f"files: dvc repro --single-item --force register. Else do not use it; or, {by_hand}"
         )
     raise FeropsError(
         f"{exact} has no valid signature: ferops 0.1 registered it, or somebody who may write to the registry put or "
