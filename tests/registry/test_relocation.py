@@ -198,7 +198,7 @@ def test_verbs_find_their_project_from_a_sub_folder(
     finished: Layout, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     YAML().dump(params_tree(), finished.root / "params.yaml")
-    (finished.root / "dvc.yaml").touch()
+    (finished.root / ".dvc").mkdir()
     below = finished.root / "notes" / "deep"
     below.mkdir(parents=True)
     monkeypatch.chdir(below)

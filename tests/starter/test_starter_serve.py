@@ -67,7 +67,7 @@ def fetched(clone: Layout, shipped: Path) -> Layout:
 
 
 def promote(monkeypatch: pytest.MonkeyPatch, holder: tuple[str, Path] | None) -> None:
-    monkeypatch.setattr(promotion, "champion", lambda *_: holder)
+    monkeypatch.setattr(promotion, "champion", lambda *_, **__: holder)
 
 
 def starter_tag(layout: Layout) -> str:
