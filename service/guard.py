@@ -99,7 +99,7 @@ class Guard:
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise too_large(self._max_bytes)
-        with self._uploads.place(client):
+        async with self._uploads.place(client):
             parser = MultiPartParser(
                 headers, self._uploads.body(incoming, at_most=self._max_bytes), max_files=8, max_fields=8
             )

@@ -6,8 +6,8 @@ import asyncio
 import ipaddress
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from service.refusals import Refusal
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0
 """An upload may fall behind the minimum rate by this much."""
+
+PLACE_S = 1.0
+"""A burst of small images is read faster than this; meanwhile nothing of the next one is held in memory."""
 
 
 def client_of(scope: Scope) -> str:
@@ -50,27 +53,35 @@ class Uploads:
         self._min_kb_s = min_kb_s
         self._now: Counter[str] = Counter()
 
-    @contextmanager
-    def place(self, client: str) -> Iterator[None]:
-        """Count an upload while the block runs.
+    @asynccontextmanager
+    async def place(self, client: str) -> AsyncIterator[None]:
+        """Count an upload while the block runs. A place that is taken may become free within PLACE_S.
 
         Raises:
             Refusal: there are too many already.
         """
-        if self._now[client] >= self._at_once_per_client:
-            raise Refusal(
-                "too_many_uploads",
-                f"{self._now[client]} uploads of this client are unfinished. Finish one before the next.",
-                retry_after_s=GRACE_S,
-            )
-        if self._now.total() >= self._at_once:
-            raise Refusal("uploads_full", "Too many uploads are unfinished. Try later.", retry_after_s=GRACE_S)
+        deadline_s = time.monotonic() + PLACE_S
+        while (refusal := self._refusal(client)) is not None:
+            if time.monotonic() > deadline_s:
+                raise refusal
+            await asyncio.sleep(0.02)
         self._now[client] += 1
         try:
             yield
         finally:
             self._now[client] -= 1
             self._now += Counter()  # drops the zeros: addresses are many
+
+    def _refusal(self, client: str) -> Refusal | None:
+        if self._now[client] >= self._at_once_per_client:
+            return Refusal(
+                "too_many_uploads",
+                f"{self._now[client]} uploads of this client are unfinished. Finish one before the next.",
+                retry_after_s=GRACE_S,
+            )
+        if self._now.total() >= self._at_once:
+            return Refusal("uploads_full", "Too many uploads are unfinished. Try later.", retry_after_s=GRACE_S)
+        return None
 
     async def body(self, incoming: Incoming, *, at_most: int) -> AsyncGenerator[bytes, None]:
         """Yield the body as it comes.

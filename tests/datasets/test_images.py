@@ -154,3 +154,13 @@ def test_broken_bytes_are_unreadable_and_nothing_else() -> None:
         except UnreadableImageError:
             unreadable += 1
     assert 0 < unreadable < 1200
+
+
+def test_a_palette_that_is_missing_is_damage() -> None:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", 10, 10, 8, 3, 0, 0, 0))
+    pixels = chunk(b"IDAT", zlib.compress(b"\0" * 110))
+    with pytest.raises(UnreadableImageError, match="damaged"):
+        decode(b"\x89PNG\r\n\x1a\n" + head + pixels + chunk(b"IEND", b""))

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
+from service.refusals import CODES
 
 from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params
@@ -130,9 +131,27 @@ def test_the_page_and_all_that_it_loads_are_served(client: httpx.Client) -> None
     assert client.get("/page/../service.py").status_code == 404
 
 
-def test_openapi_describes_the_upload(client: httpx.Client) -> None:
+def test_openapi_describes_the_upload_and_every_answer(client: httpx.Client) -> None:
     post = client.get("/docs.json").json()["paths"]["/predict"]["post"]
     assert "multipart/form-data" in post["requestBody"]["content"]
+    assert {int(status) for status in post["responses"]} == {200, *CODES.values()}
+
+
+def test_a_request_cannot_forge_the_log(client: httpx.Client, log: Path) -> None:
+    client.post("/predict%0aFORGED%1b[31m", headers={"content-type": "a\u202eb".encode()})
+    for path in ("/%0aFORGED%1b[31m", "/info?x=%0aFORGED", "/%c2%9b31m", "/%e2%80%ae"):
+        client.get(path)
+    client.post("/predict", files={"image": ("a\nFORGED\x1b[31m.jpg", b"x")})
+    lines = log.read_text().splitlines()
+    assert [line for line in lines if "FORGED" in line]  # it is logged, escaped
+    assert [line for line in lines if line.startswith("FORGED") or not line.isprintable()] == []
+
+
+def test_the_page_shows_text_as_text() -> None:
+    """Nothing that comes from an image, a model or a server becomes HTML."""
+    for file in (Path(__file__).parents[2] / "service" / "page").glob("*.js"):
+        for word in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("):
+            assert word not in file.read_text(), f"{file.name}: {word}"
 
 
 def test_counters_hold_numbers_only(client: httpx.Client, photo: bytes) -> None:

@@ -22,7 +22,7 @@ MAX_MEGAPIXELS = 50.0
 NOT_AN_IMAGE = f"The file is not a readable image. Supported formats: {', '.join(FORMATS)}."
 
 _ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
-# The last two: Pillow's EXIF code, at tags of the wrong type
+# The last three: Pillow's EXIF code, at tags of the wrong type, and its PNG code, at a palette that is missing
 _BROKEN = (
     UnidentifiedImageError,
     OSError,
@@ -31,6 +31,7 @@ _BROKEN = (
     Image.DecompressionBombError,
     struct.error,
     TypeError,
+    AssertionError,
 )
 
 
@@ -60,12 +61,16 @@ def decode(encoded: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray
             with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
                 width, height = image.size
                 _require_size(width, height, max_megapixels=max_megapixels)
-                upright = ImageOps.exif_transpose(image)
+                upright: Image.Image = image
+                ImageOps.exif_transpose(
+                    upright, in_place=True
+                )  # copies of 25 megapixels take as long as their decoding
                 if upright.mode.startswith("I"):  # 16 and 32 bit: keep the upper byte of the range in use
                     values = np.asarray(upright)
                     deep = values.max(initial=0) > 255  # shifted as integers: floats would need 8 bytes a pixel
                     upright = Image.fromarray((values >> 8 if deep else values).clip(0, 255).astype(np.uint8))
-                return np.array(_on_black(upright).convert("RGB"))
+                upright = _on_black(upright)
+                return np.array(upright if upright.mode == "RGB" else upright.convert("RGB"))
     except UnreadableImageError:
         raise
     except UnidentifiedImageError as error:  # Pillow's own words name an address in memory

@@ -1,0 +1,107 @@
+"""The worker's crashes, as the server lives through them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+from service.engine import Engine
+from service.refusals import Refusal
+
+from workers import load, work
+
+
+def starts(folder: Path) -> int:
+    return len(list(folder.glob("start-*")))
+
+
+def run(folder: Path, play: Callable[[Engine[bytes]], Awaitable[None]], *, limit_s: float = 30) -> None:
+    async def go() -> None:
+        engine = Engine(partial(load, folder), work, limit_s=limit_s)
+        await engine.start()
+        try:
+            await play(engine)
+        finally:
+            engine.stop()
+
+    asyncio.run(go())
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.02)
+
+
+def test_an_image_whose_worker_dies_is_answered_by_the_next(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes]) -> None:
+        answer = await engine.run(f"crash once {tmp_path / 'mark'}".encode())
+        assert answer.startswith(b"CRASH ONCE")
+        assert starts(tmp_path) == 2
+
+    run(tmp_path, play)
+
+
+def test_an_image_that_kills_two_workers_is_refused_and_the_next_one_served(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes]) -> None:
+        with pytest.raises(Refusal) as refused:
+            await engine.run(b"crash")
+        assert refused.value.code == "crashed"
+        assert await engine.run(b"a") == b"A"
+
+    run(tmp_path, play)
+
+
+def test_a_worker_that_dies_idle_is_replaced_unasked(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes]) -> None:
+        os.kill(engine._pid, signal.SIGKILL)
+        await until(lambda: not engine.is_ready)
+        await until(lambda: engine.is_ready)
+        assert await engine.run(b"a") == b"A"
+
+    run(tmp_path, play)
+
+
+def test_an_image_that_takes_too_long_ends_its_worker(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes]) -> None:
+        with pytest.raises(Refusal) as refused:
+            await engine.run(b"slow")
+        assert refused.value.code == "timeout"
+        assert await engine.run(b"a") == b"A"
+        assert starts(tmp_path) == 2
+
+    run(tmp_path, play, limit_s=1)
+
+
+def test_without_a_model_the_service_is_not_ready_until_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.engine.RETRY_S", 0.1)
+
+    async def play(engine: Engine[bytes]) -> None:
+        (tmp_path / "broken").touch()
+        os.kill(engine._pid, signal.SIGKILL)
+        await until(lambda: not engine.is_ready)
+        with pytest.raises(Refusal) as refused:
+            await engine.run(b"a")
+        assert (refused.value.status, refused.value.code) == (503, "not_ready")
+        (tmp_path / "broken").unlink()
+        await until(lambda: engine.is_ready)
+        assert await engine.run(b"a") == b"A"
+
+    run(tmp_path, play)
+
+
+def test_an_error_of_the_work_ends_no_worker(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes]) -> None:
+        with pytest.raises(ValueError, match="bad image"):
+            await engine.run(b"bad")
+        assert await engine.run(b"a") == b"A"
+        assert starts(tmp_path) == 1
+
+    run(tmp_path, play)

@@ -1,0 +1,94 @@
+"""The OpenAPI page lists what the service really answers; paths that do not exist cost nothing."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+from http import HTTPStatus
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from service.known import Known
+from service.openapi import described
+from service.refusals import CODES
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+SERVICE = Path(__file__).parents[2] / "service"
+
+
+def raised() -> set[str]:
+    """The codes of all refusals in the source; a code that is not written out there is refused."""
+    found = set()
+    for file in SERVICE.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("Refusal", "self._refuse"):
+                code = node.args[0]
+                if isinstance(code, ast.Constant):
+                    found.add(code.value)
+                else:
+                    assert ast.unparse(code) in ("code", "refusal"), ast.unparse(node)  # handed on from such a call
+    return found
+
+
+def test_every_refusal_of_the_source_is_known_and_no_other() -> None:
+    assert raised() == set(CODES)
+
+
+def test_every_status_is_described_with_its_codes() -> None:
+    post: dict[str, Any] = {"responses": {200: "an answer", 404: "never", 418: "never"}}
+    described(SimpleNamespace(paths={"/predict": SimpleNamespace(post=post)}))
+    assert set(post["responses"]) == {200, *CODES.values()}
+    for code, status in CODES.items():
+        assert code in post["responses"][status]["description"]
+        assert HTTPStatus(status)
+
+
+def test_whoever_may_try_again_learns_when() -> None:
+    """Each refusal with 429 or 503 gives `retry_after_s`."""
+    for file in SERVICE.glob("*.py"):
+        for call in ast.walk(ast.parse(file.read_text())):
+            if not (isinstance(call, ast.Call) and ast.unparse(call.func) == "Refusal"):
+                continue
+            code = getattr(call.args[0], "value", "queue_full")  # handed on: one that needs it
+            given = {keyword.arg for keyword in call.keywords}
+            assert CODES[code] not in (429, 503) or "retry_after_s" in given, ast.unparse(call)
+
+
+def ask(path: str, **headers: bytes) -> httpx.Response:
+    async def fine(_: Any) -> PlainTextResponse:
+        return PlainTextResponse("fine")
+
+    routes = [Route("/", fine), Route("/info", fine), Mount("/page", StaticFiles(directory=SERVICE / "page"))]
+    known = Known(Starlette(routes=routes), routes)
+
+    async def go() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="http://test") as client:
+            return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+
+    return asyncio.run(go())
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/", 200),
+        ("/info", 200),
+        ("/info/", 307),
+        ("/page/app.js", 200),
+        ("/page/none.js", 404),
+        ("/x", 404),
+    ],
+)
+def test_paths_that_exist_are_let_through(path: str, status: int) -> None:
+    assert ask(path).status_code == status
+
+
+def test_a_header_that_the_log_cannot_write_is_refused() -> None:
+    response = ask("/", content_type=b"caf\xe9")
+    assert (response.status_code, response.json()["code"]) == (400, "bad_header")
