@@ -29,7 +29,9 @@ class Known:
         self._paths = frozenset(_paths(routes))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":  # there are none, and BentoML would count their paths
+            await send({"type": "websocket.close", "code": 1000})
+        elif scope["type"] != "http":
             await self._app(scope, receive, send)
         elif scope["path"] not in self._paths and scope["path"].removesuffix("/") not in self._paths:
             await self._answer(

@@ -92,3 +92,16 @@ def test_paths_that_exist_are_let_through(path: str, status: int) -> None:
 def test_a_header_that_the_log_cannot_write_is_refused() -> None:
     response = ask("/", content_type=b"caf\xe9")
     assert (response.status_code, response.json()["code"]) == (400, "bad_header")
+
+
+def test_a_websocket_is_closed_before_anybody_counts_it() -> None:
+    async def never(*_: Any) -> None:
+        raise AssertionError("it was let through")
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    asyncio.run(Known(never, [])({"type": "websocket", "path": "/random"}, never, send))
+    assert sent == ["websocket.close"]
