@@ -41,17 +41,38 @@ _DROPPED = (
     re.compile(r' onclick="[^"]*"'),
 )
 
+_OF_THIS_RUN = (
+    re.compile(r" / \d{4}-\d\d-\d\dT[\d:]+Z(?=</li>)"),
+    re.compile(r"(?<=>)(\d{4}-\d\d-\d\dT[\d:]+Z|\d{8}T\d{6}\.\d{6}Z)(?=<)"),
+    re.compile(r"(?<=-collapse-body)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"),
+)
+"""Times and random names: a stage that runs twice on the same data writes the same bytes."""
+
 
 def make_readable_offline(site: Path) -> None:
-    """Rewrite every page below `site` so that it loads nothing: scripts, images, fonts and web styles go."""
-    pages = sorted(page for page in site.rglob("*.html") if page.parent != site)
-    for page in pages:
+    """Rewrite every page below `site` so that it loads nothing: scripts, images, fonts and web styles go.
+
+    Nothing in them says when they were made.
+    """
+    for page in sorted(page for page in site.rglob("*.html") if page.parent != site):
         text = page.read_text(encoding="utf-8")
-        for pattern in _DROPPED:
+        for pattern in (*_DROPPED, *_OF_THIS_RUN):
             text = pattern.sub("", text)
-        page.write_text(text.replace("<head>", f"<head>\n{STYLE}", 1), encoding="utf-8")
+        text = text.replace("<head>", f"<head>\n{STYLE}", 1).replace('href="../../../../', 'href="../')
+        page.unlink()
+        # Great Expectations has a folder for each run; this site is of one
+        _place(site, page).write_text(text, encoding="utf-8")
+    for folder in (site / "validations").glob("*/"):
+        shutil.rmtree(folder)
+    pages = sorted(page for page in site.rglob("*.html") if page.parent != site)
     (site / "index.html").write_text(_index(site, pages), encoding="utf-8")
     shutil.rmtree(site / "static", ignore_errors=True)
+
+
+def _place(site: Path, page: Path) -> Path:
+    """Return where a page goes: validations/<suite>/__none__/<time>/<name>.html to validations/<suite>.html."""
+    parts = page.relative_to(site).parts
+    return site / "validations" / f"{parts[1]}.html" if parts[0] == "validations" else page
 
 
 def _index(site: Path, pages: list[Path]) -> str:

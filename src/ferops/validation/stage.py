@@ -71,13 +71,17 @@ def validate(layout: Layout, params: Params) -> ValidateSummary:
     facts["connected"] = connected.reindex(facts.index)
     result = assign_outcomes(facts, settings, classes)
     accepted = facts[result["outcome"] == "accepted"]
-    with atomic_folder(layout.artifacts("validate")) as artifacts, atomic_folder(layout.reports("validate")) as reports:
+    with (
+        atomic_folder(context_folder(layout)) as context,
+        atomic_folder(layout.artifacts("validate")) as artifacts,
+        atomic_folder(layout.reports("validate")) as reports,
+    ):
         expectations = run_checkpoints(
             _incoming_frame(facts, result),
             _accepted_frame(accepted),
             settings,
             classes,
-            folder=artifacts,
+            folder=context,
             data_docs=reports / "data_docs",
         )
         failed = [one for one in expectations if not one.success]
@@ -111,6 +115,11 @@ def validate(layout: Layout, params: Params) -> ValidateSummary:
     if failed:
         raise FeropsError(_explain(failed, docs=layout.reports("validate") / "index.html"))
     return summary
+
+
+def context_folder(layout: Layout) -> Path:
+    """Return where Great Expectations keeps its context: no output, for it has other ids and times in each run."""
+    return layout.state / "great_expectations"
 
 
 def _incoming_frame(facts: pd.DataFrame, result: pd.DataFrame) -> pd.DataFrame:
