@@ -14,6 +14,9 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection, connect
 
+from ferops.local import access
+from stacks import Running
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
@@ -49,6 +52,10 @@ class Page:
             self._ask(
                 "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
             )
+
+    def close(self) -> None:
+        """End the browser in order, so that its logs are whole."""
+        self._ask("Browser.close")
 
     def _ask(self, method: str, **params: Any) -> Any:
         self.sent += 1
@@ -86,6 +93,18 @@ def browser(scratch: Path, *options: str) -> Iterator[Page]:
                 yield Page(connection)
         finally:
             process.terminate()
+
+
+def log_in(page: Page, running: Running) -> None:
+    """Log in to both servers as a person does; browsers keep both logins."""
+    page.open(f"{running.ports.prefect_url}/")
+    page.wait_for("document.querySelector('input[type=password]') !== null")
+    page.run("document.querySelector('input[type=password]').focus()")
+    page.type(access.login(running.layout, "prefect"))
+    page.wait_for("location.pathname === '/dashboard'")
+    page.open(running.ports.mlflow_url.replace("//", f"//{access.login(running.layout, 'mlflow')}@"))
+    page.open(f"{running.ports.mlflow_url}/?again")
+    assert page.run("fetch('/ajax-api/2.0/mlflow/experiments/search?max_results=1').then(reply => reply.status)") == 200
 
 
 def _wait(ready: Callable[[], Any]) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import sample_images
 from exports import write_export
 from ferops.config import Params
 from ferops.layout import Layout
+from ferops.local import stack
+from stacks import Running, free_ports, small_project
 
 ExportMaker = Callable[..., Path]
 
@@ -25,6 +28,27 @@ def make_export(tmp_path_factory: pytest.TempPathFactory) -> ExportMaker:
         return write_export(tmp_path_factory.mktemp("export"), **how)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One running stack of a small project for all slow tests that only use it: starting it takes a while.
+
+    Its folders can be entered by everybody, so that only its own modes protect it.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(("PREFECT_", "MLFLOW_"))]:
+            patch.delenv(name)
+        base = tmp_path_factory.mktemp("stack")
+        layout = Layout(small_project(base))
+        for folder in (base.parents[1], base.parents[0], base, layout.root):
+            folder.chmod(0o755)
+        ports = free_ports()
+        try:
+            stack.up(layout, ports)
+            yield Running(layout, ports)
+        finally:
+            stack.down(layout)
 
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from browser import CHROMIUM, Page, browser
+from browser import CHROMIUM, browser, log_in
 from ferops.local import access, processes
 from ferops.registry.connection import connect
 from sockets import free_port
@@ -142,18 +142,6 @@ def test_the_operators_own_pages_work(running: Running, tmp_path: Path) -> None:
         page.wait_for("document.body.innerText.includes('Experiments')")
         # What the page sends when a person moves an alias there
         assert "RESOURCE_DOES_NOT_EXIST" in page.run(OWN_ALIAS)
-
-
-def log_in(page: Page, running: Running) -> None:
-    """Log in to both servers as a person does; browsers keep both logins."""
-    page.open(f"{running.ports.prefect_url}/")
-    page.wait_for("document.querySelector('input[type=password]') !== null")
-    page.run("document.querySelector('input[type=password]').focus()")
-    page.type(access.login(running.layout, "prefect"))
-    page.wait_for("location.pathname === '/dashboard'")
-    page.open(running.ports.mlflow_url.replace("//", f"//{access.login(running.layout, 'mlflow')}@"))
-    page.open(f"{running.ports.mlflow_url}/?again")
-    assert page.run("fetch('/ajax-api/2.0/mlflow/experiments/search?max_results=1').then(reply => reply.status)") == 200
 
 
 @pytest.mark.parametrize("server", ["prefect", "mlflow"])

@@ -153,6 +153,25 @@ def test_a_flow_without_the_tracking_server_is_stopped_only_if_there_is_one(
     stack.require_tracking_server(layout)
 
 
+def test_the_logins_are_known_as_long_as_the_stack_runs(
+    layout: Layout, ports: Ports, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", ports.mlflow_url)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    assert stack.logins(layout) == {}
+    with pytest.raises(FeropsError, match=r"not running.*make up"):
+        stack.environment(layout)
+    _only_sleepers(monkeypatch)
+    stack.up(layout, ports)
+    known = stack.environment(layout)
+    assert stack.logins(layout).items() <= known.items()
+    assert set(stack.logins(layout)) == {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+    stack.down(layout)
+    assert stack.logins(layout) == {}
+    stack.up(layout, ports)
+    assert stack.environment(layout)["MLFLOW_TRACKING_PASSWORD"] != known["MLFLOW_TRACKING_PASSWORD"]
+
+
 @pytest.mark.slow
 def test_the_real_stack_runs_the_deployments(tmp_path: Path, ports: Ports, monkeypatch: pytest.MonkeyPatch) -> None:
     root = small_project(tmp_path)
