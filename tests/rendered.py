@@ -26,3 +26,15 @@ def portraits() -> list[tuple[Image, NDArray[np.float64]]]:
 def off_by(landmarks: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
     """Return the mean distance in eye distances."""
     return float(np.hypot(*(landmarks - truth).T).mean() / np.hypot(*(truth[1] - truth[0])))
+
+
+def framed_portraits() -> list[Image]:
+    """Return the portraits with a black border of 40 px."""
+    return [np.pad(image, ((40, 40), (40, 40), (0, 0))) for image, _ in portraits()]
+
+
+def network_inputs() -> dict[str, NDArray[np.uint8]]:
+    """Return random images `(N, H, W, 3)` for each of MTCNN's networks."""
+    rng = np.random.default_rng(2)
+    shapes = {"pnet": (2, 31, 40, 3), "rnet": (3, 24, 24, 3), "onet": (3, 48, 48, 3)}
+    return {name: rng.integers(0, 256, shape, dtype=np.uint8) for name, shape in shapes.items()}

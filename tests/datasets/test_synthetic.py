@@ -14,6 +14,7 @@ from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.synthetic import identity, portrait, scene, shape
 from ferops.datasets.synthetic.flaws import ALTERED
 from ferops.errors import FeropsError
+from ferops.faces.detectors import build
 
 COLUMNS = [
     "image_id",
@@ -234,20 +235,17 @@ def test_settings_that_make_no_face_are_refused(wrong: dict[str, int], message: 
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # facenet-pytorch 2.5.3 uses numpy and torch in ways that newer ones warn of
 def test_a_detector_finds_the_faces_and_their_landmarks() -> None:
-    from facenet_pytorch import MTCNN
-
-    detector = MTCNN(device="cpu", post_process=False)
+    detector = build("mtcnn", min_confidence=0.9, threads=1)
     errors, found = [], []
     for index in range(50):
         shot = portrait.take(
             identity.draw(index, seed=7), DEFAULT_CLASSES[(5 * index + index // 7) % 6], seed=(1, index), size_px=160
         )
-        _, scores, points = detector.detect(shot.pixels, landmarks=True)
-        found.append(scores[0] is not None and float(scores[0]) >= 0.9)
-        if found[-1]:
+        faces = detector.detect([shot.pixels])[0]
+        found.append(bool(faces))
+        if faces:
             eye_distance = np.linalg.norm(shot.landmarks[1] - shot.landmarks[0])
-            errors.append(np.linalg.norm(points[0].astype(float) - shot.landmarks, axis=1).mean() / eye_distance)
+            errors.append(np.linalg.norm(faces[0].landmarks - shot.landmarks, axis=1).mean() / eye_distance)
     assert np.mean(found) >= 0.95
     assert np.mean(errors) < 0.10

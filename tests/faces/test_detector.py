@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
-from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors.numpy import load_file
 
 from ferops.datasets.images import decode
 from ferops.errors import FeropsError
@@ -22,11 +23,10 @@ from ferops.faces.detection import Detection, Detector
 from ferops.faces.detectors import build, mtcnn_networks
 from ferops.faces.detectors.letterbox import MAX_SIDE_PX
 from ferops.faces.detectors.mtcnn import CROP_SIDE_PX
-from rendered import MIRRORED, off_by, portraits
+from rendered import MIRRORED, framed_portraits, network_inputs, off_by, portraits
 
-needs_package = pytest.mark.skipif(
-    find_spec("facenet_pytorch") is None, reason="facenet-pytorch is not installed: pip install 'ferops[dev]'"
-)
+FACENET_PYTORCH = json.loads((Path(__file__).parent / "facenet_pytorch.json").read_text(encoding="utf-8"))
+"""What the package answered, recorded by benchmarks/mtcnn_reference.py."""
 
 
 @pytest.fixture(scope="module")
@@ -67,22 +67,16 @@ def test_the_faces_are_those_of_ferops_0_1(detector: Detector) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
 
 
-@needs_package
-def test_finds_the_boxes_that_the_packages_own_cascade_finds(detector: Detector) -> None:
+def test_finds_the_boxes_that_facenet_pytorch_finds(detector: Detector) -> None:
     """Its code with the same weights, but another pyramid, other rounding, and no refined landmarks."""
-    from facenet_pytorch import MTCNN
-
-    theirs = MTCNN(keep_all=True)
     agreed = 0
-    for image, _ in portraits():
-        framed = np.pad(image, ((40, 40), (40, 40), (0, 0)))
-        boxes, scores, landmarks = theirs.detect(framed, landmarks=True)
-        ours = detector.detect([framed])[0]
-        if boxes is None or scores[0] < 0.97 or not ours:
+    for image, theirs in zip(framed_portraits(), FACENET_PYTORCH["cascade"], strict=True):
+        ours = detector.detect([image])[0]
+        if theirs is None or theirs["score"] < 0.97 or not ours:
             continue
         agreed += 1
-        assert overlap(ours[0].box, boxes[0].astype(np.float32)) > 0.7
-        assert off_by(ours[0].landmarks, landmarks[0].astype(np.float32)) < 0.12
+        assert overlap(ours[0].box, np.array(theirs["box"], np.float32)) > 0.7
+        assert off_by(ours[0].landmarks, np.array(theirs["landmarks"])) < 0.12
     assert agreed >= 4
 
 
@@ -93,23 +87,11 @@ def overlap(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     return float(sides.prod()) / (sum(areas) - float(sides.prod()))
 
 
-@needs_package
-def test_each_network_computes_what_the_packages_own_computes() -> None:
-    import torch
-    from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
-
-    rng = np.random.default_rng(2)
-    cases = (
-        (mtcnn_networks.p_net(), PNet(), (2, 31, 40), [1, 0]),
-        (mtcnn_networks.r_net(), RNet(), (3, 24, 24), [1, 0]),
-        (mtcnn_networks.o_net(), ONet(), (3, 48, 48), [2, 0, 1]),
-    )
-    for ours, theirs, shape, order in cases:
-        images = rng.integers(0, 256, (*shape, 3), dtype=np.uint8)
-        with torch.inference_mode():
-            expected = theirs((torch.from_numpy(images).permute(0, 3, 1, 2).float() - 127.5) / 128)
-        for output, index in zip(ours(images), order, strict=True):
-            np.testing.assert_allclose(output, expected[index].numpy(), atol=1e-4)
+def test_each_network_computes_what_that_of_facenet_pytorch_computes() -> None:
+    ours = {"pnet": mtcnn_networks.p_net(), "rnet": mtcnn_networks.r_net(), "onet": mtcnn_networks.o_net()}
+    for name, images in network_inputs().items():
+        for output, expected in zip(ours[name](images), FACENET_PYTORCH["networks"][name], strict=True):
+            np.testing.assert_allclose(output, np.array(expected), atol=1e-4)
 
 
 def same(one: list[Detection], other: list[Detection]) -> bool:
@@ -220,20 +202,10 @@ def test_min_confidence_is_kept() -> None:
     assert len(strict) < len(faces)
 
 
-@needs_package
-def test_the_weights_are_the_packages_own() -> None:
-    import torch
-    from safetensors.numpy import load_file
-
+def test_the_weights_are_those_of_facenet_pytorch() -> None:
     weights = load_file(mtcnn_networks.WEIGHTS)
-    package = find_spec("facenet_pytorch")
-    assert package is not None
-    assert package.origin is not None
-    for network in ("pnet", "rnet", "onet"):
-        state = torch.load(Path(package.origin).parent / "data" / f"{network}.pt", weights_only=True)
-        for name, tensor in state.items():
-            np.testing.assert_array_equal(weights.pop(f"{network}.{name}"), tensor.numpy())
-    assert not weights
+    hashes = {name: hashlib.sha256(tensor.tobytes()).hexdigest() for name, tensor in weights.items()}
+    assert hashes == FACENET_PYTORCH["weights"]
 
 
 def test_the_notice_names_the_weights_and_carries_their_licence() -> None:
