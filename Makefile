@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo "$$p"; break; }; done)
 # The tools call nobody
@@ -14,8 +15,11 @@ export GX_ANALYTICS_ENABLED = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
+# On all cores, a file at a time so that its fixtures are made once
+PYTEST := pytest -n auto --dist loadfile
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all lint format up down serve promote package clean
+.PHONY: help install lock audit sbom run test test-all lint format up down serve promote package clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -27,13 +31,27 @@ ifneq ($(shell cat $(VENV)/.installed 2>/dev/null),$(CURDIR))
 .PHONY: $(VENV)/.installed
 endif
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml requirements.lock
 	@test -n "$(PYTHON)" || { echo "ferops needs Python 3.11 or 3.12; none was found. Name one: make install PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Installing into $(VENV) with $(PYTHON) (about 7 GB, most of it PyTorch; some minutes) ..."
 	@test "$$(cat $@ 2>/dev/null)" = '$(CURDIR)' || rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@# Every file that is run has a hash: setuptools comes first, so that pip fetches none of its own to build what has no wheel
+	@$(PIP) --require-hashes --no-deps --requirement <(sed -n '/^setuptools==/,/[^\\]$$/p' requirements.lock)
+	@$(PIP) --require-hashes --no-deps --no-build-isolation --requirement requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check
 	@echo '$(CURDIR)' > $@
+
+lock: ## pin anew what pyproject.toml asks for, with hashes: make lock [UPGRADE=--upgrade]
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-annotate \
+		--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) --output-file requirements.lock pyproject.toml
+
+audit: install ## ask whether a known vulnerability concerns a pinned package (needs a network)
+	@python .ci/audit.py
+
+sbom: install ## write sbom.json: all packages and weights with versions, hashes and licences (CycloneDX)
+	@python .ci/sbom.py sbom.json
 
 run: install ## pull the data, reproduce the pipeline, say what came out
 	@ferops run
@@ -42,10 +60,10 @@ test: install ## lint, type-check and test
 	ruff check .
 	ruff format --check .
 	mypy
-	pytest
+	$(PYTEST)
 
 test-all: install ## every test but the soaks, the slow ones and those on real data too
-	pytest -m 'not soak'
+	$(PYTEST) -m 'not soak'
 
 lint: install ## lint and type-check only
 	ruff check . && ruff format --check . && mypy

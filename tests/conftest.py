@@ -8,6 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+# One thread in every test and every process that it starts, set before the libraries are loaded: tests run on all
+# cores already, and a training's bits depend on the number
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 
 import sample_images
@@ -75,7 +79,7 @@ def bentos(
 
     root = tmp_path_factory.mktemp("project")
     shutil.copytree(ROOT / "service", root / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(ROOT / "constraints.txt", root / "constraints.txt")
+    shutil.copyfile(ROOT / "requirements.lock", root / "requirements.lock")
     layout = Layout(root)
     for version, expression in favourites.items():
         folder = make_export(favours=expression, low_confidence=0.3)

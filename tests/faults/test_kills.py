@@ -165,7 +165,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     root.mkdir()
     for name in ("service", "flows"):
         shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("constraints.txt", "dvc.yaml", "prefect.yaml", "prefect.toml", ".gitignore", ".dvcignore"):
+    for name in ("requirements.lock", "dvc.yaml", "prefect.yaml", "prefect.toml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root)
     shell(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
     wanted = (row for row in rows(seed=7) if row["label"] in DEFAULT_CLASSES)

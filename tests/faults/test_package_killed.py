@@ -33,7 +33,7 @@ package(Layout(Path(sys.argv[1])), quick_params(), model_folder=Path(sys.argv[2]
 def test_the_next_package_removes_what_a_kill_left(tmp_path: Path, make_export: Any, quick_params: Params) -> None:
     layout, model, temporary = Layout(tmp_path / "project"), make_export(), tmp_path / "tmp"
     shutil.copytree(ROOT / "service", layout.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copyfile(ROOT / "constraints.txt", layout.root / "constraints.txt")
+    shutil.copyfile(ROOT / "requirements.lock", layout.root / "requirements.lock")
     temporary.mkdir()
     search = {"PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), *sys.path]), "TMPDIR": str(temporary)}
     for point in ("store", "store/bentos"):  # when BentoML has begun to start; when it writes

@@ -133,7 +133,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, params: Params) -> 
 def test_a_failed_build_leaves_nothing_to_serve(tmp_path: Path, params: Params, make_export: Any) -> None:
     (tmp_path / "service").mkdir()
     (tmp_path / "service" / "service.py").write_text("raise RuntimeError('broken on purpose')\n")
-    shutil.copyfile(ROOT / "constraints.txt", tmp_path / "constraints.txt")
+    shutil.copyfile(ROOT / "requirements.lock", tmp_path / "requirements.lock")
     with pytest.raises(FeropsError, match="broken on purpose"):
         package(Layout(tmp_path), params, model_folder=make_export(), version="1")
     assert packaged(Layout(tmp_path)) is None
@@ -144,7 +144,7 @@ def project(tmp_path: Path) -> Layout:
     """A project that can be packaged, without a Bento."""
     (tmp_path / "service").mkdir()
     (tmp_path / "service" / "service.py").touch()
-    shutil.copyfile(ROOT / "constraints.txt", tmp_path / "constraints.txt")
+    shutil.copyfile(ROOT / "requirements.lock", tmp_path / "requirements.lock")
     return Layout(tmp_path)
 
 

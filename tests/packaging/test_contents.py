@@ -46,8 +46,10 @@ def test_modules_come_with_their_packages_their_data_and_what_they_import(tmp_pa
 def test_serving_needs_no_training_and_every_package_is_pinned() -> None:
     contents = required_contents(ROOT / "service", detector="centerface")
     assert SOURCE / "faces" / "detectors" / "centerface.py" in contents.files
-    lines = pinned_requirements(contents.imported, ROOT / "constraints.txt")
-    assert set(lines) <= set((ROOT / "constraints.txt").read_text().splitlines())
+    lines = pinned_requirements(contents.imported, ROOT / "requirements.lock")
+    locked = (ROOT / "requirements.lock").read_text().replace(" \\\n   ", "").splitlines()
+    assert set(lines) <= set(locked)
+    assert all("--hash=sha256:" in line for line in lines)
     names = {canonicalize_name(line.partition("==")[0]) for line in lines}
     assert {"bentoml", "opencv-python-headless", "openvino", "pillow", "ruamel-yaml", "safetensors"} <= names
     assert {"uvicorn", "pydantic-core"} <= names  # needed by bentoml and by pydantic
@@ -56,9 +58,11 @@ def test_serving_needs_no_training_and_every_package_is_pinned() -> None:
 
 
 def test_a_requirement_without_a_pin_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "constraints.txt").write_text("numpy==1\n")
-    assert pinned_requirements(["numpy.typing"], tmp_path / "constraints.txt") == ["numpy==1"]
+    (tmp_path / "requirements.lock").write_text(
+        "# by make lock\nnumpy==1 \\\n    --hash=sha256:ab\npip==2 \\\n    --hash=sha256:cd\n"
+    )
+    assert pinned_requirements(["numpy.typing"], tmp_path / "requirements.lock") == ["numpy==1 --hash=sha256:ab"]
     with pytest.raises(FeropsError, match="does not pin pillow"):
-        pinned_requirements(["PIL.Image"], tmp_path / "constraints.txt")
+        pinned_requirements(["PIL.Image"], tmp_path / "requirements.lock")
     with pytest.raises(FeropsError, match="no_such_module, which is not installed"):
-        pinned_requirements(["no_such_module"], tmp_path / "constraints.txt")
+        pinned_requirements(["no_such_module"], tmp_path / "requirements.lock")

@@ -148,7 +148,7 @@ def whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     for name in ("baseline", "candidate"):
         make_trained(layout, name, made_from=provenance(layout, made.params))
     shutil.copytree(ROOT / "service", layout.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "constraints.txt", layout.root)
+    shutil.copy(ROOT / "requirements.lock", layout.root)
     work(made, tmp_path / "first")
     return made
 

@@ -165,7 +165,7 @@ def test_a_fresh_clone_without_a_store_has_no_champion_and_gets_no_store(
 def test_serve_at_once(clone: Layout, sh: Shell) -> None:
     """README, "Serve at once": a fresh clone answers a photo, and git sees no change."""
     shutil.copytree(ROOT / "service", clone.root / "service", ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "constraints.txt", clone.root)
+    shutil.copy(ROOT / "requirements.lock", clone.root)
     presets.apply_preset(clone, "quick")
     sh(clone.root, "git add . && git commit -qm service")
     with socket.socket() as free:

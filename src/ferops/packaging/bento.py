@@ -222,10 +222,11 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     release.write(staging / "service" / "release.json")
     copy_model(model_folder, staging / "model", config)
     copy_ferops(contents.files, staging / "ferops")
-    pins = pinned_requirements(contents.imported, layout.root / "constraints.txt")
+    pins = pinned_requirements(contents.imported, layout.root / "requirements.lock")
     write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
     done = subprocess.run(
-        [sys.executable, "-c", _BUILD, str(staging), json.dumps(_build_arguments(release, pins)), str(os.getpid())],
+        [sys.executable, "-c", _BUILD, str(staging), str(os.getpid())],
+        input=json.dumps(_build_arguments(release, pins)),  # too long for an argument: the hashes
         cwd=staging,
         env=bentoml_environment(layout) | {"BENTOML_HOME": str(store), "TMPDIR": str(store.parent)},
         capture_output=True,
@@ -241,9 +242,9 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
 # PYTHONSAFEPATH keeps the working folder off sys.path; BentoML adds the build context itself. The kernel ends this
 # process with its parent (PR_SET_PDEATHSIG, SIGKILL): what it went on writing after a kill would stay
 _BUILD = (
-    "import ctypes, json, os, sys; ctypes.CDLL(None).prctl(1, 9); os.getppid() == int(sys.argv[3]) or os._exit(1); "
+    "import ctypes, json, os, sys; ctypes.CDLL(None).prctl(1, 9); os.getppid() == int(sys.argv[2]) or os._exit(1); "
     "import bentoml; "
-    "bentoml.bentos.build(build_ctx=sys.argv[1], **json.loads(sys.argv[2]))"
+    "bentoml.bentos.build(build_ctx=sys.argv[1], **json.load(sys.stdin))"
 )
 
 
@@ -256,7 +257,7 @@ def _build_arguments(release: Release, pins: list[str]) -> dict[str, Any]:
         "labels": {"model_version": release.model_version, "data_version": release.data_version},
         "include": ["service/**", "ferops/**", "model/**", "requirements.txt"],
         "exclude": ["**/__pycache__/**"],
-        # Locking would query a package index; constraints.txt pins everything already. A list, not requirements_txt,
+        # Locking would query a package index; requirements.lock pins everything already. A list, not requirements_txt,
         # since BentoML reads no file below a folder that begins with a dot, as the one of this build does
         "python": {"packages": pins, "lock_packages": False},
     }

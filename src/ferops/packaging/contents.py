@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import importlib.metadata
+import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -101,18 +102,25 @@ def copy_ferops(files: Iterable[Path], target: Path) -> None:
         shutil.copyfile(file, copy)
 
 
-def pinned_requirements(imported: Iterable[str], constraints: Path) -> list[str]:
-    """Return `name==version` lines for the packages of the `imported` modules, and for their dependencies.
+def pinned_requirements(imported: Iterable[str], lock: Path) -> list[str]:
+    """Return the packages of the `imported` modules, and their dependencies, as they stand in the lock file.
+
+    So they keep their hashes, on the same line, and whoever installs the Bento gets the very files or an error.
 
     Args:
         imported: names of modules that are installed here.
-        constraints: a file of such lines.
+        lock: requirements of the form `name==version`, each followed by its indented hashes.
 
     Raises:
         FeropsError: a package is not installed, or not pinned.
     """
-    lines = require(constraints, made_by="git checkout").read_text(encoding="utf-8").splitlines()
-    pinned = {canonicalize_name(line.partition("==")[0]): line.strip() for line in lines if "==" in line}
+    entries = re.split(r"\n(?=\S)", require(lock, made_by="git checkout").read_text(encoding="utf-8"))
+    pinned = {
+        canonicalize_name(name): re.sub(r"\s*\\\n\s*", " ", entry.rstrip())  # on one line
+        for entry in entries
+        for name, found, _ in [entry.partition("==")]
+        if found and not name.startswith("#")
+    }
     installed = importlib.metadata.packages_distributions()
     wanted: dict[str, str] = {}
     queue: list[Requirement] = []
@@ -128,7 +136,9 @@ def pinned_requirements(imported: Iterable[str], constraints: Path) -> list[str]
         if name in wanted:
             continue
         if name not in pinned:
-            raise FeropsError(f"{constraints} does not pin {name}, which the service needs. Add it: {name}==VERSION")
+            raise FeropsError(
+                f"{lock} does not pin {name}, which the service needs. Add {name} to pyproject.toml, then: make lock"
+            )
         wanted[name] = pinned[name]
         for text in importlib.metadata.requires(name) or []:
             needed = Requirement(text)
