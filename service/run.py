@@ -12,7 +12,11 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
+
+from ferops.scratch import scratch_folder
 
 MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_CLIENT = 128
@@ -33,7 +37,10 @@ def main() -> None:
         sys.exit(f"ferops: {arguments.host}:{arguments.port} cannot be used: {error.strerror}")
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    serve(arguments.tag, listener)
+    # BentoML makes temporary folders: those of a server that was killed go at the next start
+    with scratch_folder(Path(tempfile.gettempdir()), "ferops-serve") as scratch:
+        os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
+        serve(arguments.tag, listener)
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -62,7 +62,12 @@ def worker(process: psutil.Process) -> psutil.Process:
 
 
 @pytest.mark.slow
-def test_a_killed_server_leaves_the_port_to_the_next(bentos: Layout, quick_params: Params, tmp_path: Path) -> None:
+def test_a_killed_server_leaves_the_port_to_the_next(
+    bentos: Layout, quick_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
     with running(bentos, quick_params, tmp_path / "log") as (process, port):
         family = process.children(recursive=True)
         open_ports = [
@@ -77,6 +82,10 @@ def test_a_killed_server_leaves_the_port_to_the_next(bentos: Layout, quick_param
         with socket.socket() as probe:  # the next server can have it at once
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
+    (left,) = temporary.iterdir()
+    with running(bentos, quick_params, tmp_path / "log"):
+        assert not left.exists()
+    assert list(temporary.iterdir()) == []  # this one ended in order
 
 
 @pytest.mark.slow
