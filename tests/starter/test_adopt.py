@@ -159,7 +159,7 @@ def test_the_notice_holds_the_terms_of_every_source() -> None:
         assert SOURCES[name].citation in text
     assert "mine: on its owner's terms" in text
     assert "terms of fer2013, ckplus and mine" in text
-    assert f"pretrained weights (package, SHA-256 {'f' * 64}). Licence: Apache-2.0 (Somebody)" in text
+    assert f"pretrained weights (imagenet, SHA-256 {'f' * 64}). Licence: Apache-2.0 (Somebody)" in text
     assert all(use in text for use in uses.PROHIBITED)
 
 
