@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ferops.files import atomic_file, atomic_folder
-from ferops.scratch import remove_leftovers, scratch_folder
+from ferops.scratch import lent_folder, remove_leftovers, scratch_folder
 
 HOLD = """
 import sys, time
@@ -55,6 +55,18 @@ def test_a_killed_writers_folder_stays_while_it_lives_and_goes_at_the_next_start
     with atomic_folder(target) as folder:
         (folder / "whole").touch()
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_lent_folder_stays_as_long_as_the_process_that_inherited_it(tmp_path: Path) -> None:
+    folder, lock = lent_folder(tmp_path, "name")
+    command = [sys.executable, "-c", "import time; time.sleep(60)"]
+    with subprocess.Popen(command, pass_fds=[lock]) as owner:
+        os.close(lock)
+        remove_leftovers(tmp_path, "name")
+        assert folder.is_dir()
+        owner.send_signal(signal.SIGKILL)
+    remove_leftovers(tmp_path, "name")
+    assert not folder.exists()
 
 
 def test_only_this_users_folders_of_exactly_this_name_are_removed(

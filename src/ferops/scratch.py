@@ -25,14 +25,23 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
 
     What dead processes left of this name is removed first. The folder holds the lock of its owner, and nothing else.
     """
-    remove_leftovers(parent, name)
-    parent.mkdir(parents=True, exist_ok=True)
-    folder, lock = _make(parent, name)
+    folder, lock = lent_folder(parent, name)
     try:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
+
+
+def lent_folder(parent: Path, name: str) -> tuple[Path, int]:
+    """Make such a folder for a process that outlives this one, and return it with the file descriptor of its lock.
+
+    The process is the owner if it inherits the descriptor; this one closes its own. Once the process has ended,
+    `remove_leftovers` removes the folder.
+    """
+    remove_leftovers(parent, name)
+    parent.mkdir(parents=True, exist_ok=True)
+    return _make(parent, name)
 
 
 def remove_leftovers(parent: Path, name: str) -> None:

@@ -21,7 +21,7 @@ from ferops.layout import Layout
 from ferops.local import access, processes
 from ferops.local.ports import Ports, listen
 from ferops.local.processes import Process
-from ferops.local.start import Begin, start_all
+from ferops.local.start import Begin, clear, start_all
 from ferops.local.state import StackState, folder_id, recorded, state_file, status
 from ferops.registry.connection import experiment_in
 from ferops.registry.store import own_database
@@ -66,6 +66,7 @@ def down(layout: Layout) -> str:
     """End the stack, its running flows included, and say so. Nothing running is fine."""
     servers = status(layout)
     processes.stop(list(reversed(servers)))  # the worker first: it reports the flows that it ends to the server
+    clear()
     access.forget(layout)
     state_file(layout).unlink(missing_ok=True)
     return "The stack is down." if any(servers.values()) else "The stack was not running."

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -19,10 +21,12 @@ from ferops.local.prefect_api import WORK_POOL
 from ferops.local.processes import Process
 from ferops.orchestration.child import child_environment
 from ferops.registry.store import make_ready, own_database
+from ferops.scratch import lent_folder, remove_leftovers
 
 WORKER = "ferops"
 SERVER_WITHIN_S = 120.0  # seconds on a quiet machine; the first start migrates a database
 SETUP_WITHIN_S = 120.0
+_SCRATCH = "ferops-worker"
 
 
 class Begin(Protocol):
@@ -55,11 +59,21 @@ def start_all(
     prefect_api.end_orphans(layout, ports)
     since_s = time.time()
     worker = ["-m", "prefect", "worker", "start", "--pool", WORK_POOL, "--name", WORKER, "--type", "process"]
-    # The worker obeys whoever answers on Prefect's port, so it holds the port as long as it lives
-    started = begin("prefect-worker", worker, env, keep=sockets)
+    # Prefect's own folder for flows, /tmp/runner_storage, could be another user's, and stays after a kill
+    scratch, lock = lent_folder(Path(tempfile.gettempdir()), _SCRATCH)
+    try:
+        # The worker obeys whoever answers on Prefect's port, so it holds the port as long as it lives
+        started = begin("prefect-worker", worker, env | {"TMPDIR": str(scratch)}, keep=[*sockets, lock])
+    finally:
+        os.close(lock)
     processes.wait_until(
         lambda: prefect_api.worker_polls(layout, ports, since_s=since_s), started, within_s=SERVER_WITHIN_S
     )
+
+
+def clear() -> None:
+    """Remove the temporary files of workers that have ended."""
+    remove_leftovers(Path(tempfile.gettempdir()), _SCRATCH)
 
 
 def _stack_environment(layout: Layout, ports: Ports) -> dict[str, str]:
