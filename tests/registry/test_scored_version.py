@@ -13,7 +13,9 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.registry.promotion import promote
+from ferops.registry.signing import own_key
 from ferops.registry.stage import register
+from ferops.registry.trust import add_key
 from ferops.registry.versions import export_digest, fetch
 from ferops.scoring.score import score
 from scoring_files import contents, tinted, write
@@ -105,8 +107,14 @@ def test_through_a_server(layout: Layout, params: Params, tmp_path: Path, monkey
     with mlflow_server(layout.root, "--artifacts-destination", "mlruns") as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         monkeypatch.chdir(here)
+        with pytest.raises(FeropsError, match="signed by a key that this project does not trust"):
+            fetch(Layout(), "models:/ferops@challenger", tmp_path / "scratch")
+        assert list(here.iterdir()) == []
+        key = own_key(layout)
+        assert key
+        add_key(Layout(), key)
         exact, copy = fetch(Layout(), "models:/ferops@challenger", tmp_path / "scratch")
         assert (exact, export_digest(copy)) == ("models:/ferops/1", digest)
-    assert list(here.iterdir()) == []
+    assert list(here.iterdir()) == [here / "trust.json"]
     with pytest.raises(FeropsError, match="no MLflow server at"):
         fetch(Layout(), "models:/ferops@challenger", tmp_path / "scratch")
