@@ -42,9 +42,9 @@ from ferops.machine import cpu_name
 from ferops.model_config import FP32_FILE, INT8_FILE
 from ferops.training import data, model, norms, precision, pretrained, zoo
 from ferops.training.checkpoint import Checkpoint
-from ferops.training.data import Faces
 from ferops.training.distributed import World
 from ferops.training.evaluator import predict
+from ferops.training.faces import Faces, channel_statistics, content_hash, is_grey
 from ferops.training.fit import Fit
 from ferops.training.memory import peak_memory_mb
 from ferops.training.step import plan_steps
@@ -100,7 +100,7 @@ def common(options: argparse.Namespace) -> dict[str, Any]:
         "size_px": train.size_px,
         "train_faces": len(train),
         "val_faces": len(validation),
-        "faces": data.content_hash(train.images, train.labels, validation.images, validation.labels),
+        "faces": content_hash(train.images, train.labels, validation.images, validation.labels),
         "seed": params.seed,
     }
 
@@ -165,14 +165,14 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
 def network(name: str, faces: Faces, params: Params) -> tuple[model.ExpressionNet, str | None]:
     """Return the network of `name` or `name:weights` for these faces, and the licence of the weights."""
     architecture, _, source = name.partition(":")
-    mean, std = data.channel_statistics(faces)
+    mean, std = channel_statistics(faces)
     net = model.build(
         architecture,
         num_classes=len(params.data.classes),
         size_px=faces.size_px,
         mean=mean,
         std=std,
-        grayscale=data.is_grey(faces),
+        grayscale=is_grey(faces),
         seed=params.seed,
     )
     if not source:

@@ -21,9 +21,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -32,29 +30,21 @@ import numpy as np
 import torch
 from measure import Turn, alone, cores, images_per_s, interleave, times_as_fast
 from ruamel.yaml import YAML
+from stepper import Stepper, network
 from tables import fill, markdown
-from torch import nn
 from torchvision_recipe import TorchvisionRecipe, write_folder
 
 from ferops import config, presets
-from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Train
 from ferops.errors import FeropsError
 from ferops.files import write_json
 from ferops.layout import Layout
 from ferops.machine import cpu_name
-from ferops.training import data, model, precision
-from ferops.training.data import Faces
-from ferops.training.distributed import World
-from ferops.training.losses import make_criterion
+from ferops.training import data, precision
+from ferops.training.faces import Faces
 from ferops.training.memory import peak_memory_mb
-from ferops.training.model import ExpressionNet
-from ferops.training.state import TrainState
-from ferops.training.step import StepRunner, plan_steps
 
 FEATURES = ("bf16", "channels_last", "depthwise", "fused", "compile")
-CLASSES = len(DEFAULT_CLASSES)
-ENDLESS = 10_000  # epochs: no benchmark reaches the end of the schedule
 
 
 def main() -> None:
@@ -156,103 +146,6 @@ def make_turn(who: str, architecture: str, folder: Path, options: argparse.Names
         device=precision.choose(train).device,
     )
     return lambda: recipe.turn(options.steps)
-
-
-class Stepper:
-    """Takes the steps of a training, one after the other, on its faces or (`synthetic`) on one ready batch of them.
-
-    `without` one of FEATURES: FP32 for bf16, NCHW for channels-last, plain autocast for the depthwise gradients, the
-    loop over the weights for the fused optimiser, no compilation.
-    """
-
-    def __init__(
-        self,
-        architecture: str,
-        faces: Faces,
-        train: Train,
-        *,
-        synthetic: bool,
-        compiled: bool = False,
-        without: str = "",
-    ) -> None:
-        train = train.model_copy(update={"compile": compiled, **({"amp": "off"} if without == "bf16" else {})})
-        chosen, world = precision.choose(train), World()
-        if without == "depthwise":
-            chosen = _PlainAutocast(chosen.device, chosen.amp)
-        net = network(architecture, faces)
-        self.plan = plan_steps(net.to(chosen.device), train, faces=len(faces), precision=chosen, world=world)
-        self.state = TrainState(net, train, total_steps=ENDLESS * self.plan.per_epoch, precision=chosen)
-        self.precision = chosen
-        self.stepper = StepRunner(
-            self.state,
-            self.plan,
-            train=train,
-            seed=0,
-            faces=faces,
-            targets=np.eye(CLASSES, dtype=np.float32)[faces.labels],
-            weights=None,
-            criterion=make_criterion(train, faces.labels, num_classes=CLASSES, device=chosen.device),
-            precision=chosen,
-            world=world,
-        )
-        self.stepper.set_trainable(head_only=False)
-        if synthetic:
-            self._ready_batch(nchw=without == "channels_last")
-        if without == "fused":
-            for group in self.state.optimizer.param_groups:
-                group["fused"] = False
-        self.order = np.random.default_rng(0).permutation(len(faces))
-        self.global_step = 0
-
-    def _ready_batch(self, *, nchw: bool) -> None:
-        stepper, net = self.stepper, self.state.net
-        pixels, targets = stepper.batch(np.arange(self.plan.images), np.random.default_rng(0))
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        stepper.batch = lambda *_: (pixels, targets)
-        if nchw:
-            net.to(memory_format=torch.contiguous_format)
-            plain = pixels.contiguous()
-            stepper.classify = lambda _: net.classify(plain)
-
-    def uses(self, feature: str) -> bool:
-        reduced = self.precision.amp is not None
-        return {
-            "bf16": reduced,
-            "depthwise": reduced and self.precision.device.type == "cpu" and _has_depthwise(self.state.net),
-            "fused": bool(self.state.optimizer.param_groups[0].get("fused")),
-        }.get(feature, True)
-
-    def turn(self, steps: int) -> float:
-        """Take some steps and return seconds per image."""
-        size = self.plan.images
-        _wait_for(self.precision.device)
-        started = time.perf_counter()
-        for _ in range(steps):
-            epoch, step = divmod(self.global_step, self.plan.per_epoch)
-            self.stepper.run(self.order[step * size : (step + 1) * size], epoch=epoch, step=step)
-            self.global_step += 1
-        _wait_for(self.precision.device)
-        return (time.perf_counter() - started) / (steps * size)
-
-
-def network(architecture: str, faces: Faces) -> ExpressionNet:
-    mean, std = data.channel_statistics(faces)
-    grey = data.is_grey(faces)
-    return model.build(architecture, num_classes=CLASSES, size_px=faces.size_px, mean=mean, std=std, grayscale=grey)
-
-
-class _PlainAutocast(precision.Precision):
-    def training(self) -> AbstractContextManager[None]:
-        return self.autocast()
-
-
-def _has_depthwise(net: nn.Module) -> bool:
-    return any(isinstance(module, nn.Conv2d) and 1 < module.groups == module.in_channels for module in net.modules())
-
-
-def _wait_for(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def read(options: argparse.Namespace) -> Faces:

@@ -13,8 +13,6 @@ import sys
 import time
 from dataclasses import dataclass
 
-import psutil
-
 from ferops.machine import affinity, cores
 
 SETTING = "OMP_NUM_THREADS"
@@ -46,6 +44,8 @@ class Usage:
 
 def usage() -> Usage:
     """Read the kernel's counters."""
+    import psutil
+
     mine, per_core = affinity(), psutil.cpu_times(percpu=True)
     busy = sum(_busy(times) for number, times in enumerate(per_core) if number in mine)
     return Usage(time.monotonic(), busy - sum(os.times()[:4]))

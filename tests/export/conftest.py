@@ -17,6 +17,7 @@ from ferops.layout import Layout
 from ferops.model_config import ModelConfig
 from ferops.training import data, model
 from ferops.training.evaluator import predict
+from ferops.training.faces import channel_statistics
 from ferops.training.precision import Precision
 
 
@@ -40,7 +41,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A project whose candidate, a small ResNet, has had a few steps on the blobs: logits with some spread."""
     layout = make_project(tmp_path_factory.mktemp("project"))
     faces = data.read_faces(layout, "train")
-    mean, std = data.channel_statistics(faces)
+    mean, std = channel_statistics(faces)
     net = model.build("test_resnet", num_classes=6, size_px=32, mean=mean, std=std, seed=1)
     optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
     images, labels = torch.from_numpy(np.array(faces.images)), torch.from_numpy(faces.labels)

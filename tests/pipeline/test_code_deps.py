@@ -54,6 +54,7 @@ SHAPES_NO_WEIGHTS = {
     "training/checkpoint.py": "gives back what it was given, bit for bit (test_killed.py)",
     "training/identity.py": "tells trainings apart; dvc.yaml lists what it is made of",
     "training/interrupt.py": "stops a training, which then goes on to the same weights (test_killed.py)",
+    "training/resident.py": "where faces lie while a GPU trains",
     "training/report.py": "drawings in reports/train, which wait for the next training",
 }
 UNIMPORTED = {FEROPS / "classes.py", FEROPS / "inference" / "pyfunc.py"}

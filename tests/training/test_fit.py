@@ -11,9 +11,11 @@ from fits import STILL, before_steps, changed, weights
 
 from ferops import threads
 from ferops.errors import FeropsError
-from ferops.training import data, precision
+from ferops.training import precision
 from ferops.training.evaluator import confusion, scores
+from ferops.training.faces import Faces
 from ferops.training.precision import Precision
+from ferops.training.resident import copied
 from ferops.training.state import Header
 
 
@@ -147,7 +149,7 @@ def test_an_epoch_shows_each_face_once_in_an_order_of_its_own(make_fit):
 def test_grey_faces_make_the_same_batch_by_one_channel(make_fit):
     fit = make_fit(mixup_alpha=0.2, rotation_degrees=10.0, brightness=0.2, contrast=0.2, erase_probability=0.5)
     stepper, net = fit.stepper, fit.state.net
-    stepper.faces = data.Faces(np.repeat(stepper.faces.images[..., :1], 3, axis=3), stepper.faces.labels)
+    stepper.faces = Faces(np.repeat(stepper.faces.images[..., :1], 3, axis=3), stepper.faces.labels)
     batches = []
     for net.grayscale in (False, True):
         batches.append(stepper.batch(np.arange(16), np.random.default_rng(3)))
@@ -155,6 +157,17 @@ def test_grey_faces_make_the_same_batch_by_one_channel(make_fit):
     assert one.shape == three.shape == (16, 3, 32, 32)
     assert torch.allclose(one, three, atol=1e-5)
     assert torch.equal(targets, same_targets)
+
+
+def test_faces_in_the_devices_memory_make_the_same_batch(make_fit):
+    fit = make_fit(mixup_alpha=0.2, rotation_degrees=10.0)
+    rows, stepper = np.array([90, 3, 3, 41]), fit.stepper
+    assert stepper.resident is None  # a CPU reads them where they are
+    read = stepper.batch(rows, np.random.default_rng(3))
+    stepper.resident = copied(stepper.faces.images, torch.device("cpu"))
+    kept = stepper.batch(rows, np.random.default_rng(3))
+    assert torch.equal(read[0], kept[0])
+    assert torch.equal(read[1], kept[1])
 
 
 def test_accumulation_averages_the_gradients(make_fit):

@@ -7,6 +7,7 @@ from PIL import Image
 
 from ferops.records.train import TrainHeadline, TrainSummary, read_history
 from ferops.training import data, model
+from ferops.training.faces import channel_statistics
 from ferops.training.prepare import prepare
 from ferops.training.stage import run
 
@@ -38,7 +39,7 @@ def test_outputs(layout, make_params):
 
     net, config = model.load(folder)
     assert (config.architecture, config.size_px, config.temperature) == ("test_resnet", 32, 1.0)
-    assert (config.mean, config.std) == data.channel_statistics(data.read_faces(layout, "train"))
+    assert (config.mean, config.std) == channel_statistics(data.read_faces(layout, "train"))
     assert config.provenance.seed == 7
     for split in ("val", "test"):
         faces = data.read_faces(layout, split)

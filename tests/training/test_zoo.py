@@ -57,6 +57,14 @@ def test_an_unknown_backbone_names_the_nearest(name, near):
     assert len(set(nearest)) == len(nearest)
 
 
+def test_the_small_resnet_keeps_the_resolution_of_small_faces():
+    net = zoo.create("resnet18_small", num_classes=7, size_px=48, drop_path_rate=0.1).eval()
+    with torch.inference_mode():
+        assert net.forward_features(torch.zeros(1, 3, 48, 48)).shape == (1, 384, 6, 6)  # resnet18: (1, 512, 2, 2)
+        assert net(torch.zeros(2, 3, 96, 96)).shape == (2, 7)
+    assert sum(p.numel() for p in net.parameters()) < 8e6  # in half precision 16 MB
+
+
 def test_nothing_is_near_to_nonsense():
     with pytest.raises(FeropsError, match=r"no backbone '\?\?\?' in timm [\d.]+\. All names"):
         zoo.resolve("???")

@@ -20,6 +20,7 @@ from ferops.provenance import provenance
 from ferops.records.export import ExportSummary, Parity
 from ferops.tables import read_array
 from ferops.training import data, model
+from ferops.training.faces import Faces
 
 FP32_TOLERANCE = 0.05
 """Largest accepted logit difference of the FP32 file. Rounding stays near 1e-4, a GPU's TF32 near 1e-2."""
@@ -93,7 +94,7 @@ def _accept(parity: dict[str, Parity], params: Params) -> None:
         )
 
 
-def _trained_logits(layout: Layout, validation: data.Faces) -> NDArray[np.float32]:
+def _trained_logits(layout: Layout, validation: Faces) -> NDArray[np.float32]:
     path = layout.model("candidate") / "val_logits.npy"
     logits: NDArray[np.float32] = read_array(path, made_by="dvc repro train@candidate")
     if len(logits) != len(validation):
@@ -111,9 +112,7 @@ def _calibration_faces(layout: Layout, params: Params) -> NDArray[np.uint8]:
     return np.asarray(faces.images[np.sort(rows)])
 
 
-def _logits(
-    folder: Path, served: str, trained: ModelConfig, params: Params, validation: data.Faces
-) -> NDArray[np.float32]:
+def _logits(folder: Path, served: str, trained: ModelConfig, params: Params, validation: Faces) -> NDArray[np.float32]:
     """Run one file exactly as the service would: through a Classifier, with a config that serves it."""
     _write_config(folder, _config(trained, params, served, temperature=1.0))
     return Classifier(folder).logits(validation.images)

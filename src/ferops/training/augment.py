@@ -7,6 +7,8 @@ goes on draws the same ones, on any device.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ferops.config import Train
-from ferops.training.degrade import degrade
+from ferops.training.degrade import degrade, on
 from ferops.training.model import LUMA
 
 
@@ -54,11 +56,10 @@ def cutmix(pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generat
     """
     count, side = len(pixels), pixels.shape[-1]
     cut = side * np.sqrt(1.0 - rng.beta(alpha, alpha, size=count))
-    covered = _boxes(cut, cut, side, rng)
-    partner = torch.from_numpy(rng.permutation(count)).to(pixels.device)
-    share = _to(1.0 - covered.mean(axis=(1, 2)), pixels)[:, None]
-    mask = torch.from_numpy(covered).to(pixels.device)[:, None]  # (N, 1, S, S)
-    return torch.where(mask, pixels[partner], pixels), share * targets + (1.0 - share) * targets[partner]
+    boxes = _Boxes.draw(cut, cut, side, rng)
+    partner = on(rng.permutation(count), pixels)
+    share = _to(1.0 - boxes.rows.mean(axis=1) * boxes.columns.mean(axis=1), pixels)[:, None]
+    return torch.where(boxes.mask(pixels), pixels[partner], pixels), share * targets + (1.0 - share) * targets[partner]
 
 
 def mixup(pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -73,7 +74,7 @@ def mixup(pixels: Tensor, targets: Tensor, alpha: float, rng: np.random.Generato
         return pixels, targets
     count = len(pixels)
     share = _to(rng.beta(alpha, alpha, size=count), pixels)
-    partner = torch.from_numpy(rng.permutation(count)).to(pixels.device)
+    partner = on(rng.permutation(count), pixels)
     weight = share.view(-1, 1, 1, 1)
     mixed = torch.lerp(pixels[partner], pixels, weight)
     return mixed, share[:, None] * targets + (1.0 - share[:, None]) * targets[partner]
@@ -119,7 +120,7 @@ def _jitter(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
 def _without_colour(pixels: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
     if not probability or pixels.shape[1] == 1:
         return pixels
-    chosen = torch.from_numpy(rng.random(len(pixels)) < probability).to(pixels.device).view(-1, 1, 1, 1)
+    chosen = on(rng.random(len(pixels)) < probability, pixels).view(-1, 1, 1, 1)
     return torch.where(chosen, _grey(pixels), pixels)
 
 
@@ -138,25 +139,40 @@ ERASED_RATIO = (0.3, 3.3)
 def _erase(pixels: Tensor, probability: float, rng: np.random.Generator) -> Tensor:
     if not probability:
         return pixels
-    count, side = len(pixels), pixels.shape[-1]
-    area = rng.uniform(*ERASED_AREA, count) * (rng.random(count) < probability)
-    ratio = np.exp(rng.uniform(np.log(ERASED_RATIO[0]), np.log(ERASED_RATIO[1]), count))
-    mask = _boxes(side * np.sqrt(area * ratio), side * np.sqrt(area / ratio), side, rng)
-    noise = rng.random((count, 1, side, side), dtype=np.float32)
-    return torch.where(
-        torch.from_numpy(mask).to(pixels.device)[:, None], torch.from_numpy(noise).to(pixels.device), pixels
-    )
+    side = pixels.shape[-1]
+    rows = np.flatnonzero(rng.random(len(pixels)) < probability)
+    if not len(rows):
+        return pixels
+    area = rng.uniform(*ERASED_AREA, len(rows))
+    ratio = np.exp(rng.uniform(np.log(ERASED_RATIO[0]), np.log(ERASED_RATIO[1]), len(rows)))
+    boxes = _Boxes.draw(side * np.sqrt(area * ratio), side * np.sqrt(area / ratio), side, rng)
+    noise = on(rng.random((len(rows), 1, side, side), dtype=np.float32), pixels)
+    chosen, erased = on(rows, pixels), pixels.clone()
+    erased[chosen] = torch.where(boxes.mask(pixels), noise, pixels[chosen])
+    return erased
 
 
-def _boxes(
-    height: NDArray[np.float64], width: NDArray[np.float64], side: int, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Return masks `(N, S, S)` of boxes with these sides in pixels around uniform centres, cut at the border."""
-    places = np.arange(side) + 0.5
-    rows = np.abs(places - rng.uniform(0, side, (len(height), 1))) < height[:, None] / 2
-    columns = np.abs(places - rng.uniform(0, side, (len(width), 1))) < width[:, None] / 2
-    return rows[:, :, None] & columns[:, None, :]
+@dataclass(frozen=True)
+class _Boxes:
+    """A box in each image: which `rows` and `columns` it covers, `(N, S)` each; the mask is made on the device."""
+
+    rows: NDArray[np.bool_]
+    columns: NDArray[np.bool_]
+
+    @classmethod
+    def draw(
+        cls, height: NDArray[np.float64], width: NDArray[np.float64], side: int, rng: np.random.Generator
+    ) -> _Boxes:
+        """Draw boxes with these sides in pixels around uniform centres, cut at the border."""
+        places = np.arange(side) + 0.5
+        rows = np.abs(places - rng.uniform(0, side, (len(height), 1))) < height[:, None] / 2
+        columns = np.abs(places - rng.uniform(0, side, (len(width), 1))) < width[:, None] / 2
+        return cls(rows, columns)
+
+    def mask(self, like: Tensor) -> Tensor:
+        """Return which pixels the boxes cover, `(N, 1, S, S)`."""
+        return (on(self.rows, like)[:, :, None] & on(self.columns, like)[:, None, :])[:, None]
 
 
 def _to(values: NDArray[np.float64], like: Tensor) -> Tensor:
-    return torch.from_numpy(values.astype(np.float32)).to(like.device, non_blocking=True)
+    return on(values.astype(np.float32), like)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -14,23 +12,8 @@ from numpy.typing import NDArray
 from ferops.config import Sampling
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.model_config import Channels
 from ferops.tables import Kind, read_array, read_parquet
-
-
-@dataclass(frozen=True)
-class Faces:
-    """`images` uint8 `(N, S, S, 3)` RGB (memory-mapped) and `labels` int64 `(N,)`, 0 to K - 1, of one split."""
-
-    images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def size_px(self) -> int:
-        return int(self.images.shape[1])
+from ferops.training.faces import Faces, drawing_weights, soft_targets
 
 
 def read_faces(layout: Layout, split: str) -> Faces:
@@ -82,17 +65,15 @@ def read_targets(
     if not votes:
         return hard
     columns = [f"votes_{name}" for name in classes]
-    counts = np.zeros_like(hard)
+    cast = np.zeros_like(hard)
     if set(columns) <= set(pq.read_schema(layout.face_index).names):
-        counts = _rows(layout, split, columns)[columns].astype("Float64").fillna(0).to_numpy(np.float32)
-    if not counts.any():
+        cast = _rows(layout, split, columns)[columns].astype("Float64").fillna(0).to_numpy(np.float32)
+    if not cast.any():
         raise FeropsError(
             f"train.votes is {votes:g}, but no face has annotators' votes. Import a source with votes (FER2013 with "
             "FERPlus, docs/sources.md), or set train.votes: 0.0"
         )
-    total = counts.sum(axis=1, keepdims=True)
-    voted: NDArray[np.float32] = np.where(total > 0, counts / np.maximum(total, 1.0), hard)
-    return np.float32(votes) * voted + np.float32(1.0 - votes) * hard
+    return soft_targets(hard, cast, votes=votes)
 
 
 def read_sources(layout: Layout, split: str) -> NDArray[np.str_]:
@@ -119,47 +100,7 @@ def sampling_weights(
             f"train.sampling names {', '.join(unknown)}, of which the {split} split has no face; it has "
             f"{', '.join(sorted(set(sources)))}. Correct it, or add the source to data.sources"
         )
-    weights = np.ones(len(faces))
-    for source, settings in sampling.items():
-        chosen = sources == source
-        counts = np.bincount(faces.labels[chosen])
-        weights[chosen] = settings.weight * (counts[faces.labels[chosen]] / chosen.sum()) ** -settings.balance
-    return weights
-
-
-def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:
-    """Return mean and standard deviation per RGB channel over all pixels, in units of 0-1."""
-    total, squares = np.zeros(3), np.zeros(3)
-    for start in range(0, len(faces), chunk):
-        values = faces.images[start : start + chunk].reshape(-1, 3)  # uint8
-        for channel in range(3):  # a histogram is exact and needs no float copy of the images
-            histogram = np.bincount(values[:, channel], minlength=256)
-            total[channel] += histogram @ np.arange(256.0)
-            squares[channel] += histogram @ np.arange(256.0) ** 2
-    count = faces.images[..., 0].size
-    mean = total / count
-    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level: constant faces stay finite
-    return channels(mean / 255.0), channels(std / 255.0)
-
-
-def is_grey(faces: Faces, *, chunk: int = 256) -> bool:
-    """Return whether no face has any colour: red, green and blue are equal in every pixel."""
-    chunks = (faces.images[start : start + chunk] for start in range(0, len(faces), chunk))
-    return all(bool((images == images[..., :1]).all()) for images in chunks)
-
-
-def content_hash(*arrays: NDArray[np.generic]) -> str:
-    """Return the SHA-256 of the arrays' shapes and contents, hex."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def channels(values: Sequence[float] | NDArray[np.float64]) -> Channels:
-    red, green, blue = (float(value) for value in values)
-    return red, green, blue
+    return drawing_weights(faces.labels, sources, sampling)
 
 
 def _rows(layout: Layout, split: str, columns: list[str]) -> pd.DataFrame:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -27,6 +29,11 @@ def degrade(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
     return _compress(_soften(pixels, train, rng), train.jpeg_probability, rng)
 
 
+def on(values: NDArray[Any], like: Tensor) -> Tensor:
+    """Return the values on the device of `like`, without waiting for what the device is doing."""
+    return torch.from_numpy(values).to(like.device, non_blocking=True)
+
+
 def _soften(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
     """Resize and blur are linear in rows and in columns: one matrix for an image holds both."""
     count, side = len(pixels), pixels.shape[-1]
@@ -42,8 +49,8 @@ def _soften(pixels: Tensor, train: Train, rng: np.random.Generator) -> Tensor:
             matrices[int(row)] = resizing @ matrices[int(row)] if int(row) in matrices else resizing
     if not matrices:
         return pixels
-    rows = torch.tensor(list(matrices), device=pixels.device)
-    matrix = torch.stack(list(matrices.values())).to(pixels)[:, None]  # (M, 1, S, S)
+    rows = on(np.array(list(matrices)), pixels)
+    matrix = torch.stack(list(matrices.values())).to(pixels, non_blocking=True)[:, None]  # (M, 1, S, S)
     softened = pixels.clone()
     softened[rows] = matrix @ pixels[rows] @ matrix.mT
     return softened
@@ -72,7 +79,7 @@ def _compress(pixels: Tensor, probability: float, rng: np.random.Generator) -> T
     rows = np.flatnonzero(rng.random(len(pixels)) < probability)
     if not len(rows):
         return pixels
-    chosen = torch.from_numpy(rows).to(pixels.device)
+    chosen = on(rows, pixels)
     # OpenCV takes BGR, and gives it back
     images = np.ascontiguousarray((255.0 * pixels[chosen].flip(1)).round().byte().cpu().permute(0, 2, 3, 1).numpy())
     for image, quality in zip(images, qualities[rows], strict=True):

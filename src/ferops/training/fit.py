@@ -18,9 +18,9 @@ from ferops.errors import FeropsError, StoppedError
 from ferops.records.train import Epoch
 from ferops.training.bar import Bar
 from ferops.training.checkpoint import Checkpoint
-from ferops.training.data import Faces
 from ferops.training.distributed import World
 from ferops.training.evaluator import Evaluator, Validation
+from ferops.training.faces import Faces
 from ferops.training.interrupt import StopFlag
 from ferops.training.losses import make_criterion
 from ferops.training.memory import peak_memory_mb

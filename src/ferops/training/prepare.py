@@ -6,22 +6,20 @@ import difflib
 import time
 from dataclasses import dataclass
 
-import torch
-
 from ferops.config import Params, Train
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.model_config import Channels, ModelConfig
+from ferops.model_config import ModelConfig
 from ferops.provenance import provenance
 from ferops.records import Provenance
-from ferops.training import data, model, norms, precision, pretrained, zoo
+from ferops.training import data, model, precision
 from ferops.training.checkpoint import Checkpoint
-from ferops.training.data import Faces
 from ferops.training.distributed import World, from_environment, select_gpu
+from ferops.training.faces import Faces, content_hash
 from ferops.training.fit import Fit
 from ferops.training.identity import Identity, settings_of, weights_hash
-from ferops.training.model import ExpressionNet
 from ferops.training.pretrained import Pretrained
+from ferops.training.start import fit_to_faces, network
 from ferops.training.step import plan_steps
 
 SPLITS = ("train", "val", "test")
@@ -58,19 +56,21 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         raise FeropsError(f"params.yaml has no model {name!r}{hint} Known: {', '.join(params.models)}")
     started = time.perf_counter()
     world, train, classes = from_environment(), training_settings(params, name), params.data.classes
-    net, start = _network(params, name)
+    net, start = network(
+        params.models[name], num_classes=len(classes), size_px=params.preprocess.size_px, seed=params.seed
+    )
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights = data.sampling_weights(layout, "train", faces["train"], train.sampling)
     begun_with = weights_hash(net) if start else None  # before any statistics of the faces, whose last digits differ
-    mean, std = _fit_to_faces(net, faces["train"], start, train=train, seed=params.seed)
+    mean, std = fit_to_faces(net, faces["train"], start, train=train, seed=params.seed)
     chosen = precision.choose(train)
     select_gpu(world, chosen.device)
     plan = plan_steps(net.to(chosen.device), train, faces=len(targets), precision=chosen, world=world)
     arrays = (array for split in faces.values() for array in (split.images, split.labels))
     identity = Identity(
         **settings_of(params, name),
-        faces=data.content_hash(targets, *arrays, *([] if weights is None else [weights])),
+        faces=content_hash(targets, *arrays, *([] if weights is None else [weights])),
         pretrained=begun_with,
         micro_batches=plan.micro_batches,
         processes=world.size,
@@ -112,45 +112,6 @@ def training_settings(params: Params, name: str) -> Train:
     if params.models[name].pretrained:
         return params.train
     return params.train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})
-
-
-def _network(params: Params, name: str) -> tuple[ExpressionNet, Pretrained | None]:
-    """Return the network for faces of preprocess.size_px, and where its weights are from unless they are random."""
-    wanted, size_px = params.models[name], params.preprocess.size_px
-    net = model.build(
-        wanted.architecture,
-        num_classes=len(params.data.classes),
-        size_px=size_px,
-        seed=params.seed,
-        drop_rate=wanted.drop_rate,
-        drop_path_rate=wanted.drop_path_rate,
-    )
-    zoo.require_size(net.backbone, wanted.architecture, size_px=size_px)
-    if not wanted.pretrained:
-        return net, None
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(params.seed)  # of the new head
-        return net, pretrained.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
-
-
-def _fit_to_faces(
-    net: ExpressionNet, faces: Faces, start: Pretrained | None, *, train: Train, seed: int
-) -> tuple[Channels, Channels]:
-    """Give the network mean and standard deviation of its pretrained weights, or else of the faces; return them.
-
-    Folded batch norms get the statistics of some faces.
-    """
-    if faces.size_px != net.size_px:
-        raise FeropsError(
-            f"the packed faces have {faces.size_px} px, and preprocess.size_px is {net.size_px}. "
-            "Make them again: dvc repro preprocess"
-        )
-    mean, std = (start.mean, start.std) if start else data.channel_statistics(faces)
-    net.normalise(mean=mean, std=std)
-    net.grayscale = train.grey_probability == 1.0 or data.is_grey(faces)
-    if start and start.folded:
-        norms.restate(net, faces.images, seed=seed)
-    return mean, std
 
 
 def _licence(made_from: Provenance, start: Pretrained | None) -> str:

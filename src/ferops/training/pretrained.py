@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ferops.errors import FeropsError
 from ferops.files import sha256
 from ferops.model_config import Channels, ModelConfig, read_model_config
-from ferops.training.data import channels
+from ferops.training.faces import channels
 from ferops.training.packaged import PACKAGED
 from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, summarise
 

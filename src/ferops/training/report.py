@@ -14,7 +14,7 @@ from ferops.config import Train
 from ferops.plots import save_confusion_matrix
 from ferops.records.train import Epoch, TrainSummary
 from ferops.training.augment import augment, blend
-from ferops.training.data import Faces
+from ferops.training.faces import Faces
 from ferops.training.model import ExpressionNet
 
 

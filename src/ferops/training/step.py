@@ -13,13 +13,15 @@ from torch import Tensor
 from ferops.config import Train
 from ferops.errors import FeropsError
 from ferops.training.augment import augment, blend
-from ferops.training.data import Faces
+from ferops.training.degrade import on
 from ferops.training.distributed import World
+from ferops.training.faces import Faces
 from ferops.training.losses import Criterion
 from ferops.training.memory import micro_batches
 from ferops.training.model import ExpressionNet
 from ferops.training.norms import RunningStatistics
 from ferops.training.precision import Precision
+from ferops.training.resident import resident
 from ferops.training.state import TrainState
 from ferops.training.zoo import head_parameters
 
@@ -92,6 +94,9 @@ class StepRunner:
         self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
         self.statistics = RunningStatistics(net, world, micro_batches=plan.micro_batches, chained=plan.chained)
         self.head_only: bool | None = None
+        self.resident = resident(faces.images, precision.device)
+        if precision.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # all batches have one shape: a search pays
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Return rows of faces in the order of the epoch, which is counted from 0: as many as there are faces."""
@@ -138,7 +143,10 @@ class StepRunner:
         """
         device, net = self.precision.device, self.state.net
         grey = net.grayscale and not self.train.grey_probability  # else the network takes colour out of the faces
-        images = torch.from_numpy(self.faces.images[rows][..., : 1 if grey else 3]).to(device, non_blocking=True)
+        if self.resident is None:
+            images = torch.from_numpy(self.faces.images[rows][..., : 1 if grey else 3]).to(device, non_blocking=True)
+        else:
+            images = self.resident[on(rows, self.resident)][..., : 1 if grey else 3]
         targets = torch.from_numpy(self.targets[rows]).to(device, non_blocking=True)
         pixels = net.pixels(images)
         if net.grayscale and not grey:

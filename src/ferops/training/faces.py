@@ -1,0 +1,90 @@
+"""Packed faces as arrays: what a training needs to know of them, wherever they were read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.config import Sampling
+from ferops.model_config import Channels
+
+
+@dataclass(frozen=True)
+class Faces:
+    """`images` uint8 `(N, S, S, 3)` RGB (memory-mapped) and `labels` int64 `(N,)`, 0 to K - 1, of one split."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size_px(self) -> int:
+        return int(self.images.shape[1])
+
+
+def soft_targets(hard: NDArray[np.float32], counts: NDArray[np.float32], *, votes: float) -> NDArray[np.float32]:
+    """Return float32 `(N, K)`: the shares of the votes count `votes` (0-1), `hard` the rest; without votes it is all.
+
+    Args:
+        hard: one-hot labels `(N, K)`. counts: of the annotators' votes for each class, `(N, K)`.
+    """
+    total = counts.sum(axis=1, keepdims=True)
+    voted: NDArray[np.float32] = np.where(total > 0, counts / np.maximum(total, 1.0), hard)
+    return np.float32(votes) * voted + np.float32(1.0 - votes) * hard
+
+
+def drawing_weights(
+    labels: NDArray[np.int64], sources: NDArray[np.str_], sampling: Mapping[str, Sampling]
+) -> NDArray[np.float64]:
+    """Return how often each face is drawn, `(N,)` up to scale; a source that is not named has weight 1 and balance 0.
+
+    Args:
+        labels, sources: of the faces, `(N,)` each.
+    """
+    weights = np.ones(len(labels))
+    for source, settings in sampling.items():
+        chosen = sources == source
+        counts = np.bincount(labels[chosen])
+        weights[chosen] = settings.weight * (counts[labels[chosen]] / chosen.sum()) ** -settings.balance
+    return weights
+
+
+def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:
+    """Return mean and standard deviation per RGB channel over all pixels, in units of 0-1."""
+    total, squares = np.zeros(3), np.zeros(3)
+    for start in range(0, len(faces), chunk):
+        values = faces.images[start : start + chunk].reshape(-1, 3)  # uint8
+        for channel in range(3):  # a histogram is exact and needs no float copy of the images
+            histogram = np.bincount(values[:, channel], minlength=256)
+            total[channel] += histogram @ np.arange(256.0)
+            squares[channel] += histogram @ np.arange(256.0) ** 2
+    count = faces.images[..., 0].size
+    mean = total / count
+    std = np.sqrt(np.maximum(squares / count - mean**2, 1.0))  # at least one grey level: constant faces stay finite
+    return channels(mean / 255.0), channels(std / 255.0)
+
+
+def is_grey(faces: Faces, *, chunk: int = 256) -> bool:
+    """Return whether no face has any colour: red, green and blue are equal in every pixel."""
+    chunks = (faces.images[start : start + chunk] for start in range(0, len(faces), chunk))
+    return all(bool((images == images[..., :1]).all()) for images in chunks)
+
+
+def content_hash(*arrays: NDArray[np.generic]) -> str:
+    """Return the SHA-256 of the arrays' shapes and contents, hex."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def channels(values: Sequence[float] | NDArray[np.float64]) -> Channels:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
