@@ -190,6 +190,8 @@ class Train(Block):
     sampling: dict[str, Sampling]
     mixup_alpha: NonNegative
     cutmix_alpha: NonNegative
+    teacher_share: Share
+    teacher_temperature: Positive
     flip_probability: Share
     rotation_degrees: NonNegative
     crop_share: Share
@@ -216,12 +218,22 @@ class Train(Block):
         return self
 
 
+LABELS = "artifacts/preprocess/faces.parquet"
+"""What a model without a teacher learns from. A path like that of a teacher, since dvc.yaml makes it a dependency."""
+
+
 class Model(Block):
     architecture: str
     pretrained: str | None
+    learns_from: Annotated[str, Field(min_length=1)]
     epochs: Count
     drop_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
     drop_path_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
+
+    @property
+    def teacher(self) -> str | None:
+        """The folder of the model that teaches this one."""
+        return None if self.learns_from == LABELS else self.learns_from
 
 
 class Export(Block):

@@ -29,6 +29,7 @@ class ModelConfig(Record):
             were learnt with.
         grayscale: every training face was grey, or made so, and the network takes the colour out of what it is given.
         pretrained: `source`, `sha256` and `licence` of the weights that training started from; None for random ones.
+        teacher: `source`, `sha256` and `licence` of the weights that it learnt from; None for labels.
         temperature: divides the logits before the softmax; 1 until the export has fitted it.
         parameters: how many numbers were trained.
     """
@@ -43,6 +44,7 @@ class ModelConfig(Record):
     std: Channels
     grayscale: bool = False
     pretrained: dict[str, str | None] | None = None
+    teacher: dict[str, str] | None = None
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)] = 1.0
     parameters: Annotated[int, Field(ge=1)]
     provenance: Provenance

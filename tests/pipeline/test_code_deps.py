@@ -18,6 +18,7 @@ from ruamel.yaml import YAML
 
 from ferops import presets
 from ferops.config import Train
+from ferops.orchestration.dag import stages
 
 ROOT = Path(__file__).parents[2]
 FEROPS = ROOT / "src" / "ferops"
@@ -139,7 +140,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for folder in ("data", *outputs):
         (root / folder).mkdir(parents=True)
-        for name in ("manifest.parquet", "metrics.json"):
+        for name in ("manifest.parquet", "metrics.json", "faces.parquet"):
             (root / folder / name).write_text("{}")
     Repo.init(str(root), no_scm=True).close()
     with chdir(root), Repo() as repo:
@@ -176,6 +177,36 @@ def test_what_only_shows_or_judges_invalidates_no_training(project: Path) -> Non
 def test_what_shapes_the_weights_invalidates_trainings(project: Path) -> None:
     assert invalidated(project, "training/losses.py") == TRAININGS
     assert invalidated(project, "training/model.py") == TRAININGS | {"export"}
+
+
+def test_a_teacher_is_trained_before_its_pupil_which_follows_its_weights(project: Path) -> None:
+    teacher = project / "artifacts" / "train" / "baseline" / "metrics.json"
+
+    def after_another_teacher() -> set[str]:
+        before = teacher.read_bytes()
+        teacher.write_bytes(b"[]")
+        found = invalidated(project)
+        teacher.write_bytes(before)
+        return found & TRAININGS
+
+    assert after_another_teacher() == {"train@baseline"}  # whose output is not what it was
+    settings = project / "params.yaml"
+    before = settings.read_text(encoding="utf-8")
+    tree = YAML(typ="safe").load(before)
+    tree["models"]["candidate"]["learns_from"] = "artifacts/train/baseline"
+    tree["models"] = dict(reversed(tree["models"].items()))  # their order there says nothing
+    with settings.open("w", encoding="utf-8") as file:
+        YAML().dump(tree, file)
+    try:
+        assert invalidated(project) == {"train@candidate"}
+        with chdir(project), Repo() as repo:
+            repo.commit(force=True)
+        assert after_another_teacher() == TRAININGS
+        assert [name for name in stages(project) if name in TRAININGS] == ["train@baseline", "train@candidate"]
+    finally:
+        settings.write_text(before, encoding="utf-8")
+        with chdir(project), Repo() as repo:
+            repo.commit(force=True)
 
 
 def test_a_report_template_runs_its_own_stage_again(project: Path) -> None:

@@ -44,7 +44,14 @@ def curve(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]
 
 def identity(params: Params, **changes: Any) -> Identity:
     """That of a training of the candidate here; its parts are tested in tests/training/test_prepare.py."""
-    facts = {"faces": "f" * 64, "pretrained": None, "micro_batches": 1, "processes": 1, "device": "cpu"}
+    facts = {
+        "faces": "f" * 64,
+        "pretrained": None,
+        "teacher": None,
+        "micro_batches": 1,
+        "processes": 1,
+        "device": "cpu",
+    }
     return Identity(**settings_of(params, "candidate") | facts | {"number_format": "bf16"} | changes)
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from blobs import SIZE_PX, make_project, params_tree
 from ferops import config
@@ -17,6 +19,7 @@ from ferops.training.distributed import World
 from ferops.training.fit import Fit
 from ferops.training.precision import Precision
 from ferops.training.step import plan_steps
+from ferops.training.teacher import Teacher
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +58,8 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
         epochs: int = 2,
         seed: int = 7,
         precision: Precision | None = None,
+        teacher: Teacher | None = None,
+        targets: NDArray[np.float32] | None = None,
         **settings: Any,
     ) -> Fit:
         params = make_params()
@@ -65,7 +70,8 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
             precision or Precision(torch.device("cpu"), None),
             World(),
         )
-        targets = data.read_targets(layout, "train", faces, params.data.classes, votes=train.votes)
+        if targets is None:
+            targets = data.read_targets(layout, "train", faces, params.data.classes, votes=train.votes)
         net = model.build(architecture, num_classes=targets.shape[1], size_px=SIZE_PX, seed=1, **(network or {}))
         return Fit(
             net,
@@ -79,6 +85,7 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
             precision=chosen,
             checkpoint=Checkpoint(layout.state / "checkpoints" / "baseline", digest),
             world=world,
+            teacher=teacher,
         )
 
     return make

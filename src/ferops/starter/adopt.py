@@ -83,6 +83,9 @@ def notice(config: ExportConfig) -> str:
         start = config.pretrained
         origin = f"{start['source']}, SHA-256 {start['sha256'] or 'unknown'}"
         paragraphs.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
+    if config.teacher:
+        origin = f"{config.teacher['source']}, SHA-256 {config.teacher['sha256']}"
+        paragraphs.append(f"It was taught by another model ({origin}). Licence: {config.teacher['licence']}")
     for name in config.provenance.sources:
         about = SOURCES.get(name)
         paragraphs.append(

@@ -28,6 +28,7 @@ from ferops.training.model import ExpressionNet
 from ferops.training.precision import Precision
 from ferops.training.state import Header, Progress, TrainState
 from ferops.training.step import StepPlan, StepRunner
+from ferops.training.teacher import Teacher
 
 OnEpoch = Callable[[Epoch, NDArray[np.int64]], None]
 """Called after each epoch with its row of history.json and the confusion counts `(K, K)` on validation."""
@@ -47,6 +48,7 @@ class Fit:
         plan: of its steps, by `ferops.training.step.plan_steps`.
         targets: of the training faces, float32 `(N, K)`.
         weights: of the training faces, `(N,)`: how often each is drawn, up to scale; None for once in an epoch.
+        teacher: on the device of `precision`; None to learn from the targets alone.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Fit:
         precision: Precision,
         checkpoint: Checkpoint,
         world: World,
+        teacher: Teacher | None = None,
     ) -> None:
         self.plan, self.train, self.epochs = plan, train, epochs
         self.precision, self.checkpoint, self.world = precision, checkpoint, world
@@ -81,6 +84,7 @@ class Fit:
             criterion=criterion,
             precision=precision,
             world=world,
+            teacher=teacher,
         )
         self.evaluator = Evaluator(validation, classes, criterion, precision, world)
         self.saved_at = time.monotonic()

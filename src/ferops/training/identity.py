@@ -25,6 +25,7 @@ class Identity(Record):
         model: the entry of `models`.
         faces: SHA-256 of the faces, labels and targets of all splits.
         pretrained: SHA-256 of the weights to start from; None where they are drawn from the seed.
+        teacher: SHA-256 of the teacher's weights and settings; None without one.
         micro_batches: in which each process takes its share of an optimiser step.
         device: its kind, `cpu` or `cuda`.
         number_format: of forward and backward passes, `fp32`, `bf16` or `fp16`.
@@ -37,6 +38,7 @@ class Identity(Record):
     classes: tuple[str, ...]
     faces: str
     pretrained: str | None
+    teacher: str | None
     micro_batches: int
     processes: int
     device: str

@@ -76,3 +76,17 @@ def focal_loss(
     if weights is not None:
         terms = terms * weights
     return terms.sum(dim=1).mean()
+
+
+def distillation_loss(logits: Tensor, taught: Tensor, *, temperature: float) -> Tensor:
+    """Return the mean over the batch of T^2 * sum_k -q_k * log softmax(logits / T)_k, a scalar.
+
+    Hinton et al. 2015 ("Distilling the knowledge in a neural network"): dividing by the temperature T makes gradients
+    smaller by T^2, so that without the factor the share of another loss beside this one would depend on T.
+
+    Args:
+        logits: float `(N, K)`; computed in float32 whatever the autocast type.
+        taught: q, the teacher's probabilities at the same temperature, float `(N, K)`.
+    """
+    log_p = F.log_softmax(logits.float() / temperature, dim=1)
+    return (-taught * log_p).sum(dim=1).mean() * temperature**2

@@ -50,7 +50,10 @@ class ExpressionNet(nn.Module):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Map uint8 RGB faces `(N, S, S, 3)` to logits `(N, K)`, one for each class."""
-        pixels = self.pixels(faces)
+        return self.answer(self.pixels(faces))
+
+    def answer(self, pixels: Tensor) -> Tensor:
+        """Map float32 `(N, 3, S, S)` in 0-1 to logits `(N, K)`; their colour goes where the network has seen none."""
         if self.grayscale:
             pixels = self.luminance(pixels).repeat(1, 3, 1, 1)
         return self.classify(pixels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import time
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from ferops.training.identity import Identity, settings_of, weights_hash
 from ferops.training.pretrained import Pretrained
 from ferops.training.start import fit_to_faces, network
 from ferops.training.step import plan_steps
+from ferops.training.teacher import Lesson, read_lesson
 
 SPLITS = ("train", "val", "test")
 
@@ -59,6 +61,7 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     net, start = network(
         params.models[name], num_classes=len(classes), size_px=params.preprocess.size_px, seed=params.seed
     )
+    lesson = read_lesson(layout, params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights = data.sampling_weights(layout, "train", faces["train"], train.sampling)
@@ -66,12 +69,15 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     mean, std = fit_to_faces(net, faces["train"], start, train=train, seed=params.seed)
     chosen = precision.choose(train)
     select_gpu(world, chosen.device)
+    if lesson:
+        lesson.teacher.net.to(chosen.device)
     plan = plan_steps(net.to(chosen.device), train, faces=len(targets), precision=chosen, world=world)
     arrays = (array for split in faces.values() for array in (split.images, split.labels))
     identity = Identity(
         **settings_of(params, name),
         faces=content_hash(targets, *arrays, *([] if weights is None else [weights])),
         pretrained=begun_with,
+        teacher=lesson and lesson.digest,
         micro_batches=plan.micro_batches,
         processes=world.size,
         device=chosen.device.type,
@@ -90,8 +96,11 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         precision=chosen,
         checkpoint=Checkpoint(layout.state / "checkpoints" / name, identity.digest),
         world=world,
+        teacher=lesson and lesson.teacher,
     )
     made_from = provenance(layout, params)
+    if lesson and world.main and lesson.config.provenance.split_hash != made_from.split_hash:
+        print("the teacher was trained on another split: it may know validation and test faces", file=sys.stderr)
     config = ModelConfig(
         architecture=params.models[name].architecture,
         classes=classes,
@@ -100,9 +109,10 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         std=std,
         grayscale=net.grayscale,
         pretrained=start and {"source": start.source, "sha256": start.sha256, "licence": start.licence},
+        teacher=lesson and lesson.origin,
         parameters=model.count_parameters(net),
         provenance=made_from,
-        licence=_licence(made_from, start),
+        licence=_licence(made_from, start, lesson),
     )
     return Training(layout, params, name, faces, config, identity, fit, started)
 
@@ -114,7 +124,9 @@ def training_settings(params: Params, name: str) -> Train:
     return params.train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})
 
 
-def _licence(made_from: Provenance, start: Pretrained | None) -> str:
+def _licence(made_from: Provenance, start: Pretrained | None, lesson: Lesson | None) -> str:
     """Weights carry the terms of the images they were learnt from; rendered images are the project's own."""
     own = "Apache-2.0" if made_from.synthetic else "the terms of the training data: " + ", ".join(made_from.sources)
-    return f"{own}; pretrained weights: {start.licence}" if start else own
+    started = f"; pretrained weights: {start.licence}" if start else ""
+    taught = f"; teacher: {lesson.config.licence}" if lesson and lesson.config.licence != own else ""
+    return own + started + taught

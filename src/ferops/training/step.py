@@ -23,6 +23,7 @@ from ferops.training.norms import RunningStatistics
 from ferops.training.precision import Precision
 from ferops.training.resident import resident
 from ferops.training.state import TrainState
+from ferops.training.teacher import Teacher
 from ferops.training.zoo import head_parameters
 
 # The random streams: (seed, stream, epoch, ...). Every draw is a function of its place in the training, so that an
@@ -71,6 +72,7 @@ class StepRunner:
     Args:
         targets: of the faces, float32 `(N, K)`.
         weights: `(N,)`, how often each face is drawn, up to scale; None for once in an epoch.
+        teacher: answers what the network shall learn of the faces that it is shown; None for the targets alone.
     """
 
     def __init__(
@@ -86,10 +88,11 @@ class StepRunner:
         criterion: Criterion,
         precision: Precision,
         world: World,
+        teacher: Teacher | None = None,
     ) -> None:
         self.state, self.plan, self.train, self.seed = state, plan, train, seed
         self.faces, self.targets, self.weights, self.criterion = faces, targets, weights, criterion
-        self.precision, self.world = precision, world
+        self.precision, self.world, self.teacher = precision, world, teacher
         net = state.net
         self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
         self.statistics = RunningStatistics(net, world, micro_batches=plan.micro_batches, chained=plan.chained)
@@ -128,7 +131,10 @@ class StepRunner:
             with self.world.gradient_sync(self.classify, last=number == count):
                 with self.precision.training():
                     logits = self.classify(pixels.contiguous(memory_format=torch.channels_last))
-                loss = self.criterion(logits, targets) / count
+                loss = self.criterion(logits, targets)
+                if self.teacher:
+                    loss = self.teacher.blend(loss, logits, pixels, precision=self.precision)
+                loss = loss / count
                 self.state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         self.statistics.merge()
