@@ -96,7 +96,7 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         precision=chosen,
         checkpoint=Checkpoint(layout.state / "checkpoints" / name, identity.digest),
         world=world,
-        teacher=lesson and lesson.teacher,
+        teacher=lesson.teacher if lesson else None,
     )
     made_from = provenance(layout, params)
     if lesson and world.main and lesson.config.provenance.split_hash != made_from.split_hash:
