@@ -179,6 +179,9 @@ class Train(Block):
     warmup_share: Share
     clip_norm: Positive
     freeze_epochs: Annotated[int, Field(ge=0)]
+    freeze_layers: Annotated[int, Field(ge=0)]
+    small_px: Literal[0] | Annotated[int, Field(ge=32)]
+    small_share: Share
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
     early_stopping: Annotated[int, Field(ge=0)]
     loss: Literal["focal", "cross_entropy"]
@@ -298,12 +301,22 @@ class Params(Block):
     serve: Serve
 
     @model_validator(mode="after")
+    def _small_faces_are_small(self) -> Self:
+        small, full = self.train.small_px, self.preprocess.size_px
+        if small >= full:
+            raise _contradiction(
+                f"train.small_px {small} is no smaller than preprocess.size_px {full}. Lower it, or set it to 0 (off)"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _frozen_features_are_worth_keeping(self) -> Self:
         frozen = self.train.freeze_epochs
         pretrained = {name: model for name, model in self.models.items() if model.pretrained}
-        if frozen and not pretrained:
+        keys = {"train.freeze_epochs": frozen, "train.freeze_layers": self.train.freeze_layers}
+        for key in [key for key, count in keys.items() if count and not pretrained]:
             raise _contradiction(
-                f"train.freeze_epochs {frozen} would freeze random features: no model has pretrained weights. Set it "
+                f"{key} {keys[key]} would freeze random features: no model has pretrained weights. Set it "
                 "to 0, or a model's pretrained to faces, imagenet, hub or a path"
             )
         short = [f"models.{name}.epochs {one.epochs}" for name, one in pretrained.items() if one.epochs <= frozen]

@@ -121,7 +121,7 @@ def training_settings(params: Params, name: str) -> Train:
     """Return the block `train` as it applies to the model: random features are not worth freezing or sparing."""
     if params.models[name].pretrained:
         return params.train
-    return params.train.model_copy(update={"freeze_epochs": 0, "layer_decay": 1.0})
+    return params.train.model_copy(update={"freeze_epochs": 0, "freeze_layers": 0, "layer_decay": 1.0})
 
 
 def _licence(made_from: Provenance, start: Pretrained | None, lesson: Lesson | None) -> str:

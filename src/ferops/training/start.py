@@ -28,6 +28,8 @@ def network(wanted: Model, *, num_classes: int, size_px: int, seed: int) -> tupl
         drop_path_rate=wanted.drop_path_rate,
     )
     zoo.require_size(net.backbone, wanted.architecture, size_px=size_px)
+    if params.train.small_px:
+        zoo.require_size(net.backbone, wanted.architecture, size_px=params.train.small_px, setting="train.small_px")
     if not wanted.pretrained:
         return net, None
     with torch.random.fork_rng(devices=[]):

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ferops.config import Train
 from ferops.errors import FeropsError
@@ -24,7 +25,7 @@ from ferops.training.precision import Precision
 from ferops.training.resident import resident
 from ferops.training.state import TrainState
 from ferops.training.teacher import Teacher
-from ferops.training.zoo import head_parameters
+from ferops.training.zoo import first_layers, head_parameters
 
 # The random streams: (seed, stream, epoch, ...). Every draw is a function of its place in the training, so that an
 # interrupted one goes on with the same draws, and no generator's state has to be kept.
@@ -96,6 +97,7 @@ class StepRunner:
         net = state.net
         self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
         self.statistics = RunningStatistics(net, world, micro_batches=plan.micro_batches, chained=plan.chained)
+        self.frozen = first_layers(net.backbone, train.freeze_layers) if train.freeze_layers else []
         self.head_only: bool | None = None
         self.resident = resident(faces.images, precision.device)
         if precision.device.type == "cuda":
@@ -108,12 +110,15 @@ class StepRunner:
         return rows if self.weights is None else rng.permutation(draw(rows, self.weights[rows], rng))
 
     def set_trainable(self, *, head_only: bool) -> None:
-        """Train the whole network, or its head alone while the rest stands still, the norms' statistics too."""
+        """Train the whole network but its frozen layers, or its head alone. What is not trained stands still, the
+        norms' statistics too."""
         net = self.state.net
         head = {f"backbone.{name}" for name in head_parameters(net.backbone)}
         net.train(not head_only)
         for name, parameter in net.named_parameters():
             parameter.requires_grad_(not head_only or name in head)
+        for module in self.frozen:
+            module.eval().requires_grad_(False)
         if self.world.size > 1 and head_only != self.head_only:  # DDP notes once which parameters have gradients
             self.classify = self.world.parallel(net, compiled=self.train.compile)
         self.head_only = head_only
@@ -127,7 +132,7 @@ class StepRunner:
         count = self.plan.micro_batches
         self.statistics.snapshot()
         for number, chosen in enumerate(np.split(self.world.shard(rows), count), start=1):
-            pixels, targets = self.batch(chosen, rng)
+            pixels, targets = self.batch(chosen, rng, side=self.side(epoch))
             with self.world.gradient_sync(self.classify, last=number == count):
                 with self.precision.training():
                     logits = self.classify(pixels.contiguous(memory_format=torch.channels_last))
@@ -142,8 +147,17 @@ class StepRunner:
         self.state.apply_gradients(global_step=global_step, clip_norm=self.train.clip_norm)
         return total
 
-    def batch(self, rows: NDArray[np.int64], rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Return augmented faces, float32 `(N, 3, S, S)` in 0-1, and targets `(N, K)`, on the device.
+    def side(self, epoch: int) -> int:
+        """Return the side in pixels of the faces of an epoch, counted from 0: small ones first, which cost less (Tan &
+        Le 2021, "EfficientNetV2", section 4: progressive learning)."""
+        small = epoch * self.plan.per_epoch < self.train.small_share * self.state.total_steps
+        return self.train.small_px if self.train.small_px and small else self.state.net.size_px
+
+    def batch(
+        self, rows: NDArray[np.int64], rng: np.random.Generator, *, side: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return augmented faces, float32 `(N, 3, side, side)` in 0-1, and targets `(N, K)`, on the device;
+        `side` is the network's unless given.
 
         Where colour plays no role, one channel is worked on, a third of the numbers, and then repeated three times.
         """
@@ -157,6 +171,8 @@ class StepRunner:
         pixels = net.pixels(images)
         if net.grayscale and not grey:
             pixels = net.luminance(pixels)
+        if side not in (None, net.size_px):
+            pixels = F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
         pixels, targets = blend(augment(pixels, self.train, rng), targets, self.train, rng)
         return pixels.expand(-1, 3, -1, -1), targets
 

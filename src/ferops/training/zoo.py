@@ -8,7 +8,7 @@ from typing import Any
 
 import timm
 import torch
-from timm.models import PretrainedCfg, register_model
+from timm.models import PretrainedCfg, group_parameters, register_model
 from torch import Tensor, nn
 
 from ferops.errors import FeropsError
@@ -103,7 +103,7 @@ def create(
         ) from error
 
 
-def require_size(backbone: nn.Module, architecture: str, *, size_px: int) -> None:
+def require_size(backbone: nn.Module, architecture: str, *, size_px: int, setting: str = "preprocess.size_px") -> None:
     """Raise FeropsError unless the backbone takes faces of `size_px`: two black ones are run through it.
 
     Weights and torch's random state stay as they were; the backbone is left in evaluation mode.
@@ -113,8 +113,8 @@ def require_size(backbone: nn.Module, architecture: str, *, size_px: int) -> Non
             backbone.eval()(torch.zeros(2, 3, size_px, size_px))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise FeropsError(
-            f"{architecture} cannot take faces of {size_px} px: {str(error).rstrip('.')}. Change preprocess.size_px "
-            "in params.yaml (96, 128, 160 and 224 suit most networks), or choose another architecture"
+            f"{architecture} cannot take faces of {size_px} px: {str(error).rstrip('.')}. Change {setting} in "
+            "params.yaml (96, 128, 160 and 224 suit most networks), or choose another architecture"
         ) from error
 
 
@@ -130,6 +130,22 @@ def head_parameters(backbone: nn.Module) -> set[str]:
     """Return the names of the parameters of the classifying layers, as `backbone.named_parameters()` has them."""
     own = {id(parameter) for head in heads(backbone) for parameter in head.parameters()}
     return {name for name, parameter in backbone.named_parameters() if id(parameter) in own}
+
+
+def first_layers(backbone: nn.Module, count: int) -> list[nn.Module]:
+    """Return the modules with parameters of their own in the first `count` layers, as `train.layer_decay` counts them.
+
+    Raises:
+        FeropsError: the network has no more layers than these.
+    """
+    layers = group_parameters(backbone, backbone.group_matcher(coarse=False), reverse=True)  # type: ignore[operator]
+    known = max(layers.values())  # the last is the head
+    if count > known:
+        raise FeropsError(
+            f"train.freeze_layers {count} leaves no layer to train: the network has {known} before its head. Lower it"
+        )
+    chosen = {name.rpartition(".")[0] for name, layer in layers.items() if layer < count}
+    return [module for name, module in backbone.named_modules() if name in chosen]
 
 
 def mismatches(*, wanted: dict[str, Tensor], found: dict[str, Tensor]) -> list[str]:
