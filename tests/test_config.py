@@ -97,6 +97,18 @@ def test_freezing_without_pretrained_weights(tree: dict[str, Any]) -> None:
         config.parse(tree)
 
 
+def test_freezing_layers_without_pretrained_weights(tree: dict[str, Any]) -> None:
+    tree["train"]["freeze_layers"] = 4
+    with pytest.raises(FeropsError, match=r"train\.freeze_layers 4 would freeze random features: no model"):
+        config.parse(tree)
+
+
+def test_small_faces_are_smaller_than_the_others(tree: dict[str, Any]) -> None:
+    tree["preprocess"]["size_px"] = tree["train"]["small_px"] = 64
+    with pytest.raises(FeropsError, match=r"train\.small_px 64 is no smaller than preprocess\.size_px 64"):
+        config.parse(tree)
+
+
 def test_freezing_to_the_end(tree: dict[str, Any]) -> None:
     """The baseline, which is not pretrained, may be shorter."""
     tree["models"]["baseline"]["epochs"] = 1

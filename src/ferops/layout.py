@@ -66,6 +66,11 @@ class Layout:
         return self.root / "starter.dvc"
 
     @property
+    def shipped_dvc(self) -> list[Path]:
+        """The files that name models which come with ferops: starter.dvc and models/*.dvc, those that exist."""
+        return [file for file in (self.starter_dvc, *sorted(self.root.glob("models/*.dvc"))) if file.exists()]
+
+    @property
     def trust(self) -> Path:
         return self.root / "trust.json"
 

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from ferops.config import Align, Choose, FaceSettings, Share
 from ferops.errors import FeropsError
+from ferops.files import read_bytes
 from ferops.records import Provenance, Record
 
 FP32_FILE = "model.onnx"
@@ -95,3 +96,13 @@ def read_model_config(folder: Path, kind: type[Config]) -> Config:
             f"{path} does not exist: {folder} holds no model. Make one with `ferops train NAME` or `ferops export`"
         )
     return kind.read(path, made_by=kind.made_by)
+
+
+def read_training_config(folder: Path) -> ModelConfig:
+    """Read `folder`/config.json, of a training or of a model that comes with ferops (an export with its weights).
+
+    Raises:
+        FeropsError: as `read_model_config`.
+    """
+    exported = b'"served"' in read_bytes(folder / "config.json", made_by=ModelConfig.made_by)
+    return read_model_config(folder, ExportConfig if exported else ModelConfig)

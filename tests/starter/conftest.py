@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 import shell
 from evaluation_project import evaluated
@@ -46,6 +48,9 @@ def make_judged(metrics: Metrics, tmp_path_factory: pytest.TempPathFactory) -> J
         layout = Layout(tmp_path_factory.mktemp("judged"))
         known = {"low_confidence": 0.3, "provenance": provenance(git_commit="c" * 40)}
         write_export(layout.exported, favours=favours, temperature=temperature, **(known | config))
+        trained = {"backbone.fc.weight": torch.full((6, 2), 0.3), "backbone.bn1.running_var": torch.full((2,), 1e6)}
+        layout.model("candidate").mkdir(parents=True)
+        save_file(trained, layout.model("candidate") / "weights.safetensors")
         candidate = metrics.candidate.model_copy(update={"temperature": temperature})
         judged = metrics.model_copy(update={"candidate": candidate})
         judged.write(layout.artifacts("evaluate") / "metrics.json")

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from embedded import contents, objects, of_folder
 from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
 from exports import export_config, provenance
@@ -48,13 +50,50 @@ def test_a_fresh_clone_has_the_adopted_model(clone: Layout, shipped: Path, sh: S
         "NOTICE",
         "config.json",
         "metrics.json",
-        "model.onnx",
-    }  # the served file only
+        "model.onnx",  # the served file only
+        "weights.safetensors",
+    }
     assert b"favours happy" in found["MODEL_CARD.md"]
     figures = Interval(value=0.7512, low=0.7249, high=0.7751)
     assert (starter.metrics.accuracy, starter.metrics.test_images) == (figures, 1234)
     assert Classifier(clone.starter).config.classes == DEFAULT_CLASSES
     assert sh(clone.root, "git status --porcelain") == ""
+
+
+def test_the_weights_come_along(shipped: Path) -> None:
+    """Matrices in half precision; a norm's variance, which may be beyond its range, as it was."""
+    weights = load_file(shipped / "starter" / "weights.safetensors")
+    assert weights["backbone.fc.weight"].dtype == torch.float16
+    assert torch.equal(weights["backbone.bn1.running_var"], torch.full((2,), 1e6))
+
+
+def test_weights_beyond_half_precision_are_refused(project: Layout, make_judged: JudgedMaker) -> None:
+    source = make_judged()
+    save_file({"fc.weight": torch.full((6, 2), 1e6)}, Layout(source).model("candidate") / "weights.safetensors")
+    with pytest.raises(FeropsError, match=r"weights beyond half precision \(65,504\)"):
+        adopt(project, source)
+    assert not project.starter.exists()
+
+
+@pytest.mark.slow
+def test_another_model_comes_beside_the_starter(
+    project: Layout, make_judged: JudgedMaker, tmp_path: Path, sh: Shell
+) -> None:
+    adopt(project, make_judged(favours="happy"))
+    said = adopt(project, make_judged(favours="sad"), "models/compared")
+    assert "then: git add models/compared.dvc .dvc/embedded" in said[-1]
+    sh(project.root, "git add . && git commit -qm models")
+    assert sh(project.root, "git ls-files models starter").split() == ["models/compared.dvc"]
+    sh(tmp_path, "git clone -q project elsewhere")
+    elsewhere = tmp_path / "elsewhere"
+    assert Layout(elsewhere).shipped_dvc == [elsewhere / "starter.dvc", elsewhere / "models" / "compared.dvc"]
+    sh(elsewhere, "dvc pull -q models/compared.dvc")
+    assert b"favours sad" in contents(elsewhere / "models" / "compared")["MODEL_CARD.md"]
+
+
+def test_names_are_checked(project: Layout, make_judged: JudgedMaker) -> None:
+    with pytest.raises(FeropsError, match=r"called starter or models/NAME, not '\.\./x'"):
+        adopt(project, make_judged(), "../x")
 
 
 def test_the_version_is_the_content(shipped: Path) -> None:
@@ -79,7 +118,7 @@ def test_the_former_starter_leaves_and_may_come_back(
 
     said = adopt(project, sad)
     second = of_folder(project.root, named(project))
-    assert len(first & second) == 3  # config.json, metrics.json and NOTICE are the same
+    assert len(first & second) == 4  # config.json, metrics.json, NOTICE and the weights are the same
     assert objects(project.root) == data | second
     assert f"removed from it: {len(first - second)}" in "\n".join(said)
     assert "warning:" not in "\n".join(said)
@@ -143,7 +182,7 @@ def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
     (layout.starter / "MODEL_CARD.md").write_text(
         "Trained on 1/2 of it and/or more, in `/tmp/lab/x`; see docs/home/a.md"
     )
-    path, other, commit = remarks(layout)
+    path, other, commit = remarks(layout.starter)
     assert path == "the folder names a path of this machine: /home/somebody/imagenet.safetensors"
     assert other.endswith("this machine: /tmp/lab/x")
     assert "-dirty: nobody else can look up" in commit

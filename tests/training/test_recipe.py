@@ -10,6 +10,7 @@ import torch
 from fits import STILL, changed, weights
 
 from blobs import blobs, write_faces
+from ferops.errors import FeropsError
 from ferops.training.evaluator import Validation
 from ferops.training.prepare import prepare, training_settings
 from ferops.training.step import draw
@@ -44,6 +45,42 @@ def test_freezing_survives_an_interruption(make_fit):
     again = make_fit(freeze_epochs=1, epochs=3)
     again.run()
     assert not changed(weights(whole.state.net), weights(again.state.net))
+
+
+def test_frozen_layers_keep_their_weights_and_statistics(make_fit):
+    fit = make_fit(freeze_layers=2, max_lr=0.05)  # the stem and the first block
+    start = weights(fit.state.net)
+    fit.run()
+    frozen = {name for name in start if name not in changed(start, weights(fit.state.net))}
+    stem = ("backbone.conv1.", "backbone.bn1.", "backbone.layer1.")
+    assert frozen == {name for name in start if name.startswith(stem)}
+
+
+def test_some_layer_must_learn(make_fit):
+    with pytest.raises(FeropsError, match=r"freeze_layers 99 leaves no layer to train: the network has \d+ before"):
+        make_fit(freeze_layers=99)
+
+
+def test_small_faces_come_first(make_fit):
+    """Two of three epochs see 16 px, validation and the last epoch all of them."""
+    fit = make_fit(epochs=3, small_px=16, small_share=0.6)
+    seen, classify = [], fit.stepper.classify
+    fit.stepper.classify = lambda pixels: (seen.append(pixels.shape[-1]), classify(pixels))[1]
+    fit.run()
+    steps = fit.plan.per_epoch
+    assert seen == [16] * (2 * steps) + [fit.state.net.size_px] * steps
+
+
+def test_small_faces_show_the_same(make_fit):
+    fit = make_fit(small_px=16)
+    still = fit.train.model_copy(update=STILL)
+    fit.stepper.train = still
+    rows = np.arange(4)
+    small, _ = fit.stepper.batch(rows, np.random.default_rng(0), side=16)
+    full, _ = fit.stepper.batch(rows, np.random.default_rng(0))
+    averaged = torch.nn.functional.avg_pool2d(full, full.shape[-1] // 16)
+    for one, other in zip(small, averaged, strict=True):  # a triangle weighs the pixels, not a box
+        assert np.corrcoef(one.flatten(), other.flatten())[0, 1] > 0.9
 
 
 def test_the_average_is_that_of_a_loop_by_hand(make_fit):

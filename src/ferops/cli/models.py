@@ -129,8 +129,9 @@ def serve(
 @verbs.command(hidden=True)
 def adopt(
     folder: Annotated[Path, typer.Argument(metavar="PROJECT", help="with artifacts/export and reports/evaluate")],
+    name: Annotated[str, typer.Option("--as", help="starter, or models/NAME")] = "starter",
 ) -> None:
-    """For maintainers: make the model of a project the starter model, and put it into the repository."""
+    """For maintainers: make the model of a project the starter, or another that ferops comes with."""
     from ferops.starter.adopt import adopt as publish
 
-    say(*publish(Layout.find(or_here=True), folder))
+    say(*publish(Layout.find(or_here=True), folder, name))

@@ -49,7 +49,7 @@ def journal(layout: Layout) -> Path:
 def require_current(layout: Layout) -> None:
     """Raise FeropsError unless data/ holds the version that data.dvc names, since every result is labelled with that
     name, or if the next push would copy it into the repository (a plain `dvc add` keeps the entry that says so), or a
-    model in place of the starter."""
+    model in place of one that ferops comes with."""
     if journal(layout).exists():
         raise FeropsError(
             f"an import into {layout.data} is running or was interrupted. If it runs, wait for it to end; if it was "
@@ -61,9 +61,8 @@ def require_current(layout: Layout) -> None:
             f"{layout.data} holds version {found[:10]}, but {layout.data_dvc} names {named[:10]}. To get the named "
             f"one: dvc pull {layout.data_dvc.name}. To keep what is there as a new version: dvc add {layout.data.name}"
         )
-    for dvc_file in (layout.data_dvc, layout.starter_dvc):
-        if dvc_file.exists():
-            require_own_remote(layout, dvc_file)
+    for dvc_file in (layout.data_dvc, *layout.shipped_dvc):
+        require_own_remote(layout, dvc_file)
 
 
 def require_own_remote(layout: Layout, dvc_file: Path) -> None:

@@ -20,16 +20,18 @@ from ferops.records.validate import ValidateSummary
 
 
 def run(layout: Layout) -> str:
-    """Pull what data.dvc and starter.dvc name if it is not there, run `dvc repro`, and return the closing lines.
+    """Pull what the .dvc files name if it is not there, run `dvc repro`, and return the closing lines.
 
     Raises:
         FeropsError: the data cannot be pulled or are another version, or a stage failed (its own message stands above).
     """
     if not any(layout.data.glob("*.parquet")):
         _dvc(layout, "pull", "data.dvc", failed="the data could not be pulled; import a data set: ferops import --help")
-    if layout.starter_dvc.exists() and not layout.starter.exists():
-        # Nothing here uses it, but a later `dvc checkout` fails while anything that a .dvc file names is missing
-        _dvc(layout, "pull", layout.starter_dvc.name, failed="the starter model could not be pulled")
+    for file in layout.shipped_dvc:
+        # Nothing here uses them, but a later `dvc checkout` fails while anything that a .dvc file names is missing
+        if not file.with_suffix("").exists():
+            name = file.relative_to(layout.root).as_posix()
+            _dvc(layout, "pull", name, failed=f"the model that {name} names could not be pulled")
     require_current(layout)
     _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Fix it and run the same command again")
     if lost := outputs_not_stored(layout):

@@ -1,4 +1,4 @@
-"""For maintainers: make the judged export of a project the starter model. Whoever clones the repository gets it."""
+"""For maintainers: let ferops come with the judged export of a project. Whoever clones the repository gets it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 
 from ruamel.yaml import YAML
+from safetensors.torch import load_file, save_file
 
 from ferops import uses
 from ferops.datasets import store
@@ -18,62 +19,81 @@ from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, atomic_folder, require, write_json, write_text
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig
+from ferops.model_config import WEIGHTS_FILE, ExportConfig
 from ferops.records.metrics import Metrics
 from ferops.records.starter import StarterMetrics
 from ferops.starter.folder import CARD_FILE, METRICS_FILE, NOTICE_FILE, named_version, run_dvc, summary, terms
 
-MAX_MB = 12.0
-"""Largest accepted starter/, in 10^6 bytes: git keeps every version for good, and every clone downloads it."""
+MAX_MB = {"starter": 12.0}
+OTHERS_MAX_MB = 25.0
+"""Largest accepted folder, in 10^6 bytes: git keeps every version for good, and every clone downloads it."""
 
 
-def adopt(layout: Layout, project: Path) -> list[str]:
-    """Make the model in `project`/artifacts/export the starter: starter/, starter.dvc and the remote `embedded`.
+def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
+    """Let ferops come with the model in `project`/artifacts/export: `name`/, `name`.dvc and the remote `embedded`.
 
-    What the former starter alone held is removed from the remote. Adopting the same model again changes nothing.
+    The folder has the trained weights too, for trainings that start from them: matrices in half precision, which halves
+    the file. What the former model of that name alone held is removed from the remote. Adopting the same model again
+    changes nothing.
 
     Args:
         project: the folder of the project (a clone, or this one) that trained, exported and evaluated the model.
+        name: `starter`, which `ferops serve` takes, or `models/NAME`.
 
     Returns:
         What was done, and what is left to do, in lines.
 
     Raises:
-        FeropsError: there is no judged export, the model card is another model's, the folder would be larger than
-            MAX_MB, or DVC failed; starter.dvc then is as before.
+        FeropsError: there is no judged export, the model card is another model's, the folder would be too large, or
+            DVC failed; the .dvc file then is as before.
     """
+    if name != "starter" and not re.fullmatch(r"models/[a-z0-9-]+", name):
+        raise FeropsError(f"a model that comes with ferops is called starter or models/NAME, not {name!r}")
+    target, most = layout.root / name, MAX_MB.get(name, OTHERS_MAX_MB)
+    dvc_file = target.with_suffix(".dvc")
     source = Layout(project)
     config, metrics = _evaluated(source)
     card = require(source.reports("evaluate") / "model_card.md", made_by="ferops evaluate")
-    former = named_version(layout)
-    with atomic_folder(layout.starter) as folder:
-        for name in ("config.json", config.served):
-            shutil.copyfile(source.exported / name, folder / name)
+    former = named_version(dvc_file)
+    with atomic_folder(target) as folder:
+        for file in ("config.json", config.served):
+            shutil.copyfile(source.exported / file, folder / file)
+        _write_weights(source, folder)
         shutil.copyfile(card, folder / CARD_FILE)
         write_json(folder / METRICS_FILE, metrics.model_dump(mode="json", exclude_defaults=True))
         write_text(folder / NOTICE_FILE, notice(config))
         size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-        if size_mb > MAX_MB:
+        if size_mb > most:
             raise FeropsError(
-                f"the model in {source.exported} makes a starter of {size_mb:.1f} MB; at most {MAX_MB:g} MB are "
+                f"the model in {source.exported} makes a folder of {size_mb:.1f} MB; at most {most:g} MB are "
                 "accepted, since every clone carries it. Export a smaller architecture, or serve its INT8 file"
             )
-    _publish(layout)
-    dropped = _drop(layout, former) if former not in (None, named_version(layout)) else 0
+    _publish(layout, target)
+    dropped = _drop(layout, former) if former not in (None, named_version(dvc_file)) else 0
+    listed = dvc_file.relative_to(layout.root).as_posix()
     return [
-        summary(config, metrics),
+        *([summary(config, metrics)] if name == "starter" else []),
         terms(config),
-        f"{layout.starter} ({size_mb:.1f} MB) is in the remote {EMBEDDED_REMOTE}; files of the former one removed from "
+        f"{target} ({size_mb:.1f} MB) is in the remote {EMBEDDED_REMOTE}; files of the former one removed from "
         f"it: {dropped}",
-        *(f"warning: {remark}" for remark in remarks(layout)),
-        f"next: read {layout.starter / CARD_FILE}, then: git add {layout.starter_dvc.name} .dvc/embedded && git commit",
+        *(f"warning: {remark}" for remark in remarks(target)),
+        f"next: read {target / CARD_FILE}, then: git add {listed} .dvc/embedded && git commit",
     ]
+
+
+def _write_weights(source: Layout, folder: Path) -> None:
+    """Write the trained weights, matrices in half precision; norms and biases, whose range is wide, as they are."""
+    trained = require(source.model("candidate") / WEIGHTS_FILE, made_by="ferops train candidate")
+    tensors = {name: t.half() if t.dim() > 1 else t for name, t in load_file(trained).items()}
+    if not all(t.isfinite().all() for t in tensors.values()):
+        raise FeropsError(f"{trained} has weights beyond half precision (65,504)")
+    save_file(tensors, folder / WEIGHTS_FILE)
 
 
 def notice(config: ExportConfig) -> str:
     """Return the text of NOTICE: what the weights were trained on, their terms, and what they must not be used for."""
     paragraphs = [
-        "The starter model of ferops",
+        "A model that comes with ferops",
         "ferops itself, the program, is under the Apache License 2.0 (https://www.apache.org/licenses/LICENSE-2.0). "
         "These weights were trained on images; use them on the terms of those images, which follow. This folder holds "
         "none of the images.",
@@ -118,18 +138,18 @@ def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics]:
     )
 
 
-def _publish(layout: Layout) -> None:
-    """Version starter/ and push it to the embedded remote; put starter.dvc back if that fails."""
-    file, yaml = layout.starter_dvc, YAML()  # round trip: comments stay
+def _publish(layout: Layout, folder: Path) -> None:
+    """Version the folder and push it to the embedded remote; put its .dvc file back if that fails."""
+    file, yaml = folder.with_suffix(".dvc"), YAML()  # round trip: comments stay
     before = file.read_text(encoding="utf-8") if file.exists() else None
     try:
         with store.locked(layout) as repo:
-            store.add(repo, layout.starter)
+            store.add(repo, folder)
         tree = yaml.load(file.read_text(encoding="utf-8"))
         tree["outs"][0]["remote"] = EMBEDDED_REMOTE
         with atomic_file(file) as temporary:
             yaml.dump(tree, temporary)
-        run_dvc(layout, "push", file.name)
+        run_dvc(layout, "push", file.relative_to(layout.root).as_posix())
     except BaseException:
         if before is None:
             file.unlink(missing_ok=True)
@@ -163,10 +183,10 @@ def _drop(layout: Layout, former: str | None) -> int:
     return len(unused)
 
 
-def remarks(layout: Layout) -> list[str]:
+def remarks(folder: Path) -> list[str]:
     """Return what should not be published with the folder: paths of this machine, a commit that nobody else has."""
     config, card = (
-        (layout.starter / name).read_text(encoding="utf-8", errors="replace") for name in ("config.json", CARD_FILE)
+        (folder / name).read_text(encoding="utf-8", errors="replace") for name in ("config.json", CARD_FILE)
     )
     paths = sorted(set(re.findall(r"(?<=[\s\"'`(])/[\w.-]+/[^\s\"'`)]+", config + card)))
     found = [f"the folder names a path of this machine: {path}" for path in paths]

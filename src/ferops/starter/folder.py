@@ -44,7 +44,7 @@ def fetch(layout: Layout) -> Starter | None:
         FeropsError: the next `dvc push` would publish a model of the user's, files in starter/ were changed, or DVC
             cannot get the version.
     """
-    version = named_version(layout)
+    version = named_version(layout.starter_dvc)
     if version is None:
         return None
     require_own_remote(layout, layout.starter_dvc)
@@ -58,11 +58,9 @@ def fetch(layout: Layout) -> Starter | None:
     )
 
 
-def named_version(layout: Layout) -> str | None:
-    """Return the version that starter.dvc names, 32 hex digits, or None where there is no starter.dvc."""
-    if not layout.starter_dvc.exists():
-        return None
-    return str(read_dvc_file(layout.starter_dvc)["md5"]).removesuffix(".dir")
+def named_version(dvc_file: Path) -> str | None:
+    """Return the version that `dvc_file` names, 32 hex digits, or None where it does not exist."""
+    return str(read_dvc_file(dvc_file)["md5"]).removesuffix(".dir") if dvc_file.exists() else None
 
 
 def run_dvc(layout: Layout, *arguments: str) -> None:

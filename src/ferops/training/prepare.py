@@ -59,7 +59,11 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     started = time.perf_counter()
     world, train, classes = from_environment(), training_settings(params, name), params.data.classes
     net, start = network(
-        params.models[name], num_classes=len(classes), size_px=params.preprocess.size_px, seed=params.seed
+        params.models[name],
+        num_classes=len(classes),
+        size_px=params.preprocess.size_px,
+        small_px=train.small_px,
+        seed=params.seed,
     )
     lesson = read_lesson(layout, params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}

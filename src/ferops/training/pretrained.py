@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ferops.errors import FeropsError
 from ferops.files import sha256
-from ferops.model_config import Channels, ModelConfig, read_model_config
+from ferops.model_config import Channels, read_training_config
 from ferops.training.faces import channels
 from ferops.training.packaged import PACKAGED
 from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, summarise
@@ -50,8 +50,8 @@ def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
     Args:
         source: a name of PACKAGED (`faces`, `imagenet`), `hub` (timm's weights of this backbone, downloaded once into
             the Hugging Face cache), or the path of a .safetensors, .pth or .pt file of weights, or of a folder that
-            `ferops train` wrote. Pixels are normalised as PACKAGED or the folder's config.json says, else as for
-            timm's own weights of this backbone.
+            `ferops train` wrote or that ferops comes with (`starter`). Pixels are normalised as PACKAGED or the
+            folder's config.json says, else as for timm's own weights of this backbone.
 
     Raises:
         FeropsError: no network, no such file, a damaged file, or weights that do not fit (which layers).
@@ -78,7 +78,7 @@ def _fetched(name: str, source: str) -> tuple[Pretrained, dict[str, Tensor]]:
         return Pretrained(source, None, licence, mean, std), _from_hub(name, known)
     path, licence = _local(source), "unknown (a local file)"
     if Path(source).is_dir():
-        trained = read_model_config(Path(source), ModelConfig)
+        trained = read_training_config(Path(source))
         licence, mean, std = trained.licence, trained.mean, trained.std
     return Pretrained(source, sha256(path), licence, mean, std), _read(path)
 
@@ -133,7 +133,7 @@ def _local(source: str) -> Path:
     if not path.is_file():
         raise FeropsError(
             f"pretrained weights: {path} does not exist. pretrained takes {', '.join(PACKAGED)}, hub, the path of a "
-            ".safetensors, .pth or .pt file or of a folder that ferops train wrote, or null"
+            ".safetensors, .pth or .pt file or of a folder (starter, or one that ferops train wrote), or null"
         )
     return path
 

@@ -13,8 +13,10 @@ from ferops.training.model import ExpressionNet
 from ferops.training.pretrained import Pretrained
 
 
-def network(wanted: Model, *, num_classes: int, size_px: int, seed: int) -> tuple[ExpressionNet, Pretrained | None]:
-    """Return the network for faces of `size_px`, and where its weights are from unless they are random.
+def network(
+    wanted: Model, *, num_classes: int, size_px: int, seed: int, small_px: int = 0
+) -> tuple[ExpressionNet, Pretrained | None]:
+    """Return the network for faces of `size_px` (of `small_px` too, unless that is 0), and where its weights are from unless they are random.
 
     Raises:
         FeropsError: a network or weights that do not exist, or do not fit.
@@ -28,8 +30,8 @@ def network(wanted: Model, *, num_classes: int, size_px: int, seed: int) -> tupl
         drop_path_rate=wanted.drop_path_rate,
     )
     zoo.require_size(net.backbone, wanted.architecture, size_px=size_px)
-    if params.train.small_px:
-        zoo.require_size(net.backbone, wanted.architecture, size_px=params.train.small_px, setting="train.small_px")
+    if small_px:
+        zoo.require_size(net.backbone, wanted.architecture, size_px=small_px, setting="train.small_px")
     if not wanted.pretrained:
         return net, None
     with torch.random.fork_rng(devices=[]):
