@@ -62,9 +62,8 @@ def decode(encoded: bytes, *, max_megapixels: float = MAX_MEGAPIXELS) -> NDArray
                 width, height = image.size
                 _require_size(width, height, max_megapixels=max_megapixels)
                 upright: Image.Image = image
-                ImageOps.exif_transpose(
-                    upright, in_place=True
-                )  # copies of 25 megapixels take as long as their decoding
+                # In place: a copy of 25 megapixels takes as long as decoding them
+                ImageOps.exif_transpose(upright, in_place=True)
                 if upright.mode.startswith("I"):  # 16 and 32 bit: keep the upper byte of the range in use
                     values = np.asarray(upright)
                     deep = values.max(initial=0) > 255  # shifted as integers: floats would need 8 bytes a pixel
