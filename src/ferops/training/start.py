@@ -16,8 +16,8 @@ from ferops.training.pretrained import Pretrained
 def network(
     wanted: Model, *, num_classes: int, size_px: int, seed: int, small_px: int = 0
 ) -> tuple[ExpressionNet, Pretrained | None]:
-    """Return the network for faces of `size_px`, and of `small_px` unless that is 0, and where its weights are from unless
-    they are random.
+    """Return the network for faces of `size_px`, and of `small_px` unless that is 0, and where its weights are from
+    unless they are random.
 
     Raises:
         FeropsError: a network or weights that do not exist, or do not fit.
