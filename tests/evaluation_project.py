@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
+from ferops.config import Params, Tta
 from ferops.datasets.manifest import make_row
 from ferops.evaluation.stage import Champion, evaluate
 from ferops.faces.align import TEMPLATE
@@ -157,6 +157,7 @@ def export(
     temperature: float = 1.0,
     classes: tuple[str, ...] = DEFAULT_CLASSES,
     size_px: int = SIZE_PX,
+    tta: Tta = "off",
 ) -> Path:
     """Write a folder as the stage `export` does, whose classifier answers `logits[n]` to the face of the number n."""
     folder.mkdir(parents=True)
@@ -199,6 +200,7 @@ def export(
     config = ExportConfig(
         **_config("resnet50", classes=classes, origin=origin, size_px=size_px, temperature=temperature),
         served="model-int8.onnx",
+        tta=tta,
         min_confidence=0.9,
         margin=0.1,
         choose="largest",

@@ -126,6 +126,10 @@ Align = Literal["steady_scale", "five_points", "eyes_nose"]
 """How a face is fitted into its square (`ferops.faces.align`)."""
 
 
+Tta = Literal["off", "flip", "flip_zoom"]
+"""Test-time augmentation: the views of a face whose answers are averaged (`ferops.export.views`)."""
+
+
 class FaceSettings(Block):
     """How faces are found and cut out: the same for training, evaluation and service, so it travels with a model.
 
@@ -242,6 +246,7 @@ class Model(Block):
 class Export(Block):
     calibration_images: Count
     serve: Literal["int8", "fp32"]
+    tta: Tta
     max_disagreement: Share
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field
 
-from ferops.config import Align, Choose, FaceSettings, Share
+from ferops.config import Align, Choose, FaceSettings, Share, Tta
 from ferops.errors import FeropsError
 from ferops.files import read_bytes
 from ferops.records import Provenance, Record
@@ -61,6 +61,7 @@ class ExportConfig(ModelConfig):
 
     Attributes:
         served: the file that runs, in an export one of the .onnx files; `temperature` was fitted on its logits.
+        tta: test-time augmentation, for which the temperature was fitted.
         low_confidence: calibrated confidences below it need human review.
     """
 
@@ -68,6 +69,7 @@ class ExportConfig(ModelConfig):
     made_by: ClassVar[str] = "ferops export"
 
     served: Literal["model.onnx", "model-int8.onnx", "weights.safetensors"]
+    tta: Tta = "off"
     detector: str = "mtcnn"
     min_confidence: Share
     margin: Share

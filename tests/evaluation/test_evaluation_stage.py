@@ -9,6 +9,7 @@ from scipy.special import softmax
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score
 
 from evaluation_project import answers, build, change_index, export
+from exports import change
 from ferops.classes import DEFAULT_CLASSES, KNOWN_LABELS
 from ferops.errors import FeropsError
 from ferops.model_config import ExportConfig
@@ -188,6 +189,31 @@ def test_a_champion_with_another_input_size_gets_resized_faces(tmp_path) -> None
     champion = project.metrics.champion
     assert champion.notes == ("the champion was evaluated on faces resized from 32 to 48 px",)
     assert champion.accuracy.value == project.metrics.candidate.accuracy.value
+
+
+def test_with_test_time_augmentation_the_mean_over_the_views_is_judged(project, tmp_path) -> None:
+    """The mirror image of each face tells the number of the face before it."""
+    made = build(tmp_path / "project", n_test=60)
+    layout, origin = made.layout, provenance(made.layout, made.params)
+    change(layout.exported, tta="flip")
+    faces = np.load(layout.faces("test"))
+    faces[:, 16, 15] = np.roll(faces[:, 16, 16], 1, axis=0)
+    np.save(layout.faces("test"), faces)
+    logits = answers(layout.exported)
+    made.evaluate(champion=export(tmp_path / "champion", logits, temperature=2.6, origin=origin))
+    alone = softmax(logits.astype(np.float64), axis=1)
+    mean = (alone + np.roll(alone, 1, axis=0)) / 2
+    calibrated = mean ** (1 / 2.6) / (mean ** (1 / 2.6)).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(_predictions(made)[[f"p_{name}" for name in DEFAULT_CLASSES]], calibrated, atol=1e-5)
+    found, champion = made.metrics.candidate, made.metrics.champion
+    assert found.tta == "flip"
+    own = -np.log(mean[np.arange(len(mean)), made.labels]).mean()
+    assert found.uncalibrated.log_loss.value == pytest.approx(own, rel=1e-4)
+    assert champion.accuracy.value == pytest.approx(np.mean(alone.argmax(axis=1) == made.labels))
+    assert "the champion answers with tta off and the candidate with tta flip, each as served" in champion.notes
+    for name in ("report.html", "model_card.md"):
+        assert "mean over 2 views of the face" in (layout.reports("evaluate") / name).read_text()
+        assert "Test-time augmentation" not in (project.layout.reports("evaluate") / name).read_text()
 
 
 def test_names_of_groups_cannot_break_the_pages(tmp_path) -> None:

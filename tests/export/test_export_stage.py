@@ -139,6 +139,19 @@ def test_int8_that_changes_too_much_is_refused(copy, params, monkeypatch):
 
 
 @pytest.mark.slow
+def test_the_temperature_is_that_of_the_augmented_answer(copy, params, summary, monkeypatch):
+    monkeypatch.setattr(stage.latency, "table", lambda *_: [])
+    found = export(copy, with_export(params, tta="flip_zoom"))
+    assert found.parity == summary.parity
+    classifier = Classifier(copy.exported)
+    assert classifier.tta == found.tta == "flip_zoom"
+    validation = data.read_faces(copy, "val")
+    logits, sources = classifier.logits(validation.images), np.full(len(validation), "blobs")
+    assert classifier.config.temperature == pytest.approx(fit_temperature(logits, validation.labels, sources), rel=1e-3)
+    assert abs(found.temperature - summary.temperature) > 1e-3
+
+
+@pytest.mark.slow
 def test_fp32_may_be_served_instead(copy, params, monkeypatch):
     monkeypatch.setattr(stage, "_calibration_faces", average_colour)
     monkeypatch.setattr(stage.latency, "table", lambda *_: [])

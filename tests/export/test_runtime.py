@@ -8,6 +8,7 @@ import threading
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 
 from ferops.errors import FeropsError
 from ferops.export import files
@@ -58,10 +59,27 @@ def test_probabilities_use_the_temperature(folder, project):
     assert np.allclose(p, expected / expected.sum(axis=1, keepdims=True), atol=1e-6)
 
 
+def test_test_time_augmentation_averages_then_calibrates(folder, project, copy):
+    faces = np.array(data.read_faces(project, "val").images)
+    plain = Classifier(folder, threads=1)
+    both = [softmax(plain.logits(each).astype(np.float64), axis=1) for each in (faces, faces[:, :, ::-1])]
+    scores = np.mean(both, axis=0) ** (1 / 1.7)
+    asked = Classifier(folder, tta="flip", threads=1)
+    assert np.allclose(asked.probabilities(faces), scores / scores.sum(axis=1, keepdims=True), atol=1e-4)
+    assert not np.allclose(asked.probabilities(faces), plain.probabilities(faces), atol=1e-3)
+    config = copy / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"tta": "flip"}))
+    as_served, overruled = Classifier(copy, threads=1), Classifier(copy, tta="off", threads=1)
+    assert (as_served.tta, overruled.tta, overruled.config.tta) == ("flip", "off", "flip")
+    np.testing.assert_array_equal(as_served.logits(faces), asked.logits(faces))
+    np.testing.assert_array_equal(overruled.logits(faces), plain.logits(faces))
+
+
 def test_no_faces(folder):
     classifier = Classifier(folder, threads=1)
     assert classifier.logits(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, 6)
     assert classifier.probabilities(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, 6)
+    assert Classifier(folder, tta="flip_zoom").logits(np.zeros((0, 32, 32, 3), np.uint8)).shape == (0, 6)
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def test_an_answer_names_every_number() -> None:
 
 
 def test_info_names_the_uses_and_the_declared_purpose(make_export: Any) -> None:
-    said = info(release=RELEASE, config=read_model_config(make_export(), ExportConfig)).as_json()
+    said = info(release=RELEASE, config=read_model_config(make_export(tta="flip"), ExportConfig)).as_json()
+    assert said["tta"] == "flip"
     assert said["purpose"] == "research"
     assert (said["model_version"], said["tag"]) == ("3", "ferops:v3")
     assert said["synthetic_data"] is True

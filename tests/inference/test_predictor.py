@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ferops.classes import DEFAULT_CLASSES, KNOWN_LABELS
+from ferops.config import Tta
 from ferops.errors import FeropsError
 from ferops.faces.align import align
 from ferops.faces.detection import Detection
@@ -65,6 +66,7 @@ def test_the_classifier_sees_what_training_saw(make_export: Any) -> None:
 
     class Spy:
         config = read_model_config(make_export(), ExportConfig)
+        tta: Tta = "off"
 
         def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
             seen.append(faces)
@@ -134,6 +136,7 @@ def test_central_puts_the_face_nearest_the_centre_first(make_export: Any) -> Non
 def test_the_classes_are_the_models_own(make_export: Any) -> None:
     class EightClasses:
         config = read_model_config(make_export(), ExportConfig).model_copy(update={"classes": KNOWN_LABELS})
+        tta: Tta = "off"
 
         def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
             return np.tile(np.eye(8, dtype=np.float32)[KNOWN_LABELS.index("contempt")], (len(faces), 1))

@@ -22,7 +22,7 @@ def test_the_logged_model_predicts_as_the_export_does(
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
-    folder = make_export(favours="sad", temperature=1.5)
+    folder = make_export(favours="sad", temperature=1.5, tta="flip_zoom")
     signature = ModelSignature(
         inputs=Schema([TensorSpec(np.dtype(np.uint8), (-1, 32, 32, 3))]),
         outputs=Schema([TensorSpec(np.dtype(np.float32), (-1, 6))]),

@@ -73,6 +73,17 @@ def test_figures_are_those_of_scikit_learn(tmp_path: Path, export: Path) -> None
     assert "renormalised" not in text(found)
 
 
+def test_test_time_augmentation_is_the_models_unless_it_is_asked_for(tmp_path: Path) -> None:
+    export = write_export(tmp_path / "model", **trained_on_wild(tta="flip"))
+    data, _, _ = labelled(tmp_path / "data.parquet", count=6)
+    as_served, asked = scored(export, data), scored(export, data, tta="off")
+    assert (as_served.model.tta, asked.model.tta) == ("flip", "off")
+    assert "at 32 px, tta flip, SHA-256" in text(as_served)
+    note = "it is served with other test-time augmentation (tta: flip)"
+    assert note in asked.notes
+    assert note not in as_served.notes
+
+
 def test_a_model_of_more_classes_than_the_data_is_judged_both_ways(tmp_path: Path) -> None:
     """It always answers neutral; without that class, the first of exports.WEIGHTS that fits the colour."""
     classes = ("neutral", *DEFAULT_CLASSES)

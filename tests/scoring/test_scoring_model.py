@@ -53,7 +53,14 @@ def test_trained_weights(weights: tuple[Path, model.ExpressionNet], file: str) -
     with opened(Layout(), str(folder / file)) as ready:
         found = ready.predictor.classify(faces)
     with torch.inference_mode():
-        expected = torch.softmax(net(torch.from_numpy(faces)) / 2.0, dim=1).numpy()
+        logits = net(torch.from_numpy(faces))
+        mirrored = net(torch.from_numpy(faces[:, :, ::-1].copy()))
+    expected = torch.softmax(logits / 2.0, dim=1).numpy()
+    with opened(Layout(), str(folder / file), tta="flip") as augmented:
+        averaged = augmented.predictor.classify(faces)
+    mean = (torch.softmax(logits, dim=1) + torch.softmax(mirrored, dim=1)) / 2
+    np.testing.assert_allclose(averaged, torch.softmax(mean.log() / 2.0, dim=1).numpy(), atol=1e-6)
+    assert (ready.about.tta, augmented.about.tta) == ("off", "flip")
     np.testing.assert_allclose(found, expected, atol=1e-6)
     about = ready.about
     assert (about.kind, about.version) == ("weights", None)

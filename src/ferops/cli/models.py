@@ -23,6 +23,10 @@ def score(
         Literal["auto", "whole", "aligned"],
         typer.Option(help="how faces are made: auto as the model's settings say; whole images; only found faces"),
     ] = "auto",
+    tta: Annotated[
+        Literal["off", "flip", "flip_zoom"] | None,
+        typer.Option(help="test-time augmentation; by default as the model is served"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output, nothing else")] = False,
 ) -> None:
     """Evaluate any model on a file of labelled images, with intervals. Nothing is trained, nothing is written."""
@@ -33,7 +37,7 @@ def score(
 
     threads.choose("score")
     with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
-        result = evaluate(Layout.find(or_here=True), model, data, asked=framing)
+        result = evaluate(Layout.find(or_here=True), model, data, asked=framing, tta=tta)
     say(result.model_dump_json(indent=2) if as_json else text(result))
 
 

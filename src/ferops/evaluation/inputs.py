@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ferops.config import Evaluate
+from ferops.config import Evaluate, Tta
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.performance import TestSet
@@ -72,11 +72,12 @@ class Data:
 
 @dataclass(frozen=True)
 class Answers:
-    """A model on the test faces: logits `(N, K)` for its `classes`, and its temperature."""
+    """A model on the test faces: logits `(N, K)` for its `classes`, its temperature and test-time augmentation."""
 
     classes: tuple[str, ...]
     logits: NDArray[np.float32]
     temperature: float
+    tta: Tta = "off"
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -87,7 +88,7 @@ class Answers:
         """Return the answers to the faces `inside`, renormalised over `classes`, which are some of its own."""
         columns = [self.classes.index(name) for name in classes]
         # A softmax over some of the logits is the softmax over all of them, renormalised
-        return Answers(classes, self.logits[inside][:, columns], self.temperature)
+        return replace(self, classes=classes, logits=self.logits[inside][:, columns])
 
 
 def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, seed: int) -> Data:
@@ -147,7 +148,7 @@ def exported_answers(classifier: Classifier, faces: NDArray[np.uint8]) -> Answer
     starts = range(0, len(faces), _BATCH)
     batches = [classifier.logits(_resize(faces[start : start + _BATCH], config.size_px)) for start in starts]
     logits = _require_finite(np.concatenate(batches), origin="the exported model")
-    return Answers(config.classes, logits, config.temperature)
+    return Answers(config.classes, logits, config.temperature, classifier.tta)
 
 
 def baseline_answers(layout: Layout, data: Data) -> Answers:

@@ -5,6 +5,7 @@ Each depends on what the data say: who is shown (`subject`), and whether a face 
 
 from __future__ import annotations
 
+from ferops.export.views import count
 from ferops.records.metrics import Metrics
 
 _SERVICE = (
@@ -20,6 +21,7 @@ def sentences(metrics: Metrics) -> dict[str, str]:
         "clustering": clustering(metrics),
         "independence": independence(metrics),
         "framing": framing(metrics),
+        "augmentation": augmentation(metrics),
     }
 
 
@@ -89,3 +91,15 @@ def framing(metrics: Metrics) -> str:
             "answers for such faces all the same."
         )
     return text
+
+
+def augmentation(metrics: Metrics) -> str:
+    """Say what test-time augmentation means for figures and cost; empty without it."""
+    tta = metrics.candidate.tta
+    if tta == "off":
+        return ""
+    return (
+        f"Test-time augmentation (tta: {tta}): each answer of the candidate is the mean over {count(tta)} views of the "
+        "face, here, end to end and in the service, and the temperature was fitted to that mean. The time a face is "
+        "that of all views. The baseline answers without."
+    )

@@ -70,6 +70,7 @@ def measure(
         bootstrap_samples=settings.bootstrap_samples,
         candidate=CandidateFigures(
             **dict(measured.figures),
+            tta=candidate.tta,
             temperature=candidate.temperature,
             uncalibrated=Uncalibrated(
                 calibration_error=raw.calibration_error, calibration_bins=raw.calibration_bins, log_loss=raw.log_loss

@@ -75,7 +75,7 @@ def evaluate(
         params.evaluate,
         candidate=candidate,
         baseline=baseline_answers(layout, data),
-        champion=_rival(champion, data, split_hash=origin.split_hash) if champion else None,
+        champion=_rival(champion, data, candidate, split_hash=origin.split_hash) if champion else None,
         end_to_end=end_to_end(data.images, answers, packed, resampler(data.images, params.evaluate, seed=params.seed)),
         cost=cost(layout.exported / config.served, classifier, data.faces),
         provenance=origin,
@@ -111,14 +111,18 @@ def headline(metrics: Metrics) -> Headline:
     )
 
 
-def _rival(champion: Champion, data: Data, *, split_hash: str | None) -> Rival:
-    """Run the champion on the test faces, resized where it was trained at another size."""
+def _rival(champion: Champion, data: Data, candidate: Answers, *, split_hash: str | None) -> Rival:
+    """Run the champion as it is served on the test faces, resized where it was trained at another size."""
     classifier = Classifier(champion.folder)
     config, size_px = classifier.config, data.faces.shape[1]
     same_split = config.provenance.split_hash == split_hash
     notes = []
     if config.size_px != size_px:
         notes.append(f"the champion was evaluated on faces resized from {size_px} to {config.size_px} px")
+    if classifier.tta != candidate.tta:
+        notes.append(
+            f"the champion answers with tta {classifier.tta} and the candidate with tta {candidate.tta}, each as served"
+        )
     if not same_split:
         notes.append(
             "the champion was trained on another split of the data: it may have seen some of these test images"
@@ -148,6 +152,7 @@ def _summary(metrics: Metrics) -> EvaluateSummary:
         test_images=metrics.n,
         tight=metrics.n_tight,
         no_face=metrics.n_no_face,
+        tta=candidate.tta,
         accuracy=candidate.accuracy,
         macro_f1=candidate.macro_f1,
         calibration_error=candidate.calibration_error,

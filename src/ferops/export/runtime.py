@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops.config import Tta
 from ferops.errors import FeropsError
 from ferops.export.calibration import probabilities
+from ferops.export.views import pooled
 from ferops.machine import openvino_core
 from ferops.model_config import ExportConfig, read_model_config
 from ferops.threads import limit
@@ -26,20 +28,28 @@ class Classifier:
     on 2 cores with AMX (benchmarks/infer.py repeats the measurement). What is not quantised is computed in FP32 even if
     the CPU has bf16, so that the service gives the evaluated probabilities, up to rounding.
 
-    Thread-safe: calls run one after the other, each on all `threads`.
+    Thread-safe: passes run one after the other, each on all `threads`.
+
+    Attributes:
+        config: as it lies in the folder.
+        tta: the test-time augmentation in use.
     """
 
-    def __init__(self, folder: Path, *, served: str | None = None, threads: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, *, served: str | None = None, tta: Tta | None = None, threads: int | None = None
+    ) -> None:
         """Load `folder`, as made by the stage `export`.
 
         Args:
-            served: the file to run; by default the one in config.json, for which the temperature was fitted.
+            served, tta: the file to run, and test-time augmentation; by default those in config.json, for which the
+                temperature was fitted.
             threads: CPU threads; None for those of `ferops.threads`.
 
         Raises:
             FeropsError: the folder is missing or incomplete, a file is damaged, or the files do not match.
         """
         self.config = read_model_config(folder, ExportConfig)
+        self.tta: Tta = tta or self.config.tta
         file = folder / (served or self.config.served)
         self._model = compile_onnx(file, threads=threads)
         self._lock = threading.Lock()
@@ -55,6 +65,8 @@ class Classifier:
     def logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 `(N, K)` in the order of `config.classes`, for RGB uint8 `(N, S, S, 3)`; N may be 0.
 
+        With test-time augmentation they are the logarithm of the mean over the views (`ferops.export.views.pooled`).
+
         Raises:
             FeropsError: `faces` has another type or shape.
         """
@@ -64,11 +76,14 @@ class Classifier:
                 f"the classifier takes uint8 faces (N, {size}, {size}, 3), found {faces.dtype} {faces.shape}"
             )
         result = np.empty((len(faces), len(self.config.classes)), np.float32)
-        with self._lock:  # a compiled model has one request in flight
-            for start in range(0, len(faces), MAX_BATCH):
-                batch = np.ascontiguousarray(faces[start : start + MAX_BATCH])
-                result[start : start + MAX_BATCH] = self._model(batch)[0]
+        for start in range(0, len(faces), MAX_BATCH):
+            result[start : start + MAX_BATCH] = pooled(self._pass, faces[start : start + MAX_BATCH], self.tta)
         return result
+
+    def _pass(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        with self._lock:  # a compiled model has one request in flight
+            logits: NDArray[np.float32] = self._model(np.ascontiguousarray(batch))[0]
+        return logits
 
     def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return calibrated probabilities float32 `(N, K)`; rows sum to 1. Input and errors as for `logits`."""

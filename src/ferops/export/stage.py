@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.config import FaceSettings, Params
+from ferops.config import FaceSettings, Params, Tta
 from ferops.errors import FeropsError
 from ferops.export import files, latency
 from ferops.export.runtime import Classifier
@@ -30,7 +30,7 @@ def export(layout: Layout, params: Params) -> ExportSummary:
     """Write artifacts/export and reports/export from artifacts/train/candidate.
 
     Both files run on the validation split as in the service, and their logits are compared with those of the trained
-    weights. The temperature is fitted on the served file's logits.
+    weights. The temperature is fitted on what the service will answer: the served file, with `export.tta`.
 
     Returns:
         The summary, as in reports/export/summary.json.
@@ -49,6 +49,8 @@ def export(layout: Layout, params: Params) -> ExportSummary:
         parity = {name: compare(trained, found, validation.labels) for name, found in logits.items()}
         _accept(parity, params)
         served = INT8_FILE if params.export.serve == "int8" else FP32_FILE
+        if params.export.tta != "off":
+            logits[served] = _logits(folder, served, trained_config, params, validation, tta=params.export.tta)
         temperature = fit_temperature(logits[served], validation.labels, data.read_sources(layout, "val"))
         _write_config(folder, _config(trained_config, params, served, temperature))
         summary = ExportSummary(
@@ -57,6 +59,7 @@ def export(layout: Layout, params: Params) -> ExportSummary:
             size_mb={name: (folder / name).stat().st_size / 1e6 for name in (FP32_FILE, INT8_FILE)},
             validation_images=len(validation),
             parity=parity,
+            tta=params.export.tta,
             temperature=temperature,
             cpu=cpu_name(),
             speed=latency.table(net, folder / FP32_FILE, folder / INT8_FILE),
@@ -112,10 +115,12 @@ def _calibration_faces(layout: Layout, params: Params) -> NDArray[np.uint8]:
     return np.asarray(faces.images[np.sort(rows)])
 
 
-def _logits(folder: Path, served: str, trained: ModelConfig, params: Params, validation: Faces) -> NDArray[np.float32]:
+def _logits(
+    folder: Path, served: str, trained: ModelConfig, params: Params, validation: Faces, *, tta: Tta = "off"
+) -> NDArray[np.float32]:
     """Run one file exactly as the service would: through a Classifier, with a config that serves it."""
     _write_config(folder, _config(trained, params, served, temperature=1.0))
-    return Classifier(folder).logits(validation.images)
+    return Classifier(folder, tta=tta).logits(validation.images)
 
 
 def _config(trained: ModelConfig, params: Params, served: str, temperature: float) -> ExportConfig:
@@ -125,6 +130,7 @@ def _config(trained: ModelConfig, params: Params, served: str, temperature: floa
             "temperature": temperature,
             **params.preprocess.model_dump(include=set(FaceSettings.model_fields) - {"size_px"}),
             "served": served,
+            "tta": params.export.tta,
             "low_confidence": params.evaluate.low_confidence,
         }
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ferops import uses
-from ferops.config import Serve
+from ferops.config import Serve, Tta
 from ferops.inference.predictor import LANDMARKS, Face, FaceStatus, Prediction, Status
 from ferops.model_config import ExportConfig
 from ferops.records import Record
@@ -72,6 +72,7 @@ class Info(Record):
     Attributes:
         starter: description and terms of the starter model; None for a version of the registry.
         served: the model file in use.
+        tta: test-time augmentation: over which views of a face an answer is the mean.
         low_confidence: calibrated confidences below it need human review.
         limits: the block `serve` of params.yaml.
     """
@@ -85,6 +86,7 @@ class Info(Record):
     data_version: str
     architecture: str
     served: str
+    tta: Tta
     size_px: int
     classes: tuple[str, ...]
     low_confidence: float
@@ -156,6 +158,7 @@ def info(*, release: Release, config: ExportConfig) -> Info:
         data_version=release.data_version,
         architecture=config.architecture,
         served=config.served,
+        tta=config.tta,
         size_px=config.size_px,
         classes=config.classes,
         low_confidence=config.low_confidence,

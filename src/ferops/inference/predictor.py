@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ferops.config import Tta
 from ferops.export.runtime import Classifier
 from ferops.faces.crop import FaceCrop, crop_faces
 from ferops.faces.detect import detect_faces
@@ -35,6 +36,9 @@ class Runtime(Protocol):
 
     @property
     def config(self) -> ExportConfig: ...
+
+    @property
+    def tta(self) -> Tta: ...
 
     def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return calibrated probabilities `(N, K)` of aligned faces, uint8 `(N, S, S, 3)`."""

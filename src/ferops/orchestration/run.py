@@ -55,7 +55,7 @@ def closing(layout: Layout) -> str:
         f"({metrics.cost.parameters / 1e6:.1f} M parameters, best epoch {trained.best_epoch}), "
         f"baseline {models['baseline']['architecture']}",
         f"Test      accuracy {interval(candidate.accuracy)} %, macro-F1 {figure(candidate.macro_f1)} "
-        f"on {metrics.n:,} faces",
+        f"on {metrics.n:,} faces{f', tta {candidate.tta}' if candidate.tta != 'off' else ''}",
         f"          baseline {percent(metrics.baseline.accuracy.value)}, chance {percent(metrics.chance.accuracy)}",
         f"          end to end on {metrics.end_to_end.n:,} images {interval(metrics.end_to_end.accuracy)} %, "
         f"no face found in {percent(metrics.end_to_end.no_face.value)}",

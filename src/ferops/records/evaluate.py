@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from ferops.config import Tta
 from ferops.records.base import Record
 from ferops.records.metrics import EndToEnd, Interval, Slice
 from ferops.records.provenance import Provenance
@@ -17,6 +18,7 @@ class EvaluateSummary(Record):
         test_images: test faces.
         tight: those of them that are whole images in which no face was searched for.
         no_face: test images left out without a face.
+        tta: the candidate's test-time augmentation.
         champion_accuracy: None without a champion to compare with, as `candidate_minus_champion`.
         worst_slices: the three furthest behind.
         latency_ms_p50: of one face.
@@ -32,6 +34,7 @@ class EvaluateSummary(Record):
     test_images: int
     tight: int
     no_face: int
+    tta: Tta = "off"
     accuracy: Interval
     macro_f1: Interval
     calibration_error: Interval

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from ferops.config import Tta
 from ferops.records.base import Record
 from ferops.records.provenance import Provenance
 
@@ -42,8 +43,9 @@ class ExportSummary(Record):
     Attributes:
         served: the file that is evaluated and served.
         size_mb: by file; 1 MB is 10^6 bytes.
-        parity: by file.
-        temperature: fitted on the served file's validation logits.
+        parity: by file, without test-time augmentation.
+        tta: test-time augmentation in evaluation and service.
+        temperature: fitted on the validation split, for the served file with `tta`.
     """
 
     stored_in: ClassVar[str] = "reports/export/summary.json"
@@ -55,6 +57,7 @@ class ExportSummary(Record):
     size_mb: dict[str, float]
     validation_images: int
     parity: dict[str, Parity]
+    tta: Tta = "off"
     temperature: float
     cpu: str
     speed: tuple[RuntimeSpeed, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from ferops.config import Tta
 from ferops.records.base import Record
 from ferops.records.provenance import Provenance
 
@@ -80,8 +81,9 @@ class Uncalibrated(Record):
 
 
 class CandidateFigures(Figures):
-    """Of the exported candidate, with its fitted temperature."""
+    """Of the exported candidate, with its test-time augmentation (`tta`) and its fitted temperature."""
 
+    tta: Tta = "off"
     temperature: float
     uncalibrated: Uncalibrated
 

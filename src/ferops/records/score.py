@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from ferops.config import FaceRules
+from ferops.config import FaceRules, Tta
 from ferops.records.base import Record
 from ferops.records.metrics import Chance, Interval
 
@@ -116,6 +116,7 @@ class ScoredModel(Record):
         version: `models:/NAME/VERSION` in the registry; None for a file.
         file: what ran.
         sha256: of that file, hex.
+        tta: the test-time augmentation with which it was scored.
         classes: what the model answers.
         sources: the data sets that it was trained on.
         data_version: of the training data, as in `Provenance`, like `split_hash`, `git_commit` and `seed`.
@@ -128,6 +129,7 @@ class ScoredModel(Record):
     sha256: str
     architecture: str
     size_px: int
+    tta: Tta
     classes: tuple[str, ...]
     sources: tuple[str, ...]
     data_version: str

@@ -183,7 +183,8 @@ def _describe(
 ) -> None:
     made_from, candidate = metrics.provenance, metrics.candidate
     every = made_from.model_dump(include={"data_version", "split_hash", "git_commit", "preset", "synthetic"})
-    every |= {"accuracy": f"{candidate.accuracy.value:.4f}", "macro_f1": f"{candidate.macro_f1.value:.4f}"} | dict(tags)
+    every |= {"accuracy": f"{candidate.accuracy.value:.4f}", "macro_f1": f"{candidate.macro_f1.value:.4f}"}
+    every |= {"tta": candidate.tta} | dict(tags)
     for key, value in every.items():
         client.set_model_version_tag(name, version, key, str(value))
     client.update_model_version(name, version, description=_card_head(layout.reports("evaluate") / "model_card.md"))

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import gettempdir
 
+from ferops.config import Tta
 from ferops.errors import FeropsError
 from ferops.files import sha256
-from ferops.inference.predictor import Predictor
+from ferops.inference.predictor import Predictor, Runtime
 from ferops.layout import Layout
 from ferops.model_config import WEIGHTS_FILE, ExportConfig
 from ferops.records.score import ScoredModel
@@ -32,22 +33,23 @@ class Model:
 
 
 @contextmanager
-def opened(layout: Layout, given: str) -> Iterator[Model]:
+def opened(layout: Layout, given: str, *, tta: Tta | None = None) -> Iterator[Model]:
     """Yield the model that `given` names; what had to be fetched is gone afterwards.
 
     Args:
         given: a folder with weights.safetensors or exported files and config.json, one such file, or
             `models:/NAME@ALIAS` or `models:/NAME/VERSION`.
+        tta: test-time augmentation; by default what its config.json says.
 
     Raises:
         FeropsError: there is no such model, a file is damaged, or the files do not fit each other.
     """
     if not given.startswith(SCHEME):
-        yield _open(given, _find(Path(given)))
+        yield _open(given, _find(Path(given)), tta=tta)
         return
     with scratch_folder(Path(gettempdir()), "ferops-score") as scratch:
         version, folder = fetch(layout, given, scratch)
-        yield _open(given, folder, version=version)
+        yield _open(given, folder, tta=tta, version=version)
 
 
 def _find(path: Path) -> Path:
@@ -74,19 +76,20 @@ def _find(path: Path) -> Path:
     return path
 
 
-def _open(given: str, path: Path, *, version: str | None = None) -> Model:
+def _open(given: str, path: Path, *, tta: Tta | None, version: str | None = None) -> Model:
     from ferops.export.runtime import Classifier
 
     weights = path.name == WEIGHTS_FILE
+    classifier: Runtime
     if weights:
         from ferops.scoring.weights import TrainedWeights
 
-        predictor = Predictor(path.parent, classifier=TrainedWeights(path.parent))
+        folder, classifier = path.parent, TrainedWeights(path.parent, tta=tta)
     else:
         folder, name = (path, None) if path.is_dir() else (path.parent, path.name)
-        predictor = Predictor(folder, classifier=Classifier(folder, served=name))
-        path = folder / (name or predictor.config.served)
-    config = predictor.config
+        classifier = Classifier(folder, served=name, tta=tta)
+        path = folder / (name or classifier.config.served)
+    config = classifier.config
     about = ScoredModel(
         given=given,
         kind="weights" if weights else "export",
@@ -95,7 +98,8 @@ def _open(given: str, path: Path, *, version: str | None = None) -> Model:
         sha256=sha256(path),
         architecture=config.architecture,
         size_px=config.size_px,
+        tta=classifier.tta,
         classes=config.classes,
         **config.provenance.model_dump(include={"sources", "data_version", "split_hash", "git_commit", "seed"}),
     )
-    return Model(predictor, path, about)
+    return Model(Predictor(folder, classifier=classifier), path, about)

@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from ferops.config import Tta
 from ferops.datasets.images import FORMATS
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
@@ -41,7 +42,15 @@ SAMPLES, LEVEL, SEED = 2000, 0.95, 7
 """Of the bootstrap, the same for every model: two models that are scored on one file are judged on the same draws."""
 
 
-def score(layout: Layout, model: str, data: Path, *, asked: Asked = "auto", detector: Detector | None = None) -> Score:
+def score(
+    layout: Layout,
+    model: str,
+    data: Path,
+    *,
+    asked: Asked = "auto",
+    tta: Tta | None = None,
+    detector: Detector | None = None,
+) -> Score:
     """Judge a model on a file of labelled images. Nothing is trained, nothing is written.
 
     Args:
@@ -49,6 +58,7 @@ def score(layout: Layout, model: str, data: Path, *, asked: Asked = "auto", dete
         model: see `model.opened`.
         data: see `table.read_table`.
         asked: how faces are made; see `framing`.
+        tta: test-time augmentation; by default what the model's config.json says.
         detector: finds the faces, by default the one that the model's settings name.
 
     Raises:
@@ -56,7 +66,7 @@ def score(layout: Layout, model: str, data: Path, *, asked: Asked = "auto", dete
             a face.
     """
     facts = read_table(data)
-    with opened(layout, model) as ready:
+    with opened(layout, model, tta=tta) as ready:
         table = facts.judged_by(ready.config.classes)
         framer = Framer.of(ready.config, asked, origin=ready.about.file)
         answers = _answers(table, ready, framer, detector)
@@ -263,6 +273,9 @@ def _notes(table: Table, model: Model, framer: Framer, labels: set[str]) -> list
         ),
         f"the model was trained on data of {', '.join(seen)}; images that it has seen make it look better": seen,
         f"{model.file.name} is not the file that is served ({config.served})": config.served != model.file.name,
+        f"it is served with other test-time augmentation (tta: {config.tta})": (
+            model.about.kind == "export" and model.about.tta != config.tta
+        ),
         f"{path.name} continues in {path.stem}-001.parquet; only this file was scored": (
             path.with_stem(f"{path.stem}-001").exists()
         ),

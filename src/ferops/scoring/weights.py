@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ferops.config import FaceSettings
+from ferops.config import FaceSettings, Tta
 from ferops.export.calibration import probabilities
+from ferops.export.views import pooled
 from ferops.model_config import WEIGHTS_FILE, ExportConfig, ModelConfig, read_model_config
 from ferops.scoring.framing import rules_of
 from ferops.training import model
@@ -23,10 +24,11 @@ class TrainedWeights:
     `config` is what an export of them would say, with the settings that they were trained with.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, tta: Tta | None = None) -> None:
         """Load `folder`. Raises FeropsError: it is incomplete or damaged, or its files do not fit each other."""
         trained = read_model_config(folder, ModelConfig)
         self._net, _ = model.load(folder)
+        self.tta: Tta = tta or "off"
         self._precision = Precision(torch.device("cuda" if torch.cuda.is_available() else "cpu"), None)
         self._net.to(self._precision.device)
         faces = rules_of(trained, origin=str(folder / WEIGHTS_FILE)).model_dump(include=set(FaceSettings.model_fields))
@@ -37,4 +39,8 @@ class TrainedWeights:
 
     def probabilities(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return probabilities float32 `(N, K)` of RGB uint8 faces `(N, S, S, 3)`; rows sum to 1."""
-        return probabilities(predict(self._net, faces, precision=self._precision), self.config.temperature)
+        logits = pooled(self._logits, faces, self.tta)
+        return probabilities(logits, self.config.temperature)
+
+    def _logits(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return predict(self._net, np.ascontiguousarray(faces), precision=self._precision)

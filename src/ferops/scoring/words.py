@@ -30,7 +30,7 @@ def _head(score: Score) -> list[str]:
     model, data = score.model, score.data
     return [
         f"model  {inline(model.file)}",
-        f"       {inline(model.architecture)} at {model.size_px} px, SHA-256 {model.sha256[:16]}..., "
+        f"       {inline(model.architecture)} at {model.size_px} px, tta {model.tta}, SHA-256 {model.sha256[:16]}..., "
         f"trained on {inline(', '.join(model.sources))}",
         f"       answers {', '.join(model.classes)}",
         f"data   {inline(data.file)}",

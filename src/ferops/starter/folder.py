@@ -83,14 +83,15 @@ def _pull(layout: Layout) -> None:
         ) from error
 
 
-def summary(config: ModelConfig, metrics: StarterMetrics) -> str:
+def summary(config: ExportConfig, metrics: StarterMetrics) -> str:
     """Return what the model is, what it was trained on and how well it did, in a few sentences."""
     origin = config.provenance
     sources = " + ".join(SOURCES[name].title.partition(" (")[0] if name in SOURCES else name for name in origin.sources)
+    augmented = "" if config.tta == "off" else f" with test-time augmentation ({config.tta})"
     text = (
         f"This is the starter model that comes with ferops: {config.architecture} at {config.size_px} px, trained "
         f"{'from pretrained weights ' if config.pretrained else ''}on {sources} (data version "
-        f"{origin.data_version[:10]}). On the {metrics.test_images:,} faces of its test split: accuracy "
+        f"{origin.data_version[:10]}). On the {metrics.test_images:,} faces of its test split{augmented}: accuracy "
         f"{formats.interval(metrics.accuracy)} %, macro-F1 {formats.figure(metrics.macro_f1)}; "
         f"{100 * metrics.confidence_level:.0f} % intervals in brackets. The most frequent answer alone: "
         f"{100 * metrics.chance_accuracy:.1f} %."
