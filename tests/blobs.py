@@ -62,7 +62,7 @@ def params_tree() -> dict[str, Any]:
     tree = quick_tree()
     tree["train"] |= {"device": "cpu", "amp": "off", "batch_size": 16, "accumulate": 1, "mixup_alpha": 0.0}
     tree["train"] |= {"max_lr": 0.003, "checkpoint_every": 1}
-    small = {"architecture": "resnet18", "epochs": 2}
+    small = {"architecture": "resnet18", "pretrained": None, "epochs": 2}
     tree["preprocess"]["size_px"] = SIZE_PX
     tree["models"] = {name: tree["models"][name] | small for name in ("baseline", "candidate")}
     return tree

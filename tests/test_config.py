@@ -93,6 +93,7 @@ def test_freezing_pretrained_weights_is_fine(tree: dict[str, Any]) -> None:
 
 def test_freezing_without_pretrained_weights(tree: dict[str, Any]) -> None:
     tree["train"]["freeze_epochs"] = 1
+    tree["models"]["candidate"]["pretrained"] = None
     with pytest.raises(FeropsError, match=r"freeze_epochs 1 would freeze random features: no model has pretrained"):
         config.parse(tree)
 
