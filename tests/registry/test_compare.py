@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -8,11 +10,12 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.compare import Comparison, RunFacts, TestScores
+from ferops.records.metrics import Metrics
 from ferops.registry.compare import best_epoch, compare
 from ferops.registry.compare_table import table
 from ferops.registry.connection import experiment_id
 from ferops.registry.stage import register
-from registry_project import interval
+from registry_project import changed, interval, write_metrics
 
 CURVES = {
     "val_macro_f1": [0.30, 0.52, 0.52, 0.50],
@@ -120,19 +123,26 @@ def test_the_same_split_with_other_faces_is_not_comparable(
     assert "84 and 90 were left" in compare(layout, params, ids).reasons[0]
 
 
-def test_a_registered_run_shows_its_test_figures(layout: Layout, params: Params, client: MlflowClient) -> None:
+def test_a_registered_run_shows_its_test_figures(
+    layout: Layout, params: Params, client: MlflowClient, metrics: Metrics
+) -> None:
+    write_metrics(layout, changed(metrics, candidate__tta="flip"))
     version = register(layout, params).version
+    assert client.get_model_version("ferops", version).tags["tta"] == "flip"
     add_run(client, "other")
     found = compare(layout, params, [f"models:/ferops/{version}", "models:/ferops@challenger", "other"])
     first, second, other = found.runs
     assert first == second
     assert first.version == ("ferops", "1 challenger")
-    assert first.test == TestScores(accuracy=interval(0.80, 0.76, 0.84), macro_f1=interval(0.78, 0.73, 0.82))
+    assert first.test == TestScores(
+        accuracy=interval(0.80, 0.76, 0.84), macro_f1=interval(0.78, 0.73, 0.82), tta="flip"
+    )
     assert other.test is None
     shown = table(found, width=160)
     assert "80.00 (76.00 to 84.00)" in shown
     assert "0.7800 (0.7300 to 0.8200)" in shown
     assert "ferops 1 challenger" in shown
+    assert re.search(r"test-time augmentation +flip +flip +-", shown)
 
 
 def test_a_run_without_an_epoch_is_shown_with_gaps(layout: Layout, params: Params, client: MlflowClient) -> None:
@@ -171,7 +181,7 @@ def fake(name: str, number: int) -> RunFacts:
         best_epoch=31,
         val_accuracy=0.7312,
         val_macro_f1=0.7012,
-        test=TestScores(accuracy=interval(0.71, 0.69, 0.73), macro_f1=interval(0.71, 0.69, 0.73)),
+        test=TestScores(accuracy=interval(0.71, 0.69, 0.73), macro_f1=interval(0.71, 0.69, 0.73), tta="flip"),
         parameters=None,
         validation_faces=None,
         images_per_s=1234.5,

@@ -9,12 +9,13 @@ from ferops.records.metrics import Interval
 
 
 class TestScores(Record):
-    """The evaluation of a candidate on the test split."""
+    """The evaluation of a candidate on the test split, with its test-time augmentation."""
 
     __test__ = False  # for pytest
 
     accuracy: Interval
     macro_f1: Interval
+    tta: str
 
 
 class RunFacts(Record):

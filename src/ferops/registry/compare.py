@@ -59,7 +59,7 @@ def _facts(client: MlflowClient, found: Found) -> RunFacts:
         # Those of the finished weights where the training has ended, else of the curve so far
         val_accuracy=metrics.get("best_val_accuracy", curves["val_accuracy"].get(best or 0)),
         val_macro_f1=metrics.get("best_val_macro_f1", curves["val_macro_f1"].get(best or 0)),
-        test=_test_scores(metrics),
+        test=_test_scores(metrics, tta=tags.get("tta", "off")),
         parameters=_whole(metrics.get("parameters")),
         validation_faces=_whole(tags.get("images.val")),
         images_per_s=statistics.median(curves["images_per_s"].values()) if curves["images_per_s"] else None,
@@ -114,14 +114,14 @@ def _curve(client: MlflowClient, run: Run, key: str) -> dict[int, float]:
     return {each.step: each.value for each in history}
 
 
-def _test_scores(metrics: Mapping[str, float]) -> TestScores | None:
+def _test_scores(metrics: Mapping[str, float], *, tta: str) -> TestScores | None:
     def interval(score: str) -> Interval:
         name = f"test/candidate/{score}"
         return Interval(value=metrics[name], low=metrics.get(f"{name}/low"), high=metrics.get(f"{name}/high"))
 
     if "test/candidate/accuracy" not in metrics or "test/candidate/macro_f1" not in metrics:
         return None
-    return TestScores(accuracy=interval("accuracy"), macro_f1=interval("macro_f1"))
+    return TestScores(accuracy=interval("accuracy"), macro_f1=interval("macro_f1"), tta=tta)
 
 
 def _device(tags: dict[str, str]) -> str | None:

@@ -83,6 +83,7 @@ _FIGURES: dict[str, Cell] = {
     "validation macro-F1": lambda run: None if run.val_macro_f1 is None else f"{run.val_macro_f1:.4f}",
     "test accuracy, %": lambda run: None if run.test is None else interval(run.test.accuracy, digits=2),
     "test macro-F1": lambda run: None if run.test is None else figure(run.test.macro_f1, 4),
+    "test-time augmentation": lambda run: None if run.test is None or run.test.tta == "off" else run.test.tta,
     "parameters": _parameters,
     "images/s": _rate,
     "training time": lambda run: None if run.train_seconds is None else duration(run.train_seconds),

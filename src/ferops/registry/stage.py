@@ -154,6 +154,7 @@ def _log_evaluation(
     client.log_artifacts(run_id, str(layout.reports("evaluate")), "evaluate")
     client.log_artifact(run_id, str(layout.artifacts("evaluate") / "metrics.json"), "evaluate")
     client.log_dict(run_id, {"gates": [gate.as_json() for gate in gates]}, "evaluate/gates.json")
+    client.set_tag(run_id, "tta", metrics.candidate.tta)
     client.set_tag(run_id, "gates", verdict(gates))
     for gate in gates:
         client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
