@@ -208,7 +208,7 @@ def params() -> dict[str, object]:
     tree["preprocess"] |= {"size_px": 32, "workers": 1}
     tree["train"] |= {"batch_size": 16, "checkpoint_every": 1}
     for model in tree["models"].values():
-        model |= {"architecture": "resnet18", "epochs": 3}
+        model |= {"architecture": "resnet18", "pretrained": None, "epochs": 3}
     tree["export"] |= {"calibration_images": 16, "max_disagreement": 1.0}
     tree["evaluate"] |= {"bootstrap_samples": 100}
     tree["register"] |= {"overrides": dict.fromkeys(GATES, "a test")}

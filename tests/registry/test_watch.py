@@ -74,7 +74,7 @@ def test_a_training_is_recorded(layout: Layout, params: Params, client: MlflowCl
     assert (run.info.run_name, run.info.status) == ("candidate", "FINISHED")
     assert curve(client, run.info.run_id, "train_loss") == [(1, 2.0), (2, 1.0), (3, pytest.approx(2 / 3))]
     assert curve(client, run.info.run_id, "epoch") == [(1, 1.0), (2, 2.0), (3, 3.0)]
-    assert run.data.params["model.architecture"] == "resnet50"
+    assert run.data.params["model.architecture"] == params.models["candidate"].architecture
     assert run.data.params["train.max_lr"] == str(params.train.max_lr)
     assert run.data.tags["data_version"] == "d" * 32
     assert run.data.tags[WEIGHTS_TAG] == weights_digest(layout, "candidate")
