@@ -100,6 +100,7 @@ def test_freezing_without_pretrained_weights(tree: dict[str, Any]) -> None:
 
 def test_freezing_layers_without_pretrained_weights(tree: dict[str, Any]) -> None:
     tree["train"]["freeze_layers"] = 4
+    tree["models"]["candidate"]["pretrained"] = None
     with pytest.raises(FeropsError, match=r"train\.freeze_layers 4 would freeze random features: no model"):
         config.parse(tree)
 
