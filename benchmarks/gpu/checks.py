@@ -70,7 +70,7 @@ def amp(job: Job) -> dict[str, Any]:
 
 def _trainer(job: Job, *, amp: str = "auto") -> Trainer:
     tiny = job.tiny
-    changes = {"batch_size": 8 if tiny else 256, "accumulate": 1, "amp": amp, "jpeg_probability": 0.0, "sampling": {}}
+    changes = {"batch_size": 8 if tiny else 256, "amp": amp, "sampling": {}}
     recipe = Recipe("test_resnet" if tiny else "mobilenetv1", None if tiny else "faces", 96, PRESET, 5, changes)
     train, validation = (job.pack.splits[name] for name in ("train", "val"))
     rows = np.arange(len(train)) if tiny else np.random.default_rng(0).permutation(len(train))[:8192]

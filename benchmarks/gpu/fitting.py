@@ -36,6 +36,18 @@ from ferops.training.teacher import Teacher
 WARM_UP, MEASURED = 10, 20
 """Steps before the speed is measured, and in which it is."""
 
+ON_GPU = {
+    "device": "auto",
+    "amp": "auto",
+    "accumulate": 1,
+    "early_stopping": 0,
+    "freeze_epochs": 0,
+    "freeze_layers": 0,
+    "small_px": 0,
+    "jpeg_probability": 0.0,
+}
+"""Settings of `train` that a preset may have to spare a CPU; JPEG is made on the CPU, for which a GPU would wait."""
+
 MOST_EPOCHS = 300
 
 STATISTICS_FACES = 4096
@@ -65,9 +77,9 @@ class Recipe:
     @property
     def train(self) -> Train:
         """A setting that a random start has no use for is off, as in `ferops.training.prepare`."""
-        spared = {} if self.pretrained else {"freeze_epochs": 0, "layer_decay": 1.0}
+        spared = {} if self.pretrained else {"layer_decay": 1.0}
         block = params_of(self.preset).train
-        return Train.model_validate({**block.model_dump(), **self.changes, **spared})
+        return Train.model_validate({**block.model_dump(), **ON_GPU, **self.changes, **spared})
 
     @property
     def model(self) -> Model:

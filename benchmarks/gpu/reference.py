@@ -19,7 +19,7 @@ from parts import Job
 from ferops.classes import DEFAULT_CLASSES
 from ferops.training.evaluator import scores
 
-RECIPE = Recipe("resnet50", None, 224, "reference", 6, {"batch_size": 64, "accumulate": 1, "checkpoint_every": 1000})
+RECIPE = Recipe("resnet50", None, 224, "reference", 6, {"batch_size": 64, "checkpoint_every": 1000})
 """Its steps of 64 faces in one micro-batch instead of four: batch normalisation sees 64 at a time."""
 
 

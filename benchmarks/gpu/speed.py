@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from fitting import params_of
+from fitting import ON_GPU, params_of
 from measure import images_per_s, interleave, times_as_fast
 from packed import Pack
 from parts import Job
@@ -25,10 +25,8 @@ FACES = 1024
 
 
 def settings(*, batch: int) -> Train:
-    block = params_of(PRESET).train
-    return block.model_copy(
-        update={"batch_size": batch, "accumulate": 1, "votes": 0.0, "sampling": {}, "compile": False}
-    )
+    block = params_of(PRESET).train.model_copy(update=ON_GPU)
+    return block.model_copy(update={"batch_size": batch, "votes": 0.0, "sampling": {}, "compile": False})
 
 
 def enlarged(pack: Pack, size_px: int, most: int) -> Faces:

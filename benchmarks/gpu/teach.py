@@ -22,16 +22,11 @@ PRESET = "fer2013-cpu"
 """Whose block `train` all learn by, but for what a long schedule and a GPU want otherwise."""
 
 LONG = {
-    "device": "auto",
-    "amp": "auto",
     "batch_size": 256,
-    "accumulate": 1,
     "ema_decay": 0.9995,
-    "early_stopping": 0,
     "checkpoint_every": 1000,  # SIGTERM leaves one all the same
     "mixup_alpha": 0.2,
     "cutmix_alpha": 1.0,
-    "jpeg_probability": 0.0,  # a GPU would wait for the CPU, and the pack is compressed already
     "votes": 0.75,
     "class_weights": "none",  # classes are drawn by their shares instead
     "low_resolution_probability": 0.3,
