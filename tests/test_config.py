@@ -123,6 +123,12 @@ def test_stopping_before_the_whole_network_learns(tree: dict[str, Any]) -> None:
         config.parse(pretrained(tree, freeze_epochs=3, early_stopping=2))
 
 
+def test_the_baseline_is_not_compared_with_itself(tree: dict[str, Any]) -> None:
+    tree["export"]["model"] = "baseline"
+    with pytest.raises(FeropsError, match=r"export\.model is baseline, which the exported model is compared with"):
+        config.parse(tree)
+
+
 def test_words_for_a_class_are_written_one_way(tree: dict[str, Any]) -> None:
     tree["data"] |= {"classes": ["Angry", "happiness", "surprise"], "map": {"disgusted": "Anger"}}
     data = config.parse(tree).data

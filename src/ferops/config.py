@@ -244,6 +244,7 @@ class Model(Block):
 
 
 class Export(Block):
+    model: Annotated[str, Field(min_length=1)]
     calibration_images: Count
     serve: Literal["int8", "fp32"]
     tta: Tta
@@ -312,6 +313,12 @@ class Params(Block):
             raise _contradiction(
                 f"train.small_px {small} is no smaller than preprocess.size_px {full}. Lower it, or set it to 0 (off)"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _a_model_is_compared_with_another(self) -> Self:
+        if self.export.model == "baseline":
+            raise _contradiction("export.model is baseline, which the exported model is compared with: name another")
         return self
 
     @model_validator(mode="after")

@@ -19,11 +19,30 @@ WEIGHTS_FILE = "weights.safetensors"
 Channels = tuple[float, float, float]
 
 
+class Member(Record):
+    """A network of an ensemble: that of artifacts/train/`name`, whose weights have this `sha256`.
+
+    The other fields are as in ModelConfig; `temperature` was fitted on the validation split.
+    """
+
+    name: str
+    sha256: str
+    architecture: str
+    mean: Channels
+    std: Channels
+    grayscale: bool
+    temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+    pretrained: dict[str, str | None] | None
+    teacher: dict[str, str] | None
+    parameters: Annotated[int, Field(ge=1)]
+
+
 class ModelConfig(Record):
     """What travels with a model's weights.
 
     Attributes:
-        architecture: a name of timm's zoo.
+        architecture: a name of timm's zoo; of an ensemble, those of its members.
+        members: of an ensemble; empty for other models.
         classes: in the order of logits and probabilities.
         size_px: side of the square face that the network takes.
         mean, std: of the training faces, per RGB channel, in units of 0-1; with pretrained weights, those that they
@@ -39,6 +58,7 @@ class ModelConfig(Record):
     made_by: ClassVar[str] = "ferops train NAME"
 
     architecture: str
+    members: tuple[Member, ...] = ()
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     size_px: Annotated[int, Field(ge=32)]
     mean: Channels

@@ -83,6 +83,25 @@ def test_the_zoo(architecture, faces, tmp_path):
     assert fp32_mb == pytest.approx(4 * model.count_parameters(net) / 1e6, rel=0.06)
 
 
+def test_what_computes_in_floating_point_from_the_classifiers_on():
+    """Of an ensemble the classifiers of all members, and none of the layers before them."""
+    node = onnx.helper.make_node
+    nodes = [
+        node("Conv", ["faces", "w0"], ["x"], name="features"),
+        node("Relu", ["x"], ["y"], name="relu"),
+        node("Gemm", ["y", "w1"], ["a"], name="one"),
+        node("Conv", ["y", "w2"], ["b"], name="other"),
+        node("Flatten", ["b"], ["c"], name="flatten"),
+        node("Add", ["a", "c"], ["logits"], name="sum"),
+    ]
+    assert files._from_the_classifiers_on(onnx.helper.make_graph(nodes, "two", [], [])) == {
+        "one",
+        "other",
+        "flatten",
+        "sum",
+    }
+
+
 class Odd(nn.Module):
     """A backbone that ONNX cannot express: by an operator, or by a branch on what is in the image."""
 

@@ -17,6 +17,7 @@ from ferops.formats import NO_BREAK
 from ferops.layout import Layout
 from ferops.orchestration import run
 from ferops.records.register import Gate, RegisterSummary
+from ferops.records.train import TrainSummary
 from ferops.records.validate import ValidateSummary
 from ferops.registry.gates import GATES, evaluate_gates
 from registry_project import PROVENANCE, changed, good_metrics, interval, params_tree, write_metrics
@@ -75,7 +76,7 @@ def test_a_passing_candidate_is_shown_with_what_to_do_next(layout: Layout) -> No
     text = run.closing(layout).replace(NO_BREAK, " ")
     assert "synthetic, version dddddddddd: 1,500 of 1,516 rows accepted" in text
     quick = config.parse(params_tree())
-    assert f"{quick.models['candidate'].architecture} at {quick.preprocess.size_px} px" in text
+    assert f"Trained   resnet50 at {quick.preprocess.size_px} px" in text  # as its summary says
     assert "best epoch 3" in text
     assert "accuracy 80.0 (76.0 to 84.0) %, macro-F1 0.780 (0.730 to 0.820) on 400 faces" in text
     assert "chance 20.0 %" in text
@@ -84,6 +85,20 @@ def test_a_passing_candidate_is_shown_with_what_to_do_next(layout: Layout) -> No
     assert "end to end on 410 images 78.0 (74.0 to 82.0) %, no face found in 2.0 %" in text
     assert "nothing about real people" in text
     assert "make promote VERSION=3" in text
+
+
+def test_an_ensemble_has_no_best_epoch(layout: Layout) -> None:
+    tree = config.parse(params_tree()).model_dump(mode="json", by_alias=True)
+    tree["export"]["model"] = "duo"
+    origin = PROVENANCE.model_copy(update={"params": tree})
+    write_metrics(layout, good_metrics().model_copy(update={"provenance": origin}))
+    path = layout.reports("train") / "candidate" / "summary.json"
+    trained = TrainSummary.read(path, made_by="ferops train")
+    update = {"architecture": "ensemble of resnet18, vgg11", "epochs": 0, "best_epoch": 0}
+    trained.model_copy(update=update).write(layout.summary("train/duo"))
+    text = run.closing(layout)
+    assert "Trained   ensemble of resnet18, vgg11 at" in text
+    assert "best epoch" not in text
 
 
 def test_a_failing_candidate_is_shown_with_the_reason_and_no_promotion(layout: Layout) -> None:

@@ -14,6 +14,7 @@ from ferops import cli, config, presets
 
 ROOT = Path(__file__).parents[2]
 MODELS = {"baseline", "candidate"}
+EXPORTED = "${export.model}"
 STAGES = ("validate", "split", "preprocess", "train", "export", "evaluate", "register")
 
 
@@ -61,7 +62,7 @@ def test_the_figures_that_dvc_prints_are_in_an_output(dag: dict[str, Any]) -> No
     written = [
         str(out if isinstance(out, str) else next(iter(out))) for stage in dag.values() for out in _body(stage)["outs"]
     ]
-    outs = {out.replace("${key}", name) for out in written for name in MODELS}
+    outs = {out.replace("${key}", name) for out in written for name in (*MODELS, EXPORTED)}
     assert {str(Path(path).parent) for path in tree["metrics"]} <= outs
     assert len(tree["metrics"]) == len(MODELS) + 1
 
@@ -74,7 +75,8 @@ def test_the_models_that_later_stages_read_are_trained_and_no_others(dag: dict[s
     trained = {
         dep for name in ("export", "evaluate") for dep in dag[name]["deps"] if dep.startswith("artifacts/train/")
     }
-    assert trained == {f"artifacts/train/{name}" for name in MODELS}
+    assert trained == {f"artifacts/train/{name}" for name in ("baseline", EXPORTED)}
+    assert config.parse(YAML(typ="safe").load(presets.render(preset))).export.model in models
 
 
 def test_answers_of_the_registry_are_never_taken_from_the_run_cache(dag: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import warnings
 
 import mlflow
@@ -9,6 +10,7 @@ import onnxruntime
 import pytest
 from mlflow import MlflowClient
 
+from exports import change
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -157,6 +159,22 @@ def test_weights_from_another_machine_get_a_run_from_their_history(
     curve = client.get_metric_history(run_id, "val_accuracy")
     assert {each.step: each.value for each in curve} == pytest.approx({1: 0.2, 2: 0.5, 3: 0.6})
     assert register(layout, params).run_id == run_id
+
+
+def test_an_ensemble_gets_a_run_that_says_how_it_was_made(layout: Layout, params: Params, client: MlflowClient) -> None:
+    shutil.copytree(layout.model("candidate"), layout.model("duo"))
+    shutil.copytree(layout.reports("train") / "candidate", layout.reports("train") / "duo")
+    member = {"sha256": "0" * 64, "architecture": "resnet18", "mean": (0.5,) * 3, "std": (0.5,) * 3, "parameters": 4}
+    member |= {"grayscale": False, "temperature": 1.2, "pretrained": None, "teacher": None}
+    change(layout.model("duo"), members=[member | {"name": name} for name in ("one", "two")])
+    (layout.model("duo") / "history.json").write_text("[]")
+    chosen = params.model_copy(update={"export": params.export.model_copy(update={"model": "duo"})})
+    run = client.get_run(register(layout, chosen).run_id)
+    assert run.info.run_name == "duo"
+    assert run.data.tags["mlflow.source.name"] == "ferops ensemble duo one two"
+    assert "ferops.restored" not in run.data.tags
+    assert "val_accuracy" not in run.data.metrics
+    assert run.data.metrics["best_val_accuracy"] == 0.61
 
 
 def test_register_needs_the_evaluation(layout: Layout, params: Params) -> None:

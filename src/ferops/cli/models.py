@@ -1,4 +1,4 @@
-"""Verbs about models: score, compare, promote, trust, accept, package, serve."""
+"""Verbs about models: score, ensemble, compare, promote, trust, accept, package, serve."""
 
 from __future__ import annotations
 
@@ -39,6 +39,24 @@ def score(
     with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
         result = evaluate(Layout.find(or_here=True), model, data, asked=framing, tta=tta)
     say(result.model_dump_json(indent=2) if as_json else text(result))
+
+
+@verbs.command()
+def ensemble(
+    name: Annotated[str, typer.Argument(help="what the ensemble is called: a folder in artifacts/train")],
+    members: Annotated[list[str], typer.Argument(metavar="MEMBER MEMBER ...", help="trained models")],
+) -> None:
+    """Make one model of several trained ones: it answers the mean of their calibrated probabilities."""
+    from ferops.export.ensemble import ensemble as combine
+    from ferops.orchestration.steady import steady
+
+    layout, params = project()
+    threads.choose("ensemble")
+    with steady(layout, name):
+        summary = combine(layout, params, name, members)
+    say_record(f"ensemble {name}", summary)
+    if params.export.model != name:
+        say(f"next: export.model: {name} in params.yaml, and a stage in dvc.yaml (docs/ensembles.md)")
 
 
 @verbs.command()

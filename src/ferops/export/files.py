@@ -87,9 +87,9 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
     2019); networks with attention also get SmoothQuant (Xiao et al. 2023), which moves outliers from the activations
     into the weights. Asymmetric activations moved the logits 2 to 4 % less, and made INT8 as slow as FP32 in OpenVINO.
 
-    Averages (global pooling) and the classifier compute in floating point: OpenVINO would round the mean of bytes to a
-    byte, and both take almost no time. Other layers that compute in floating point store their weights as bytes: a
-    MobileNetV3 has a quarter of its weights in such gates.
+    Averages (global pooling), the classifier (of an ensemble each of them), and what comes behind it compute in
+    floating point: OpenVINO would round the mean of bytes to a byte, and they take almost no time. Other layers that
+    compute in floating point store their weights as bytes: a MobileNetV3 has a quarter of its weights in such gates.
 
     CPUs without VNNI add products of bytes in 16 bits, which can overflow: the weights of the first convolution use
     half their range, since the pixels use all of theirs. Half of it everywhere would prevent all overflow, and moves
@@ -104,7 +104,7 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
 
     model = onnx.load(onnx_file)
     kinds = {node.op_type for node in model.graph.node}
-    classifier = next(node for node in reversed(model.graph.node) if OUTPUT in node.output)
+    last = _from_the_classifiers_on(model.graph)
     batches = [faces[start : start + CALIBRATION_BATCH] for start in range(0, len(faces), CALIBRATION_BATCH)]
     with (
         warnings.catch_warnings(),
@@ -119,17 +119,33 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
             preset=nncf.QuantizationPreset.PERFORMANCE,
             model_type=nncf.ModelType.TRANSFORMER if "Softmax" in kinds else None,
             ignored_scope=nncf.IgnoredScope(
-                names=[classifier.name], types=sorted(kinds & {"ReduceMean", "GlobalAveragePool"})
+                names=sorted(last), types=sorted(kinds & {"ReduceMean", "GlobalAveragePool"})
             ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.FIRST_LAYER),
         )
-    _store_weights_as_bytes(quantised, keep=classifier.name)
+    _store_weights_as_bytes(quantised, keep=last)
     with atomic_file(path) as temporary:
         onnx.save(quantised, temporary)
 
 
-def _store_weights_as_bytes(model: Any, *, keep: str) -> None:
-    """Round the remaining float weights per output channel, except those of the node `keep`. They still compute in
+_LAYERS = {"Conv", "Gemm", "MatMul"}
+
+
+def _from_the_classifiers_on(graph: Any) -> set[str]:
+    """Return the names of the last layers with weights before the output, and of the nodes between them and it."""
+    makers = {output: node for node in graph.node for output in node.output}
+    found: set[str] = set()
+    todo = [OUTPUT]
+    while todo:
+        node = makers.get(todo.pop())
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            todo += [] if node.op_type in _LAYERS else node.input
+    return found
+
+
+def _store_weights_as_bytes(model: Any, *, keep: set[str]) -> None:
+    """Round the remaining float weights per output channel, except those of the nodes `keep`. They still compute in
     float: runtimes convert them back when they load the file."""
     from onnx import helper, numpy_helper
 
@@ -137,7 +153,7 @@ def _store_weights_as_bytes(model: Any, *, keep: str) -> None:
     weights = {tensor.name: tensor for tensor in graph.initializer}
     added = []
     for node in graph.node:
-        if node.op_type not in {"Conv", "Gemm", "MatMul"} or node.name == keep or node.input[1] not in weights:
+        if node.op_type not in _LAYERS or node.name in keep or node.input[1] not in weights:
             continue
         name = node.input[1]
         values = numpy_helper.to_array(weights[name])

@@ -27,7 +27,7 @@ FP32_TOLERANCE = 0.05
 
 
 def export(layout: Layout, params: Params) -> ExportSummary:
-    """Write artifacts/export and reports/export from artifacts/train/candidate.
+    """Write artifacts/export and reports/export from artifacts/train/<export.model>.
 
     Both files run on the validation split as in the service, and their logits are compared with those of the trained
     weights. The temperature is fitted on what the service will answer: the served file, with `export.tta`.
@@ -39,9 +39,9 @@ def export(layout: Layout, params: Params) -> ExportSummary:
         FeropsError: inputs are missing or do not match, the FP32 file's logits differ from those of the weights, or
             the INT8 file is to be served and changes more predicted classes than export.max_disagreement.
     """
-    net, trained_config = model.load(layout.model("candidate"))
+    net, trained_config = model.load(layout.model(params.export.model))
     validation = data.read_faces(layout, "val")
-    trained = _trained_logits(layout, validation)
+    trained = _trained_logits(layout, params.export.model, validation)
     with atomic_folder(layout.exported) as folder:
         files.write_onnx(net, folder / FP32_FILE)
         files.write_int8(folder / FP32_FILE, folder / INT8_FILE, _calibration_faces(layout, params))
@@ -86,7 +86,7 @@ def _accept(parity: dict[str, Parity], params: Params) -> None:
     if not difference <= FP32_TOLERANCE:  # NaN is refused too
         raise FeropsError(
             f"the FP32 export's logits differ by up to {difference:.3g} from those of the trained weights (accepted: "
-            f"{FP32_TOLERANCE}). Train the candidate again: dvc repro --force train@candidate"
+            f"{FP32_TOLERANCE}). Make {params.export.model} again: ferops train, or ferops ensemble"
         )
     changed = parity[INT8_FILE].changed_share
     if params.export.serve == "int8" and changed > params.export.max_disagreement:
@@ -97,13 +97,13 @@ def _accept(parity: dict[str, Parity], params: Params) -> None:
         )
 
 
-def _trained_logits(layout: Layout, validation: Faces) -> NDArray[np.float32]:
-    path = layout.model("candidate") / "val_logits.npy"
-    logits: NDArray[np.float32] = read_array(path, made_by="dvc repro train@candidate")
+def _trained_logits(layout: Layout, name: str, validation: Faces) -> NDArray[np.float32]:
+    path = layout.model(name) / "val_logits.npy"
+    logits: NDArray[np.float32] = read_array(path, made_by=f"ferops train {name}")
     if len(logits) != len(validation):
         raise FeropsError(
-            f"{path} has {len(logits)} rows, but there are {len(validation)} validation faces: the candidate was "
-            "trained on another split. Run: dvc repro train@candidate"
+            f"{path} has {len(logits)} rows, but there are {len(validation)} validation faces: the model was "
+            "trained on another split. Run: dvc repro"
         )
     return logits
 

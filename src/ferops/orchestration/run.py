@@ -44,15 +44,17 @@ def closing(layout: Layout) -> str:
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     registered = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
     validated = ValidateSummary.read(layout.summary("validate"), made_by="ferops validate")
-    trained = TrainSummary.read(layout.summary("train/candidate"), made_by="ferops train candidate")
     origin, candidate = metrics.provenance, metrics.candidate
+    model = origin.params["export"]["model"]
+    trained = TrainSummary.read(layout.summary(f"train/{model}"), made_by=f"ferops train {model}")
+    best = f", best epoch {trained.best_epoch}" if trained.epochs else ""  # an ensemble has none
     models = origin.params["models"]
     lines = [
         "",
         f"Data      {', '.join(origin.sources)}, version {origin.data_version[:10]}: "
         f"{validated.accepted:,} of {validated.rows_in:,} rows accepted",
-        f"Trained   {models['candidate']['architecture']} at {origin.params['preprocess']['size_px']} px "
-        f"({metrics.cost.parameters / 1e6:.1f} M parameters, best epoch {trained.best_epoch}), "
+        f"Trained   {trained.architecture} at {origin.params['preprocess']['size_px']} px "
+        f"({metrics.cost.parameters / 1e6:.1f} M parameters{best}), "
         f"baseline {models['baseline']['architecture']}",
         f"Test      accuracy {interval(candidate.accuracy)} %, macro-F1 {figure(candidate.macro_f1)} "
         f"on {metrics.n:,} faces{f', tta {candidate.tta}' if candidate.tta != 'off' else ''}",

@@ -56,7 +56,7 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
     layout.state.mkdir(parents=True, exist_ok=True)
     # What this folder has begun and not ended is then left by a kill
     with FileLock(layout.state / "register.lock"), connected(layout) as client:
-        remove_begun_runs(client, layout, "candidate")
+        remove_begun_runs(client, layout, params.export.model)
         remove_begun_models(client, layout)
         summary = _record(client, layout, params, metrics=metrics, gates=gates, config=config)
         remove_begun_models(client, layout)
@@ -77,7 +77,7 @@ def _record(
     """Bring run, version and alias in line with the gates; return the summary. Safe to repeat."""
     name = params.registry.model_name
     _require_same_champion(client, name, compared=metrics.champion.version if metrics.champion else None)
-    run_id = _candidate_run(client, layout)
+    run_id = _candidate_run(client, layout, params.export.model)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
     def tags(files: dict[str, str]) -> dict[str, str]:
@@ -130,17 +130,20 @@ def _require_same_champion(client: MlflowClient, name: str, *, compared: str | N
         )
 
 
-def _candidate_run(client: MlflowClient, layout: Layout) -> str:
-    """Return the run that trained the candidate; for weights that DVC restored, make one from their history."""
-    found = find_run(client, weights_digest(layout, "candidate"))
+def _candidate_run(client: MlflowClient, layout: Layout, name: str) -> str:
+    """Return the run that trained the model; for an ensemble, or weights that DVC restored, make one from its files."""
+    found = find_run(client, weights_digest(layout, name))
     if found is not None:
         if client.get_run(found).info.status == "RUNNING":  # ferops 0.1 left it so when it was killed in `register`
             client.set_terminated(found)
         return found
-    made_from = read_model_config(layout.model("candidate"), ModelConfig).provenance
+    config = read_model_config(layout.model(name), ModelConfig)
     # Not this machine's environment: the training happened somewhere else
-    run_id = start_run(client, layout, "candidate", made_from=made_from, where={"ferops.restored": "true"})
-    log_training(client, layout, "candidate", run_id, logged=set())
+    where = {"ferops.restored": "true"}
+    if config.members:
+        where = {"mlflow.source.name": " ".join(["ferops ensemble", name, *(one.name for one in config.members)])}
+    run_id = start_run(client, layout, name, made_from=config.provenance, where=where)
+    log_training(client, layout, name, run_id, logged=set())
     client.set_terminated(run_id)
     client.delete_tag(run_id, MAKER_TAG)
     return run_id

@@ -62,18 +62,19 @@ def start_run(
     remove_begun_runs(client, layout, name)
     keys = ("data_version", "split_hash", "git_commit", "preset", "seed", "synthetic")
     tags = {key: str(getattr(made_from, key)) for key in keys} | {
-        **where,
         MAKER_TAG: maker(layout),
         "ferops.model": name,
         "mlflow.user": user_name(),
         "mlflow.source.name": f"ferops train {name}",
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": str(made_from.git_commit),
+        **where,
     }
     sweep = os.environ.get("DVC_EXP_NAME")  # set by DVC for the stages of an experiment
     run_name = f"{name}@{sweep}" if sweep else name
     run_id = str(client.create_run(experiment_id(client), run_name=run_name, tags=tags).info.run_id)
-    settings = {key: made_from.params[key] for key in _SHAPING_BLOCKS} | {"model": made_from.params["models"][name]}
+    settings = {key: made_from.params[key] for key in _SHAPING_BLOCKS}
+    settings |= {"model": made_from.params["models"].get(name, {})}  # an ensemble has no entry
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(settings, separator=".").items()])
     data = Dataset(
         name="+".join(made_from.sources),

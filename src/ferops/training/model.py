@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -11,8 +12,9 @@ from torch import Tensor, nn
 
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, write_json
-from ferops.model_config import Channels, ModelConfig, read_model_config
+from ferops.model_config import Channels, Member, ModelConfig, read_model_config
 from ferops.training import zoo
+from ferops.training.ensemble import Ensemble
 
 HALF = (0.5, 0.5, 0.5)
 
@@ -105,6 +107,11 @@ def build(
     return net.to(memory_format=torch.channels_last)  # 1.3 to 3 times as fast as NCHW on CPU and GPU
 
 
+def combine(members: Sequence[ExpressionNet], temperatures: Sequence[float]) -> ExpressionNet:
+    """Return one network that averages the members' probabilities, each with its temperature (`Ensemble`)."""
+    return ExpressionNet(Ensemble(members, temperatures), size_px=members[0].size_px, mean=(0.0,) * 3, std=(1.0,) * 3)
+
+
 def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
@@ -132,14 +139,7 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
         raise FeropsError(f"{path} does not exist. Weights are made by: ferops train NAME") from error
     except SafetensorError as error:
         raise FeropsError(f"{path} is damaged, or not a safetensors file ({error}). Train the model again") from error
-    net = build(
-        config.architecture,
-        num_classes=len(config.classes),
-        size_px=config.size_px,
-        mean=config.mean,
-        std=config.std,
-        grayscale=config.grayscale,
-    )
+    net = _ensemble(config) if config.members else _network(config, config)
     problems = zoo.mismatches(wanted=net.state_dict(), found=tensors)
     if problems:
         raise FeropsError(
@@ -147,3 +147,20 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
         )
     net.load_state_dict(tensors)
     return net.eval(), config
+
+
+def _network(one: ModelConfig | Member, config: ModelConfig) -> ExpressionNet:
+    """Make the network of `one`, `config` itself or a member of it, with random weights."""
+    return build(
+        one.architecture,
+        num_classes=len(config.classes),
+        size_px=config.size_px,
+        mean=one.mean,
+        std=one.std,
+        grayscale=one.grayscale,
+    )
+
+
+def _ensemble(config: ModelConfig) -> ExpressionNet:
+    members = [_network(member, config) for member in config.members]
+    return combine(members, [member.temperature for member in config.members])
