@@ -95,6 +95,9 @@ def test_an_exported_folder_runs_what_is_served_and_a_file_itself(export: Path) 
             assert ready.about.file == str(export / "model.onnx")
     other = Classifier(export, served="model-int8.onnx").probabilities(faces)
     assert np.abs(other - served).max() > 0.01
+    (export / "weights.safetensors").write_bytes(b"")  # as beside a model that comes with ferops
+    with opened(Layout(), str(export)) as ready:
+        assert ready.about.kind == "export"
     with opened(Layout(), str(export / "model-int8.onnx")) as ready:
         np.testing.assert_array_equal(ready.predictor.classify(faces), other)
         assert ready.about.file == str(export / "model-int8.onnx")

@@ -90,7 +90,7 @@ def test_what_a_step_minimises(make_fit):
     fit = make_fit(teacher=teacher, label_smoothing=0.1, class_weights="none", focal_gamma=0.0, **MIXED)
     batches = []
     batch = fit.stepper.batch
-    fit.stepper.batch = lambda *arguments: batches.append(batch(*arguments)) or batches[-1]
+    fit.stepper.batch = lambda *rows, **how: batches.append(batch(*rows, **how)) or batches[-1]
     fit.stepper.set_trainable(head_only=False)
     found = fit.stepper.run(np.arange(16), epoch=0, step=0)
     pixels, targets = batches[0]

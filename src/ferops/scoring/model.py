@@ -66,14 +66,14 @@ def _find(path: Path) -> Path:
                 "config.json in the same folder"
             )
         return path
-    if (path / WEIGHTS_FILE).exists():
-        return path / WEIGHTS_FILE
-    if not any(path.glob("*.onnx")):
+    if any(path.glob("*.onnx")):
+        return path  # models that come with ferops have their weights, too
+    if not (path / WEIGHTS_FILE).exists():
         raise FeropsError(
             f"{path} holds neither {WEIGHTS_FILE} nor an exported .onnx file. Model folders are made by "
             "`ferops train NAME` (artifacts/train/NAME) and `ferops export` (artifacts/export)"
         )
-    return path
+    return path / WEIGHTS_FILE
 
 
 def _open(given: str, path: Path, *, tta: Tta | None, version: str | None = None) -> Model:

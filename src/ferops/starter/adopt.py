@@ -52,13 +52,13 @@ def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
     target, most = layout.root / name, MAX_MB.get(name, OTHERS_MAX_MB)
     dvc_file = target.with_suffix(".dvc")
     source = Layout(project)
-    config, metrics = _evaluated(source)
+    config, metrics, trained_as = _evaluated(source)
     card = require(source.reports("evaluate") / "model_card.md", made_by="ferops evaluate")
     former = named_version(dvc_file)
     with atomic_folder(target) as folder:
         for file in ("config.json", config.served):
             shutil.copyfile(source.exported / file, folder / file)
-        _write_weights(source, folder)
+        _write_weights(source.model(trained_as), folder)
         shutil.copyfile(card, folder / CARD_FILE)
         write_json(folder / METRICS_FILE, metrics.model_dump(mode="json", exclude_defaults=True))
         write_text(folder / NOTICE_FILE, notice(config))
@@ -81,9 +81,9 @@ def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
     ]
 
 
-def _write_weights(source: Layout, folder: Path) -> None:
+def _write_weights(source: Path, folder: Path) -> None:
     """Write the trained weights, matrices in half precision; norms and biases, whose range is wide, as they are."""
-    trained = require(source.model("candidate") / WEIGHTS_FILE, made_by="ferops train candidate")
+    trained = require(source / WEIGHTS_FILE, made_by=f"ferops train {source.name}")
     tensors = {name: t.half() if t.dim() > 1 else t for name, t in load_file(trained).items()}
     if not all(t.isfinite().all() for t in tensors.values()):
         raise FeropsError(f"{trained} has weights beyond half precision (65,504)")
@@ -117,8 +117,9 @@ def notice(config: ExportConfig) -> str:
     return "\n\n".join(textwrap.fill(each, 100, break_on_hyphens=False) for each in paragraphs) + "\n"
 
 
-def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics]:
-    """Return the export's config and the figures of its own evaluation; the fitted temperature ties them together."""
+def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics, str]:
+    """Return the export's config, the figures of its own evaluation, which the fitted temperature ties to it, and the
+    name of the trained model."""
     from ferops.export.runtime import Classifier
 
     config = Classifier(source.exported).config  # loads the served file: a damaged one is found here
@@ -129,13 +130,14 @@ def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics]:
             f"{source.artifacts('evaluate')} is about another model than {source.exported} (temperature "
             f"{candidate.temperature:.6g}, not {config.temperature:.6g}). Evaluate this one: dvc repro evaluate"
         )
-    return config, StarterMetrics(
+    figures = StarterMetrics(
         test_images=metrics.n,
         confidence_level=metrics.confidence_level,
         accuracy=candidate.accuracy,
         macro_f1=candidate.macro_f1,
         chance_accuracy=metrics.chance.accuracy,
     )
+    return config, figures, metrics.provenance.params.get("export", {}).get("model", "candidate")
 
 
 def _publish(layout: Layout, folder: Path) -> None:

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from ferops.training.model import ExpressionNet
 
 
 class Ensemble(nn.Module):
@@ -20,11 +16,11 @@ class Ensemble(nn.Module):
     ensembles"), with each member calibrated first, so that an overconfident one does not outvote the others.
 
     Args:
-        members: of one size and with the same classes.
+        members: ExpressionNets of one size and with the same classes.
         temperatures: divide the members' logits before the softmax.
     """
 
-    def __init__(self, members: Sequence[ExpressionNet], temperatures: Sequence[float]) -> None:
+    def __init__(self, members: Sequence[nn.Module], temperatures: Sequence[float]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members)
         self.temperatures = tuple(temperatures)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, write_json
-from ferops.model_config import Channels, Member, ModelConfig, read_model_config
+from ferops.model_config import Channels, Member, ModelConfig, read_training_config
 from ferops.training import zoo
 from ferops.training.ensemble import Ensemble
 
@@ -131,7 +131,7 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
         FeropsError: a file is missing or damaged, or the weights are not those of the config's architecture and classes
             (the message names the layers).
     """
-    config = read_model_config(folder, ModelConfig)
+    config = read_training_config(folder)
     path = folder / "weights.safetensors"
     try:
         tensors = load_file(path)
