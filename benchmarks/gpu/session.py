@@ -123,8 +123,8 @@ def table(jobs: dict[str, dict[str, Any]]) -> str:
         shown = f"{name}: {recipe['architecture']}, {recipe['pretrained'] or 'random'}, {recipe['size_px']} px"
         epochs = f"{found['epochs']}, best {found['best_epoch']}"
         rows.append([shown, epochs, f"{found['seconds'] / 60:.1f}", *_answers(found["judged"])])
-        if "committee" in found:
-            rows.append(["mean of its teachers", "", "", *_answers(found["committee"])])
+        if "ensemble" in found:
+            rows.append(["mean of its teachers", "", "", *_answers(found["ensemble"])])
     return tables.markdown(head, rows)
 
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import judge
 import torch
 import weights
+from ferops.training.ensemble import Ensemble
 from fitting import Recipe, Trainer, plain_logits
 from packed import Pack
 from parts import Job
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ferops.model_config import ModelConfig
 from ferops.training.model import ExpressionNet
 from ferops.training.teacher import Teacher
 
@@ -44,24 +48,25 @@ TEACHERS = {
 STUDENT = Recipe("mobilenetv1", "faces", 96, PRESET, 4, {"layer_decay": 0.9, "teacher_share": 0.8}, 0.1, 0.0)
 
 
-class Committee(nn.Module):
-    """Teaches the mean of its members' calibrated probabilities; each gets the faces at its own size."""
+class Resized(nn.Module):
+    """A member of an ensemble that gets the faces at its own size."""
 
-    def __init__(self, members: list[ExpressionNet], temperatures: list[float], *, size_px: int) -> None:
+    def __init__(self, net: ExpressionNet) -> None:
         super().__init__()
-        self.members, self.temperatures, self.size_px = nn.ModuleList(members), temperatures, size_px
+        self.net = net
 
     def answer(self, pixels: Tensor) -> Tensor:
-        """Map float32 `(N, 3, S, S)` in 0-1 to the logarithms of mean probabilities `(N, K)`."""
-        answers = []
-        for member, temperature in zip(self.members, self.temperatures, strict=True):
-            own = pixels
-            if pixels.shape[-1] != member.size_px:
-                side = (member.size_px, member.size_px)
-                own = F.interpolate(pixels, side, mode="bilinear", align_corners=False, antialias=True)
-            logits = member.answer(own.contiguous(memory_format=torch.channels_last))
-            answers.append((logits.float() / temperature).softmax(dim=1))
-        return torch.stack(answers).mean(dim=0).log()
+        side = (self.net.size_px, self.net.size_px)
+        own = F.interpolate(pixels, side, mode="bilinear", align_corners=False, antialias=True)
+        return self.net.answer(own.contiguous(memory_format=torch.channels_last))
+
+
+def ensemble(found: dict[str, tuple[ExpressionNet, ModelConfig]]) -> ExpressionNet:
+    """Return the mean of the networks' calibrated probabilities as one network for faces of the student's size."""
+    nets = [net if net.size_px == STUDENT.size_px else Resized(net) for net, _ in found.values()]
+    members = Ensemble(nets, [config.temperature for _, config in found.values()])
+    net = ExpressionNet(members, size_px=STUDENT.size_px, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+    return net.requires_grad_(requires_grad=False).eval()
 
 
 def long_recipe(recipe: Recipe, pack: Pack) -> Recipe:
@@ -70,7 +75,14 @@ def long_recipe(recipe: Recipe, pack: Pack) -> Recipe:
     return replace(recipe, changes={**LONG, "sampling": sampling, **recipe.changes})
 
 
-def train_one(name: str, recipe: Recipe, job: Job, *, teacher: Teacher | None = None) -> dict[str, Any]:
+def train_one(
+    name: str,
+    recipe: Recipe,
+    job: Job,
+    *,
+    teacher: Teacher | None = None,
+    teachers: Mapping[Path, ModelConfig] = MappingProxyType({}),
+) -> dict[str, Any]:
     """Train, judge and write one network. Its weights are written before it is judged."""
     pack, out, splits = job.pack, job.out, job.pack.splits
     if job.tiny:
@@ -87,7 +99,12 @@ def train_one(name: str, recipe: Recipe, job: Job, *, teacher: Teacher | None = 
     logits = plain_logits(trained.net, trainer.validation, device)
     scale = judge.temperature(logits, splits["val"].labels)
     config = weights.save(
-        out / f"{name}.safetensors", trained, pack, architecture=recipe.architecture, temperature=scale
+        _file(out, name),
+        trained,
+        pack,
+        architecture=recipe.architecture,
+        temperature=scale,
+        teachers=teachers,
     )
     found = {"val": judge.judge(pack, "val", logits)}
     test = plain_logits(trained.net, splits["test"].faces(recipe.size_px), device)
@@ -101,35 +118,20 @@ def teacher(name: str, job: Job) -> dict[str, Any]:
 
 def student(job: Job) -> dict[str, Any]:
     """Train the student on the answers of those teachers whose weights are there."""
-    out = job.out
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    found = {name: weights.load(out / f"{name}.safetensors") for name in TEACHERS if _is_there(out, name)}
+    found = {name: weights.load(file) for name in TEACHERS if (file := _file(job.out, name)).exists()}
     if not found:
         raise RuntimeError("there is no teacher")
-    settings = STUDENT.train
-    committee = Committee(
-        [net.requires_grad_(requires_grad=False).to(device) for net, _ in found.values()],
-        [config.temperature for _, config in found.values()],
-        size_px=STUDENT.size_px,
-    ).eval()
-    taught = Teacher(committee, share=settings.teacher_share, temperature=settings.teacher_temperature)
-    figures = train_one("student", STUDENT, job, teacher=taught)
-    return {**figures, "teachers": list(found), "committee": _judged(committee, job.pack, device)}
+    settings, net = STUDENT.train, ensemble(found).to(device)
+    taught = Teacher(net, share=settings.teacher_share, temperature=settings.teacher_temperature)
+    teachers = {_file(job.out, name): config for name, (_, config) in found.items()}
+    figures = train_one("student", STUDENT, job, teacher=taught, teachers=teachers)
+    judged = {
+        name: judge.judge(job.pack, name, plain_logits(net, job.pack.splits[name].faces(net.size_px), device))
+        for name in ("val", "test")
+    }
+    return {**figures, "teachers": list(found), "ensemble": judged}
 
 
-def _judged(committee: Committee, pack: Pack, device: torch.device) -> dict[str, Any]:
-    """Judge the teachers' mean, which is what the student could reach."""
-    found = {}
-    for name in ("val", "test"):
-        images = pack.splits[name].faces(committee.size_px).images
-        batches = []
-        with torch.inference_mode():
-            for start in range(0, len(images), 512):
-                batch = torch.from_numpy(images[start : start + 512].copy()).to(device)
-                batches.append(committee.answer(ExpressionNet.pixels(batch)).cpu())
-        found[name] = judge.judge(pack, name, torch.cat(batches).numpy())
-    return found
-
-
-def _is_there(out: Path, name: str) -> bool:
-    return (out / f"{name}.safetensors").exists()
+def _file(out: Path, name: str) -> Path:
+    return out / f"{name}.safetensors"

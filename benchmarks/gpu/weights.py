@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -12,6 +14,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ferops.files import sha256
 from ferops.model_config import ModelConfig
 from ferops.records import Provenance
 from ferops.training import model
@@ -21,8 +24,16 @@ LIMIT = 16_000_000
 """Bytes of a file: the matrices of larger networks are written in half precision."""
 
 
-def save(path: Path, trained: Trained, pack: Pack, *, architecture: str, temperature: float) -> ModelConfig:
-    """Write the weights, with the model's config in the header."""
+def save(
+    path: Path,
+    trained: Trained,
+    pack: Pack,
+    *,
+    architecture: str,
+    temperature: float,
+    teachers: Mapping[Path, ModelConfig],
+) -> ModelConfig:
+    """Write the weights, with the model's config in the header; `teachers` are files of this kind."""
     start = trained.start
     own = f"the terms of the training data: {', '.join(pack.about['provenance']['sources'])}"
     config = ModelConfig(
@@ -33,6 +44,7 @@ def save(path: Path, trained: Trained, pack: Pack, *, architecture: str, tempera
         std=trained.std,
         grayscale=trained.net.grayscale,
         pretrained=start and {"source": start.source, "sha256": start.sha256, "licence": start.licence},
+        teacher=_origin(teachers) if teachers else None,
         temperature=temperature,
         parameters=model.count_parameters(trained.net),
         provenance=Provenance.model_validate(pack.about["provenance"]),
@@ -43,6 +55,16 @@ def save(path: Path, trained: Trained, pack: Pack, *, architecture: str, tempera
         tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
     save_file(tensors, path, metadata={"config": json.dumps(config.as_json())})
     return config
+
+
+def _origin(teachers: Mapping[Path, ModelConfig]) -> dict[str, str]:
+    """Return what the config of a student says of its teachers."""
+    hashes = "".join(sha256(path) for path in teachers)
+    return {
+        "source": f"benchmarks/gpu: the mean of {', '.join(path.stem for path in teachers)}",
+        "sha256": hashlib.sha256(hashes.encode()).hexdigest(),
+        "licence": " and ".join(dict.fromkeys(config.licence for config in teachers.values())),
+    }
 
 
 def load(path: Path) -> tuple[ExpressionNet, ModelConfig]:

@@ -151,6 +151,14 @@ def test_the_three_questions(load):
     assert found["photographs"]["n"] == 61
 
 
+def test_the_temperature_undoes_what_the_logits_were_multiplied_by(load):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 7)).astype(np.float32)
+    labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # drawn by the softmax of the logits
+    assert load("judge").temperature(logits, labels) == pytest.approx(1.0, rel=0.06)
+    assert load("judge").temperature(3 * logits, labels) == pytest.approx(3.0, rel=0.06)
+
+
 def test_the_random_split_shares_copies_and_the_other_does_not(load):
     reference, packed = load("reference"), load("packed")
     counts = np.array([3] * 20, np.uint8)
@@ -249,4 +257,5 @@ def test_a_rehearsal_on_a_bare_machine(packed_project, load, tmp_path):
         net, config = model.load(tmp_path / "adopted" / name)
         assert config.classes == CLASSES
         assert config.grayscale
+        assert (config.teacher is not None) == (name == "student")
         assert net.size_px == (48 if name == "resnet" else 96)
