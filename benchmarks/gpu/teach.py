@@ -11,7 +11,6 @@ from typing import Any
 import judge
 import torch
 import weights
-from ferops.training.ensemble import Ensemble
 from fitting import Recipe, Trainer, plain_logits
 from packed import Pack
 from parts import Job
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ferops.model_config import ModelConfig
+from ferops.training.ensemble import Ensemble
 from ferops.training.model import ExpressionNet
 from ferops.training.teacher import Teacher
 

@@ -153,10 +153,10 @@ def test_the_three_questions(load):
 
 def test_the_temperature_undoes_what_the_logits_were_multiplied_by(load):
     rng = np.random.default_rng(0)
-    logits = rng.normal(0, 2, (4000, 7)).astype(np.float32)
+    logits = rng.normal(0, 2, (1500, 7)).astype(np.float32)
     labels = (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)  # drawn by the softmax of the logits
-    assert load("judge").temperature(logits, labels) == pytest.approx(1.0, rel=0.06)
-    assert load("judge").temperature(3 * logits, labels) == pytest.approx(3.0, rel=0.06)
+    assert load("judge").temperature(logits, labels) == pytest.approx(1.0, rel=0.1)
+    assert load("judge").temperature(3 * logits, labels) == pytest.approx(3.0, rel=0.1)
 
 
 def test_the_random_split_shares_copies_and_the_other_does_not(load):
