@@ -106,15 +106,14 @@ def run(
 
 def _work(name: str, work: Callable[[Job], dict[str, Any]], job: Job, scratch: Path) -> None:
     tempfile.tempdir = str(scratch)  # what a killed job leaves goes with it
-    log = os.open(scratch / f"{name}.log", os.O_CREAT | os.O_WRONLY | os.O_APPEND)
-    for stream in (1, 2):
-        os.dup2(log, stream)
+    sys.stdout = sys.stderr = log = (scratch / f"{name}.log").open("a", buffering=1)
+    for stream in (1, 2):  # of libraries that are not Python's
+        os.dup2(log.fileno(), stream)
     try:
         found = work(job)
     except Exception as error:  # whatever it is, the other jobs go on, and the figures say so
         traceback.print_exc()
         found = {"failed": f"{type(error).__name__}: {error}"}
-    sys.stdout.flush()
     temporary = scratch / f"{name}.new"
     temporary.write_text(json.dumps(found, default=str))
     temporary.rename(scratch / f"{name}.json")

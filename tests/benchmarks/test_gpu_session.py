@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, distribution, packages_distributions
 from itertools import islice
@@ -175,6 +177,44 @@ def test_the_random_split_shares_copies_and_the_other_does_not(load):
     assert (len(train), len(validation)) == (len(six.splits["train"]), len(six.splits["val"]))
     assert set(train.images.ravel()) & set(validation.images.ravel())
     assert not set(six.splits["train"].images.ravel()) & set(six.splits["val"].images.ravel())
+
+
+def test_what_there_is_no_time_for_is_skipped_and_the_figures_say_so(packed_project, load, monkeypatch, tmp_path):
+    arguments = ["--rehearse", "--seconds", "20", "--pack", str(packed_project), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr(sys, "argv", ["session.py", *arguments])
+    assert load("session").main() == 0
+    jobs = json.loads((tmp_path / "out" / "figures.json").read_text())["jobs"]
+    assert len(jobs) == 10
+    assert all("s were left, and" in found["skipped"] for found in jobs.values())
+
+
+def test_a_late_job_and_a_failing_one_leave_the_others_alone(load, monkeypatch, tmp_path):
+    parts, packed = load("parts"), load("packed")
+    monkeypatch.setattr(parts, "LATE_S", 0.1)
+
+    def fails(_: Any) -> dict[str, Any]:
+        print("about to fail", flush=True)
+        raise ValueError("no luck")
+
+    def ends(job: Any) -> dict[str, Any]:
+        return {"faces": job.pack.about["faces"]}
+
+    jobs = {"late": lambda _: time.sleep(60), "fails": fails, "ends": ends}
+    (tmp_path / "scratch").mkdir()
+    found = parts.run(
+        parts.Part("some", jobs, seconds=1.0, least=0.0),
+        packed.Pack({}, {"faces": 3}),
+        tmp_path,
+        context=multiprocessing.get_context("fork"),
+        seconds=1.0,
+        tiny=True,
+        scratch=tmp_path / "scratch",
+    )
+    assert found["ends"] == {"faces": 3}
+    assert found["fails"] == {"failed": "ValueError: no luck"}
+    assert found["late"] == {"failed": "ended with -15 and no result: too late, or killed"}
+    log = (tmp_path / "log.txt").read_text()
+    assert "== fails\nabout to fail\nTraceback" in log
 
 
 BLOCKER = """
