@@ -26,6 +26,7 @@ from ferops.training import data, model
 from ferops.training.evaluator import predict
 from ferops.training.faces import Faces
 from ferops.training.precision import Precision
+from ferops.training.teacher import read_lesson
 
 PLAIN = Precision(torch.device("cpu"), None)
 MEMBERS = {  # name -> architecture, seed, sharpness of its answers, grey, mean
@@ -121,6 +122,14 @@ def test_it_leaves_what_a_training_leaves(made):
     assert TrainHeadline.read(reports / "metrics.json", made_by="ferops ensemble").val_accuracy == summary.val_accuracy
     assert (reports / "confusion.png").stat().st_size > 1000
     assert read_history(made.model("trio") / "history.json", made_by="ferops ensemble") == ()
+
+
+def test_it_teaches(made, params):
+    pupil = params.models["baseline"].model_copy(update={"learns_from": "artifacts/train/trio"})
+    lesson = read_lesson(made, params.model_copy(update={"models": {"baseline": pupil}}), "baseline")
+    assert lesson is not None
+    pixels = model.ExpressionNet.pixels(torch.from_numpy(np.array(data.read_faces(made, "val").images)))
+    assert_allclose(lesson.teacher.probabilities(pixels, precision=PLAIN), expected(made, "val"), atol=1e-5)
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ The first test reads the imports of each stage; the others ask DVC itself, in a 
 from __future__ import annotations
 
 import ast
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import chdir
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dvc.cli import main as dvc
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
@@ -207,6 +209,34 @@ def test_a_teacher_is_trained_before_its_pupil_which_follows_its_weights(project
         settings.write_text(before, encoding="utf-8")
         with chdir(project), Repo() as repo:
             repo.commit(force=True)
+
+
+def test_an_ensemble_is_a_stage_between_its_members_and_the_export(project: Path) -> None:
+    """By the command of docs/ensembles.md."""
+    page = (ROOT / "docs" / "ensembles.md").read_text(encoding="utf-8")
+    command = page[page.index("dvc stage add") :].partition("```")[0].replace("\\\n", "")
+    command = command.replace("large", "baseline").replace("other", "candidate")
+    before = {project / name: (project / name).read_text(encoding="utf-8") for name in ("dvc.yaml", "params.yaml")}
+    tree = YAML(typ="safe").load(before[project / "params.yaml"])
+    tree["export"]["model"] = "duo"
+    try:
+        with (project / "params.yaml").open("w", encoding="utf-8") as file:
+            YAML().dump(tree, file)
+        with chdir(project):
+            assert dvc(shlex.split(command)[1:]) == 0
+            (project / "reports" / "train" / "duo").mkdir()
+            (project / "reports" / "train" / "duo" / "metrics.json").write_text('{"val_accuracy": 0.5}')
+            with Repo() as repo:
+                shown = repo.metrics.show()[""]["data"]
+        order = stages(project)
+        assert max(order.index(name) for name in TRAININGS) < order.index("duo") < order.index("export")
+        assert "export" in invalidated(project)
+        assert shown["reports/train/duo/metrics.json"]["data"] == {"val_accuracy": 0.5}
+        assert "reports/train/candidate/metrics.json" not in shown
+    finally:
+        for path, text in before.items():
+            path.write_text(text, encoding="utf-8")
+        shutil.rmtree(project / "reports" / "train" / "duo", ignore_errors=True)
 
 
 def test_a_report_template_runs_its_own_stage_again(project: Path) -> None:
