@@ -12,11 +12,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from benchmarks import ingest
 from ruamel.yaml import YAML
 from test_fer2013 import NAMES, members
 from typer.testing import CliRunner
 
+from benchmarks import ingest
 from ferops.cli import app
 from ferops.datasets import inventory, manifest, swap, synthetic, versioning
 from ferops.datasets.importer import import_source
