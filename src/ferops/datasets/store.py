@@ -79,7 +79,7 @@ def add(repo: Repo, folder: Path) -> str:
 
     with _failed_transfers() as failed:
         try:
-            (stage,) = repo.add(str(folder.resolve()))
+            (stage,) = repo.add(str(folder.parent.resolve() / folder.name))  # data/ may be a link
         except (DvcException, OSError) as error:
             raise FeropsError(f"dvc add {folder.name} failed: {_chain(error)}") from error
     version = str(stage.outs[0].hash_info.value).removesuffix(".dir")
