@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -34,3 +35,19 @@ def before_steps(fit: Fit, act: Callable[[int, int], object]) -> None:
         return run(rows, epoch=epoch, step=step)
 
     fit.stepper.run = acting  # type: ignore[method-assign]
+
+
+class KilledError(Exception):
+    """Stands for SIGKILL: nothing in the library knows it."""
+
+
+def cut_off(fit: Fit, *, epoch: int, step: int) -> None:
+    """Train, and be killed before this step, both counted from 0."""
+
+    def kill(*place: int) -> None:
+        if place == (epoch, step):
+            raise KilledError
+
+    before_steps(fit, kill)
+    with pytest.raises(KilledError):
+        fit.run()
