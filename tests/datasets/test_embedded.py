@@ -41,8 +41,8 @@ def facts_and_pairs(project: Layout) -> tuple[pd.DataFrame, pd.DataFrame]:
     return facts, find_near_duplicates(facts, measured.thumbnails, SETTINGS)
 
 
-def test_every_person_shows_every_known_label(facts_and_pairs: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    facts, _ = facts_and_pairs
+def test_every_person_shows_every_known_label(project: Layout) -> None:
+    facts = pd.read_parquet(project.source("synthetic"), columns=["subject", "label", "truth_light"])
     rendered = facts[facts["truth_light"].notna()]
     counts = pd.crosstab(rendered["subject"], rendered["label"])
     assert set(counts.columns) == set(KNOWN_LABELS)
@@ -50,6 +50,7 @@ def test_every_person_shows_every_known_label(facts_and_pairs: tuple[pd.DataFram
     assert len(counts) == 50
 
 
+@pytest.mark.slow  # its images are measured
 def test_the_planted_copies_are_all_that_is_found(facts_and_pairs: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     facts, pairs = facts_and_pairs
     planted = range(len(facts) - len(ALTERED), len(facts))  # the last rows (`synthetic.generate.rows`)

@@ -17,29 +17,23 @@ from test_fer2013 import NAMES, members
 from typer.testing import CliRunner
 
 from benchmarks import ingest
+from ferops import presets
 from ferops.cli import app
-from ferops.datasets import inventory, manifest, swap, synthetic, versioning
+from ferops.datasets import inventory, manifest, raw, removal, swap, synthetic, versioning
 from ferops.datasets.importer import import_source
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.data import ImportResult
 from releases import make_folder, make_zip
+from repositories import dvc, make_repository
 from sample_images import encoded, noise, noise_png
-
-REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
-
-
-def _dvc(root: Path, *arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", *arguments], cwd=root, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="session")
 def dvc_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty git and DVC project with two remotes: `embedded` inside it, and the user's own as the default."""
     root = tmp_path_factory.mktemp("template") / "project"
-    root.mkdir()
-    subprocess.run(["git", "init", "-q"], cwd=root, check=True)
-    _dvc(root, "init", "-q")
+    make_repository(root)
     (root / ".dvc" / "config").write_text(
         "[core]\n    remote = mine\n    analytics = false\n"
         "['remote \"embedded\"']\n    url = ../embedded\n['remote \"mine\"']\n    url = ../../mine\n",
@@ -103,7 +97,7 @@ def test_an_imported_data_set_never_reaches_the_embedded_remote(
     import_source(layout, "synthetic", None, seed=7)
     text = layout.data_dvc.read_text(encoding="utf-8")
     layout.data_dvc.write_text(text + "  remote: embedded\n", encoding="utf-8")
-    _dvc(layout.root, "push", "data.dvc")
+    dvc(layout.root, "push", "data.dvc")
     shipped = sorted(embedded.rglob("*"))
     assert len([file for file in shipped if file.is_file()]) == 2  # the folder's list and its one file
 
@@ -113,7 +107,7 @@ def test_an_imported_data_set_never_reaches_the_embedded_remote(
     import_source(layout, "fer2013", release, seed=7)
     assert "remote" not in _tracked(layout)
     assert {file.stem for file in layout.data.iterdir()} == {"fer2013", "synthetic"}
-    _dvc(layout.root, "push")
+    dvc(layout.root, "push")
     assert sorted(embedded.rglob("*")) == shipped
     pushed = {file.read_bytes() for file in mine.rglob("*") if file.is_file()}
     assert layout.source("fer2013").read_bytes() in pushed
@@ -207,7 +201,7 @@ def test_the_commands_say_what_came_and_what_is_there(
 def test_a_name_that_is_taken_or_no_name(tmp_path: Path, name: str) -> None:
     with pytest.raises(FeropsError, match=r"--name .*(choose another one|cannot be the name of a file)"):
         import_source(Layout(tmp_path), "folder", tmp_path, seed=7, name=name)
-    with pytest.raises(FeropsError, match=r"--name and --attributes are for `folder`"):
+    with pytest.raises(FeropsError, match=r"--map, --classes and --label-pattern are for `folder`"):
         import_source(Layout(tmp_path), "fer2013", tmp_path, seed=7, name="mine")
     with pytest.raises(FeropsError, match=r"--votes is for `fer2013`"):
         import_source(Layout(tmp_path), "folder", tmp_path, seed=7, votes=tmp_path / "votes.csv")
@@ -233,14 +227,27 @@ def test_the_summary_counts_what_was_left_out_and_what_is_odd(layout: Layout, tm
         "    sad  3\n"
         f"  left out:\n    1 x {litter}\n    1 x empty file\n"
         "  unusual, but imported as published:\n    1 x cut short\n    1 x not a readable image\n"
+        f"  each file that was left out: {layout.root / 'reports/import/folder-left-out.csv'}\n"
         f"  data version {summary.data_version}"
     )
+    listed = pd.read_csv(str(summary.left_out)).to_numpy().tolist()
+    assert listed == [["sad/.DS_Store", litter], ["sad/none.jpg", "empty file"]]
+    whole = import_source(layout, "folder", make_folder(tmp_path / "whole", {"sad/1.jpg": content}), seed=7)
+    assert (whole.left_out, Path(str(summary.left_out)).exists()) == (None, False)
 
 
 def test_the_summary_is_short_and_plain_whatever_an_archive_holds() -> None:
     skipped = {f"unknown folder \x1b[2J{number}": 2 for number in range(50)}
     result = ImportResult(
-        source="x", rows=1, file="x", files=3, classes={"sad": 1}, noticed={}, skipped=skipped, data_version="v"
+        source="x",
+        rows=1,
+        file="x",
+        files=3,
+        classes={"sad": 1},
+        noticed={},
+        skipped=skipped,
+        left_out=None,
+        data_version="v",
     )
     said = inventory.describe_import(result)
     assert "x and 2 more" in said
@@ -404,12 +411,31 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
     assert peaks_mb[2_000] < 300
 
 
-@pytest.mark.real
-@pytest.mark.skipif(not REAL.exists(), reason="needs ../shared/data/fer2013.zip, which is not part of the product")
-def test_the_real_release_comes_in_whole(layout: Layout) -> None:
-    summary = import_source(layout, "fer2013", REAL, seed=7)
-    assert summary.rows == 28_709 + 3_589
-    assert summary.classes["neutral"] == 4_965 + 607
-    assert summary.skipped == {}
-    usage = pd.read_parquet(layout.source("fer2013"), columns=["usage"])["usage"].value_counts()
-    assert usage.to_dict() == {"train": 28_709, "test": 3_589}
+def test_the_same_images_under_two_names_are_noticed_and_one_is_removed(layout: Layout, tmp_path: Path) -> None:
+    """Its version stays in DVC's cache; a source that the settings name stays where it is."""
+    photos = make_folder(tmp_path / "photos", {f"happy/{i}.png": noise_png(i) for i in range(3)})
+    first = import_source(layout, "folder", photos, seed=1, name="mine")
+    (photos / "happy" / "0.png").write_bytes(noise_png(9))
+    second = import_source(layout, "folder", photos, seed=1, name="again")
+    assert second.noticed == {"image that the source mine has, too (ferops remove mine, unless both are wanted)": 2}
+
+    layout.params_file.write_text(presets.render("own"), encoding="utf-8")  # data.sources: [mine]
+    before = _state(layout)
+    with pytest.raises(FeropsError, match=r"params\.yaml names mine in data\.sources, so the next run would fail"):
+        removal.remove(layout, "mine")
+    with pytest.raises(FeropsError, match=r"there is no source 'agian' in .*; it holds again, mine"):
+        removal.remove(layout, "agian")
+    assert _state(layout) == before
+    tracked = layout.data_dvc.read_bytes()
+    said = removal.remove(layout, "again")
+    assert said[:2] == [
+        f"again: 3 images removed, {layout.source('again')}",
+        f"data version {second.data_version} -> {first.data_version}",
+    ]
+    layout.params_file.unlink()
+    removal.remove(layout, "mine")
+    assert raw.sources(layout) == []
+    versioning.require_current(layout)
+    layout.data_dvc.write_bytes(tracked)
+    dvc(layout.root, "checkout", "-q", "data.dvc")
+    assert raw.sources(layout) == ["again", "mine"]

@@ -104,7 +104,7 @@ def test_what_is_no_release_is_an_error_that_says_what_is_wanted(tmp_path: Path,
 
 
 @pytest.mark.parametrize("name", RELEASES)
-@settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=6, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_mutilated_release_gives_true_rows_or_an_error(name: str, data: st.DataObject) -> None:
     """Files that are lost, empty, cut short or foreign: what still comes in is well formed, nothing is made up, and

@@ -116,6 +116,7 @@ def test_truth_stays_in_its_ranges(good: list[dict[str, Any]]) -> None:
         assert row["truth_light"] in scene.LIGHTS
 
 
+@pytest.mark.slow
 def test_expressions_change_the_face_and_nothing_else() -> None:
     who = identity.draw(0, seed=3)
     shots = {name: portrait.take(who, name, seed=(5,), size_px=96, light="front") for name in KNOWN_LABELS}
@@ -238,7 +239,7 @@ def test_settings_that_make_no_face_are_refused(wrong: dict[str, int], message: 
 def test_a_detector_finds_the_faces_and_their_landmarks() -> None:
     detector = build("mtcnn", min_confidence=0.9, threads=1)
     errors, found = [], []
-    for index in range(50):
+    for index in range(25):
         shot = portrait.take(
             identity.draw(index, seed=7), DEFAULT_CLASSES[(5 * index + index // 7) % 6], seed=(1, index), size_px=160
         )

@@ -7,6 +7,7 @@ from ferops.config import FaceSettings
 from ferops.faces.align import TEMPLATE, align
 from ferops.faces.crop import crop_faces, crop_whole
 from ferops.faces.detection import Detection
+from ferops.faces.photo import Photo
 
 IMAGE = np.random.default_rng(4).integers(0, 256, (200, 300, 3), dtype=np.uint8)
 
@@ -26,7 +27,7 @@ SETTINGS = FaceSettings(
 
 @pytest.mark.parametrize(("choose", "order"), [("largest", [LARGE, SMALL]), ("central", [SMALL, LARGE])])
 def test_the_preferred_face_comes_first(choose: str, order: list[Detection]) -> None:
-    faces = crop_faces(IMAGE, [SMALL, LARGE], SETTINGS.model_copy(update={"choose": choose}))
+    faces = crop_faces(Photo.of(IMAGE), [SMALL, LARGE], SETTINGS.model_copy(update={"choose": choose}))
     assert [face.detection for face in faces] == order
     for face, found in zip(faces, order, strict=True):
         np.testing.assert_array_equal(face.pixels, align(IMAGE, found.landmarks, size_px=48, margin=0.2))
@@ -36,16 +37,12 @@ def test_the_fit_is_passed_on() -> None:
     gaping = Detection(box=LARGE.box, landmarks=LARGE.landmarks + np.float32([[0, 0]] * 3 + [[0, 9]] * 2), score=0.9)
     wanted = align(IMAGE, gaping.landmarks, size_px=48, margin=0.2, fit="five_points")
     five = SETTINGS.model_copy(update={"align": "five_points"})
-    np.testing.assert_array_equal(crop_faces(IMAGE, [gaping], five)[0].pixels, wanted)
-    assert (crop_faces(IMAGE, [gaping], SETTINGS)[0].pixels != wanted).any()
-
-
-def test_at_most() -> None:
-    assert [found.detection for found in crop_faces(IMAGE, [SMALL, LARGE], SETTINGS, at_most=1)] == [LARGE]
+    np.testing.assert_array_equal(crop_faces(Photo.of(IMAGE), [gaping], five)[0].pixels, wanted)
+    assert (crop_faces(Photo.of(IMAGE), [gaping], SETTINGS)[0].pixels != wanted).any()
 
 
 def test_no_face() -> None:
-    assert crop_faces(IMAGE, [], SETTINGS) == []
+    assert crop_faces(Photo.of(IMAGE), [], SETTINGS) == []
 
 
 def test_an_image_kept_whole() -> None:

@@ -142,6 +142,7 @@ def test_a_worker_makes_its_detector_once(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert made.read_text() == "once once "
 
 
+@pytest.mark.slow
 def test_where_nobody_answers_it_says_what_to_start(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("prefect_dask")
     from ferops.faces import dask_runner as cluster

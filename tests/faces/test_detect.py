@@ -66,4 +66,4 @@ def test_what_the_first_look_finds_counts_whatever_its_size() -> None:
     ],
 )
 def test_plausible_in_a_tight_crop(box: tuple[float, float, float, float], plausible: bool) -> None:
-    assert is_plausible(face(*box), np.zeros((100, 100, 3), np.uint8)) is plausible
+    assert is_plausible(face(*box), (100, 100, 3)) is plausible

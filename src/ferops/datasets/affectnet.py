@@ -31,9 +31,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from ferops.classes import known
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.datasets.release import Columns, Release, Rows, open_release, rows_of, wrong_layout
 from ferops.datasets.tables import lines
-from ferops.datasets.untrusted import IMAGE_ENDINGS
 
 CODES = ("neutral", "happy", "sad", "surprised", "fear", "disgust", "anger", "contempt")
 NO_EXPRESSION = {

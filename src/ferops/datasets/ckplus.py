@@ -25,8 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ferops.classes import known
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.datasets.release import Columns, Release, Rows, open_release, rows_of, wrong_layout
-from ferops.datasets.untrusted import IMAGE_ENDINGS
 from ferops.errors import FeropsError
 
 CODES = ("neutral", "anger", "contempt", "disgust", "fear", "happy", "sad", "surprised")

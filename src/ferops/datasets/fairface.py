@@ -18,9 +18,10 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.datasets.release import Release, Rows, open_release, rows_of, wrong_layout
 from ferops.datasets.tables import lines
-from ferops.datasets.untrusted import IMAGE_ENDINGS, KEPT
+from ferops.datasets.untrusted import KEPT
 
 LISTS = {"fairface_label_train.csv": "train", "fairface_label_val.csv": "val"}
 """The label lists, and which official split each one is."""

@@ -20,8 +20,8 @@ from typing import Any
 
 from ferops.classes import canonical
 from ferops.datasets import fer2013_csv, ferplus
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.datasets.release import Folder, Release, Rows, open_release, rows_of, wrong_layout
-from ferops.datasets.untrusted import IMAGE_ENDINGS
 from ferops.errors import FeropsError
 
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")

@@ -1,10 +1,8 @@
 """Your own images: a folder for each class, in a folder or an archive, and a table about them if there is one.
 
 `anger/1.jpg`, `train/anger/1.jpg`, `set/Angry/train/1.jpg` and `set/0_angry/1.jpg` are all understood; so are the other
-words for a label (`ferops.classes`). Any other name refuses the import: a missing class could go unnoticed.
-
-The table is a CSV with a column `file` (or `image`): an image's file name, or as much of its path as makes it unique.
-`subject` and `usage` fill those columns; any other column becomes a group, `group_<column>`, for slices and audits.
+words for a label (`ferops.classes`), and the user's own. Any other name refuses the import: a missing class could go
+unnoticed. Without class folders the table says what an image shows (`ferops.datasets.attributes`).
 """
 
 from __future__ import annotations
@@ -12,164 +10,244 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import Any, Literal
 
-from ferops.classes import KNOWN_LABELS, SYNONYMS, known
-from ferops.datasets.manifest import USAGES
-from ferops.datasets.release import Folder, Release, Rows, open_release, rows_of, wrong_layout
-from ferops.datasets.tables import lines
-from ferops.datasets.untrusted import IMAGE_ENDINGS, KEPT
+from ferops.classes import CLASS_NAME, KNOWN_LABELS, SYNONYMS, canonical, known
+from ferops.datasets import label_exports
+from ferops.datasets.attributes import USAGE_OF, Attributes, labelled, read_attributes, without_labels
+from ferops.datasets.kinds import FORMATS, HEAD_BYTES, IMAGE_ENDINGS, UNREAD_ENDINGS, has_ending, kind_of
+from ferops.datasets.name_labels import advice, by_pattern
+from ferops.datasets.people import Place, people
+from ferops.datasets.release import Release, Rows, open_release, rows_of, wrong_layout
+from ferops.datasets.untrusted import KEPT, leave_out
 from ferops.errors import FeropsError
 
-USAGE_WORDS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
-_USAGE_OF = {word: usage for usage, words in USAGE_WORDS.items() for word in words}
 _NUMBER = re.compile(r"^\d+[\s._-]+")  # 0_anger, 3 - fear: the word decides
+_MISSPELT = 0.75  # difflib's ratio, from which a folder below a class is a label with a typing error, and no person
 
 WANTED = f"a folder for each class, with the names {', '.join(KNOWN_LABELS)} or common words for them"
 
 
-class Attributes(NamedTuple):
-    """What the table holds of one image; every image of an import has the same `groups` names."""
-
-    subject: str | None
-    usage: str | None
-    groups: dict[str, str | None]
+OwnClasses = Sequence[str] | Literal["any"]
+"""Classes to read, known words or not, and no others; `any`: every folder; empty: the known words."""
 
 
-def read_folder(path: Path, *, skipped: Counter[str], name: str = "folder", attributes: Path | None = None) -> Rows:
+class Words:
+    """Which label a word means: the common words, and those of the user, as `happy=froh,3`; `classes` of his own."""
+
+    def __init__(self, given: Sequence[str] = (), classes: OwnClasses = ()) -> None:
+        """Raises FeropsError: one of `given` is malformed, names no known label, or gives a word two meanings; or no
+        class can be called as one of `classes` is."""
+        self._own: dict[str, str] = {}
+        self._any = classes == "any"
+        self.chosen = () if classes == "any" else tuple(_checked(word) for word in classes)
+        for text in given:
+            target, equals, words = text.partition("=")
+            label = known(target) or (_own_name(target) if self._any or self.chosen else None)
+            if not (equals and words.strip()) or label is None:
+                raise FeropsError(
+                    f"--map {text!r} is not understood. Write LABEL=WORD,WORD, as in --map happy=froh,3. Labels are "
+                    f"{', '.join(KNOWN_LABELS)}"
+                )
+            for word in filter(None, (word.strip().casefold() for word in words.split(","))):
+                if self._own.setdefault(word, label) != label:
+                    raise FeropsError(f"--map gives {word!r} two meanings, {self._own[word]} and {label}. Choose one")
+
+    def label(self, word: str) -> str | None:
+        """Return the label that `word` means, in any case, with a number before it or without; or None."""
+        word = word.strip().casefold()
+        bare = _NUMBER.sub("", word)
+        label = self._own.get(word) or self._own.get(bare) or known(bare)
+        if self.chosen:
+            label = label or _own_name(word)
+            return label if label in self.chosen else None
+        return label
+
+    def innermost(self, folders: Sequence[str]) -> tuple[int, str] | None:
+        """Return which of `folders` says the label, and the label. A known word wins over a class of one's own, which
+        is the last folder, unless it looks like a known word with a typing error."""
+        for index in reversed(range(len(folders))):
+            if label := self.label(folders[index]):
+                return index, label
+        own = self.any_label(folders[-1]) if folders else None
+        return (len(folders) - 1, own) if own else None
+
+    def any_label(self, word: str) -> str | None:
+        """Return the label that `word` means, one's own if any will do."""
+        if (label := self.label(word)) or not self._any or self.nearest(word, cutoff=_MISSPELT):
+            return label
+        return _own_name(word)
+
+    def nearest(self, word: str, *, cutoff: float = 0.6) -> str | None:
+        """Return the understood word that looks most like `word`."""
+        understood = [*self._own, *(word for label, others in SYNONYMS.items() for word in (label, *others))]
+        return next(
+            iter(difflib.get_close_matches(_NUMBER.sub("", word).lower(), understood, n=1, cutoff=cutoff)), None
+        )
+
+
+def _own_name(word: str) -> str | None:
+    """Return a word as the name of a class, or None where it cannot be one."""
+    name = re.sub(r"[^a-z0-9]+", "_", _NUMBER.sub("", word.strip()).lower()).strip("_")
+    return name if CLASS_NAME.fullmatch(name) else None
+
+
+def _checked(word: str) -> str:
+    name = canonical(word)
+    if not CLASS_NAME.fullmatch(name):
+        raise FeropsError(f"a class cannot be called {word!r}: use lower-case letters, digits and _, a letter first")
+    return name
+
+
+def read_folder(
+    path: Path,
+    *,
+    skipped: Counter[str],
+    name: str = "folder",
+    attributes: Path | None = None,
+    words: Sequence[str] = (),
+    classes: OwnClasses = (),
+    pattern: str | None = None,
+) -> Rows:
     """Read images in the order of their paths, as the source `name`.
 
     `skipped` counts images without attributes (which come in) and lines without an image, too.
 
+    Args:
+        words, classes: the user's own words for labels, and classes, see `Words`.
+        pattern: of names that say the label (`name_labels.by_pattern`); a label column of the table is not asked then.
+
     Raises:
-        FeropsError: no such path, a damaged or dangerous archive, no image in a class folder, folders with names that
-            are not understood, or attributes that are ambiguous or malformed.
+        FeropsError: no such path, a damaged or dangerous archive, no image with a label, folders with names that are
+            not understood, attributes that are ambiguous or malformed, or that contradict the folders.
     """
+    meanings = Words(words, classes)
     release = open_release(path, wanted=WANTED, skipped=skipped)
-    labels = _labels(release, skipped=skipped)
-    described, groups = _attributes(attributes, list(labels), skipped=skipped) if attributes else ({}, ())
-    unknown = Attributes(None, None, dict.fromkeys(groups))
-    found = {}
-    for image, (label, usage) in labels.items():
-        one = described.get(image, unknown)
-        found[image] = {"label": label, "usage": one.usage or usage, "subject": one.subject, **one.groups}
+    images = list(_images(release, skipped=skipped))
+    table = (
+        read_attributes(attributes, images, skipped=skipped)
+        if attributes
+        else _annotated(release, images, meanings, skipped=skipped)
+    )
+    if pattern:
+        named = by_pattern(pattern, images, skipped=skipped)
+        images = [image for image in images if image in named]
+        table = {
+            image: one._replace(label=named[image].label, subject=named[image].subject or one.subject)
+            for image in images
+            for one in [table.get(image, Attributes())]
+        }
+    labels, places = _labels(release, images, table, meanings, skipped=skipped)
+    table = without_labels(table, labels, means=meanings.any_label, said=skipped) if table else {}
+    persons = {} if any(one.subject for one in table.values()) else people(places, said=skipped)
+    found: dict[str, dict[str, Any]] = {}
+    for image, label in labels.items():
+        one = table.get(image, Attributes())
+        usages = [USAGE_OF[folder.lower()] for folder in _folders(image) if folder.lower() in USAGE_OF]
+        found[image] = {
+            "label": label,
+            "usage": one.usage or (usages[-1] if usages else None),
+            "subject": one.subject or persons.get(image),
+            **one.groups,
+        }
     return rows_of(release, found, source=name, skipped=skipped)
 
 
-def label_of_folder(folder: str) -> str | None:
-    """Return the label that a folder's name means, or None."""
-    return known(_NUMBER.sub("", folder.strip()))
-
-
-def _labels(release: Release, *, skipped: Counter[str]) -> dict[str, tuple[str, str | None]]:
-    """Return path -> (label, usage) of every image."""
-    labels: dict[str, tuple[str, str | None]] = {}
-    unknown: Counter[str] = Counter()
+def _images(release: Release, *, skipped: Counter[str]) -> Iterator[str]:
+    """Yield the names of the images: by their ending, and where a name has none by their content."""
+    bare = [name for name in release.names if not has_ending(name)]
+    kinds = {name: kind_of(content[:HEAD_BYTES]) for name, content in (release.stream(bare) if bare else ())}
     for name in release.names:
-        folders = PurePosixPath(name).parts[:-1]
-        classes = [folder for folder in folders if folder.lower() not in _USAGE_OF]
-        if not name.lower().endswith(IMAGE_ENDINGS):
-            skipped["not an image"] += 1
-        elif not classes:
-            skipped["image outside any class folder"] += 1
-        elif (label := label_of_folder(classes[-1])) is None:
-            unknown[classes[-1]] += 1
+        ending = PurePosixPath(name).suffix.lower()
+        if ending in IMAGE_ENDINGS or kinds.get(name) in FORMATS:
+            yield name
+        elif ending in UNREAD_ENDINGS or kinds.get(name):
+            kind = kinds.get(name) or ending[1:].upper()
+            leave_out(skipped, name, f"{kind} image, which cannot be decoded (convert it to JPEG)")
         else:
-            usages = [_USAGE_OF[folder.lower()] for folder in folders if folder.lower() in _USAGE_OF]
-            labels[name] = label, usages[-1] if usages else None
+            leave_out(skipped, name, f"not an image{f' ({ending})' if has_ending(name) else ''}")
+
+
+def _annotated(release: Release, images: list[str], meanings: Words, *, skipped: Counter[str]) -> dict[str, Attributes]:
+    """Return what an annotation tool's export that lies among the images says, where no folder is named for a class."""
+    exports = [name for name in release.names if label_exports.NAMES.fullmatch(PurePosixPath(name).name)]
+    if not exports or any(meanings.label(folder) for image in images for folder in _folders(image)):
+        return {}
+    there, found = set(images), []
+    for name in exports:
+        for answer in label_exports.parse(release.read(name), where=f"{release.path}, {name}"):
+            beside = str(PurePosixPath(name).parent / answer.file)
+            found.append(answer._replace(file=beside) if beside in there else answer)
+        skipped[f"export of an annotation tool, which says the labels: {name}{KEPT}"] += 1
+    return labelled(found, images, where=str(release.path), skipped=skipped)
+
+
+def _folders(image: str) -> tuple[str, ...]:
+    return PurePosixPath(image).parts[:-1]
+
+
+def _labels(
+    release: Release,
+    images: list[str],
+    table: Mapping[str, Attributes],
+    meanings: Words,
+    *,
+    skipped: Counter[str],
+) -> tuple[dict[str, str], dict[str, Place]]:
+    """Return the label of every image that has one, and the place of those with a class folder."""
+    labels: dict[str, str] = {}
+    places: dict[str, Place] = {}
+    unknown: Counter[str] = Counter()
+    has_column = any(one.label for one in table.values())
+    for image in images:
+        folders = [folder for folder in _folders(image) if folder.lower() not in USAGE_OF]
+        at, label = meanings.innermost(folders) or (None, "")
+        word = table[image].label if image in table else None
+        said = meanings.any_label(word) if word else None
+        if has_column and at is not None and meanings.label(folders[at]) is None:
+            at = None  # any folder would do for a class: the table knows better
+        if meanings.chosen and said is None and (word or (at is None and folders)):
+            leave_out(skipped, image, f"{word or folders[-1]!r} is not among the classes")
+        elif word and said is None:
+            unknown[word] += 1
+        elif at is None and said is not None:
+            labels[image] = said
+        elif at is None and (has_column or not folders):
+            leave_out(skipped, image, "image without a label" if has_column else "image outside any class folder")
+        elif at is None or any(meanings.nearest(folder, cutoff=_MISSPELT) for folder in folders[at + 1 :]):
+            unknown[folders[-1]] += 1
+        else:
+            if said not in (None, label):
+                raise FeropsError(
+                    f"{image} lies in a folder of {label}, but its line says {word!r}. Correct one of them"
+                )
+            labels[image] = label
+            places[image] = Place(tuple(folders[:at]), tuple(folders[at + 1 :]))
     if unknown:
-        raise FeropsError(_explain(release, unknown, {PurePosixPath(name).parent.name for name in labels}))
+        understood = {_folders(image)[-1] for image in places}
+        hint = "" if has_column else advice(images)
+        raise FeropsError(_explain(release, unknown, understood, meanings) + (f". {hint}" if hint else ""))
     if not labels:
-        raise wrong_layout(release, wanted=WANTED, found="no image in a class folder", skipped=skipped)
-    return labels
+        hint = "" if table else "; or name a table with the columns file and label: --attributes FILE"
+        if not has_column and (said := advice(images)):
+            hint += f". {said}"
+        raise wrong_layout(release, wanted=WANTED + hint, found="no image in a class folder", skipped=skipped)
+    return labels, places
 
 
-def _explain(release: Release, unknown: Counter[str], understood: set[str]) -> str:
-    words = [word for label, others in SYNONYMS.items() for word in (label, *others)]
+def _explain(release: Release, unknown: Counter[str], understood: set[str], meanings: Words) -> str:
+    def nearest(word: str) -> str:
+        near = meanings.nearest(word)
+        return f"{word!r} ({unknown[word]} images{f', did you mean {near}?' if near else ''})"
 
-    def nearest(folder: str) -> str:
-        near = difflib.get_close_matches(_NUMBER.sub("", folder).lower(), words, n=1)
-        return f"{folder!r} ({unknown[folder]} images{f', did you mean {near[0]}?' if near else ''})"
-
-    listed = ", ".join(nearest(folder) for folder, _ in unknown.most_common(20))
+    listed = ", ".join(nearest(word) for word, _ in unknown.most_common(20))
     more = f" and {len(unknown) - 20} more" if len(unknown) > 20 else ""
+    words = [word for label, others in SYNONYMS.items() for word in (label, *others)]
     return (
-        f"{release.path} has folders whose names are not labels: {listed}{more}. Understood: "
-        f"{', '.join(sorted(understood)) or 'none'}. Rename or remove them. The known words are {', '.join(words)}"
-    )
-
-
-def _attributes(
-    path: Path, names: list[str], *, skipped: Counter[str]
-) -> tuple[dict[str, Attributes], tuple[str, ...]]:
-    """Return path -> the attributes in the table at `path`, and the names of its groups."""
-    if not path.is_file():
-        raise FeropsError(f"{path}, named by --attributes, is not a file; wanted a CSV with a column `file`")
-    table = lines(Folder(path.parent, skipped=Counter(), only=[path.name]), path.name, columns=())
-    called: dict[str, list[str]] = {}
-    for name in names:
-        called.setdefault(PurePosixPath(name).name, []).append(name)
-    known: dict[str, Attributes] = {}
-    at: dict[str, int] = {}
-    columns: dict[str, str] | None = None
-    for line, row in table:
-        where = f"{path}, line {line}"
-        columns = columns if columns is not None else _groups(row, where=str(path))
-        image = _image(row.get("file") or row.get("image") or "", called, where=where)
-        if image is None:
-            skipped["line of the attributes without an image"] += 1
-            continue
-        if image in known:
-            raise FeropsError(f"{where}: {image!r} was described in line {at[image]} already; keep one of the two")
-        known[image] = _attributes_of(row, columns, where=where)
-        at[image] = line
-    if columns is None:
-        raise FeropsError(
-            f"{path} has no line below the names of its columns; wanted a CSV with a column `file` and a line for each "
-            "image"
-        )
-    if len(known) < len(names):
-        skipped[f"image without a line in the attributes{KEPT}"] += len(names) - len(known)
-    return known, tuple(columns.values())
-
-
-def _groups(row: dict[str, str], *, where: str) -> dict[str, str]:
-    """Return column -> the name of its group, for the columns that are groups."""
-    if not {"file", "image"} & set(row):
-        raise FeropsError(f"{where} has no column `file` or `image` with the images' names; it has {list(row)}")
-    if {"label", "labels"} & set(row):
-        raise FeropsError(f"{where} has a column for labels, but the folders name those. Remove the column")
-    columns = [column for column in row if column not in ("file", "image", "subject", "usage")]
-    groups = {
-        column: "group_" + re.sub(r"[^a-z0-9]+", "_", column.removeprefix("group_")).strip("_") for column in columns
-    }
-    if "group_" in groups.values() or len(set(groups.values())) < len(groups):
-        raise FeropsError(f"{where} has columns that do not make distinct names of groups: {columns}")
-    return groups
-
-
-def _image(file: str, called: dict[str, list[str]], *, where: str) -> str | None:
-    file = file.replace("\\", "/").removeprefix("./")
-    found = [name for name in called.get(PurePosixPath(file).name, []) if name == file or name.endswith(f"/{file}")]
-    if len(found) > 1:
-        raise FeropsError(
-            f"{where}: {file!r} fits {len(found)} images ({', '.join(found[:3])} ...). "
-            "Write more of the path in the column of file names"
-        )
-    return found[0] if found else None
-
-
-def _attributes_of(row: dict[str, str], groups: dict[str, str], *, where: str) -> Attributes:
-    usage = row.get("usage", "").lower()
-    if usage and usage not in _USAGE_OF:
-        raise FeropsError(f"{where}: usage {usage!r} is not one of {', '.join(USAGES)}")
-    return Attributes(
-        subject=row.get("subject") or None,
-        usage=_USAGE_OF[usage] if usage else None,
-        groups={group: row.get(column) or None for column, group in groups.items()},
+        f"{release.path} has folders or labels that are not understood: {listed}{more}. Understood: "
+        f"{', '.join(sorted(understood)) or 'none'}. Rename or remove them, or say what they mean: --map happy=froh,3; "
+        f"or name your own classes: --classes pain,no_pain. "
+        f"The known words are {', '.join(words)}"
     )

@@ -53,6 +53,8 @@ def describe_import(result: ImportResult) -> str:
             if len(reasons) > len(shown):
                 rest = sum(reasons.values()) - sum(count for _, count in shown)
                 lines.append(f"    {rest:,} x {len(reasons) - len(shown)} other reasons")
+    if result.left_out:
+        lines.append(f"  each file that was left out: {result.left_out}")
     lines.append(f"  data version {result.data_version}")
     return "\n".join(lines)
 

@@ -14,8 +14,8 @@ import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.datasets.release import Columns, Rows, open_release, rows_of, wrong_layout
-from ferops.datasets.untrusted import IMAGE_ENDINGS
 
 CODES = {
     "AN": "anger",

@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ferops.classes import KNOWN_LABELS
+from ferops.classes import CLASS_NAME, KNOWN_LABELS, canonical
 from ferops.datasets.images import header_size
 from ferops.errors import FeropsError
 
@@ -106,7 +106,7 @@ def write(
             if writer is not None and size >= file_bytes:
                 writer.close()
                 writer, number, size = None, number + 1, 0
-            writer = writer or _writer(shard_path(path, number), schema)
+            writer = writer or open_writer(shard_path(path, number), schema)
             writer.write_table(pa.Table.from_pylist(batch, schema=schema))
             size += sum(len(row["image"]) for row in batch)
             counts.update(row["label"] or "" for row in batch)
@@ -123,7 +123,8 @@ def shard_path(path: Path, number: int) -> Path:
     return path if number == 0 else path.with_stem(f"{path.stem}-{number:03d}")
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def open_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    """Open a raw file to write."""
     # Encoded images do not compress again, and a dictionary of unique bytes only costs memory.
     compression = {name: "none" if name == "image" else "zstd" for name in schema.names}
     dictionary = [name for name in schema.names if name not in ("image", "image_id")]
@@ -166,8 +167,9 @@ def _form_problem(row: dict[str, Any], *, source: str, columns: set[str]) -> str
         return f"image_id {row['image_id']!r} is not the SHA-256 of the image's bytes"
     if row["source"] != source:
         return f"its source is {row['source']!r}"
-    if row["label"] is not None and row["label"] not in LABELS:
-        return f"label {row['label']!r} is not one of {', '.join(LABELS)}, nor null"
+    label = row["label"]
+    if label is not None and (canonical(label) != label or not CLASS_NAME.fullmatch(label)):
+        return f"label {label!r} is not one of {', '.join(LABELS)}, nor a class of one's own (pain, no_pain), nor null"
     if row["usage"] is not None and row["usage"] not in USAGES:
         return f"usage {row['usage']!r} is not one of {', '.join(USAGES)}, nor null"
     return None

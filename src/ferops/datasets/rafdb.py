@@ -22,8 +22,9 @@ import re
 from collections import Counter
 from pathlib import Path, PurePosixPath
 
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.datasets.release import Release, Rows, open_release, rows_of, wrong_layout
-from ferops.datasets.untrusted import IMAGE_ENDINGS, KEPT
+from ferops.datasets.untrusted import KEPT
 
 CODES = {"1": "surprised", "2": "fear", "3": "disgust", "4": "happy", "5": "sad", "6": "anger", "7": "neutral"}
 

@@ -23,6 +23,7 @@ from ferops.datasets.untrusted import (
     check_size,
     check_total,
     check_whole,
+    leave_out,
     left_out,
     printable,
     refuse,
@@ -87,7 +88,7 @@ def rows_of(
     def rows() -> Iterator[dict[str, Any]]:
         for name, image in release.stream(columns_of):
             if not image:
-                skipped["empty file"] += 1
+                leave_out(skipped, name, "empty file")
                 continue
             for columns in columns_of[name]:
                 yield make_row(image, source=source, **columns)
@@ -154,13 +155,13 @@ class Folder:
             prefix = name[: -len(max((end for end in ARCHIVES if name.lower().endswith(end)), key=len))]
             path = self._files.pop(name)
             if any(other.startswith(f"{prefix}/") for other in [*self._files, *self._archives]):
-                skipped["archive beside a folder of its name (taken as unpacked already)"] += 1
+                leave_out(skipped, name, "archive beside a folder of its name (taken as unpacked already)")
                 continue
             left_out_inside: Counter[str] = Counter()
             archive = _archive(path, wanted="a zip or a tar, as its name says", skipped=left_out_inside)
             beside = name[: name.rfind("/") + 1]
             if archive.names and all(f"{beside}{inside}" in self._files for inside in archive.names):
-                skipped["archive beside all of its files (taken as unpacked already)"] += 1
+                leave_out(skipped, name, "archive beside all of its files (taken as unpacked already)")
             else:
                 skipped.update(left_out_inside)
                 self._archives |= {f"{prefix}/{inside}": (archive, inside) for inside in archive.names}
@@ -217,7 +218,7 @@ def _walk(root: Path, *, skipped: Counter[str]) -> dict[str, Path]:
                 refuse(f"{root}, {name!r}", "is a device or a pipe")
             reason = left_out(name, nested=False)
             if reason:
-                skipped[reason] += 1
+                leave_out(skipped, name, reason)
                 continue
             if not file.relative_to(root).as_posix().isprintable():
                 skipped[f"name is not printable text{KEPT}"] += 1

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, NamedTuple, Self
 
-from ferops.datasets.untrusted import IMAGE_ENDINGS, Index, check_compression, check_whole, refuse
+from ferops.datasets.kinds import IMAGE_ENDINGS
+from ferops.datasets.untrusted import Index, check_compression, check_whole, refuse
 from ferops.errors import FeropsError
 
 OPENERS: dict[bytes, Callable[..., Any]] = {

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import base64
-import io
-
 import pandas as pd
-from PIL import Image
 
 from ferops.datasets.images import UnreadableImageError, decode
 from ferops.datasets.raw import open_raw
 from ferops.layout import Layout
+from ferops.pages import image_uri
 
 SIDE_PX = 96
 
@@ -21,13 +18,9 @@ Thumbnails = dict[tuple[str, int], str | None]
 def thumbnail_uri(encoded: bytes) -> str | None:
     """Return a PNG of at most 96 px as a data URI, or None where the image cannot be decoded."""
     try:
-        image = Image.fromarray(decode(encoded))
+        return image_uri(decode(encoded), side_px=SIDE_PX)
     except UnreadableImageError:
         return None
-    image.thumbnail((SIDE_PX, SIDE_PX))
-    out = io.BytesIO()
-    image.save(out, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()
 
 
 def read_thumbnails(layout: Layout, *frames: pd.DataFrame) -> Thumbnails:

@@ -10,11 +10,11 @@ from collections import Counter
 from pathlib import Path, PurePosixPath
 from typing import NoReturn, TypeVar
 
+from ferops.datasets.kinds import IMAGE_ENDINGS
 from ferops.errors import FeropsError
 
 Place = TypeVar("Place")
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif")
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz")
 FOREIGN_ARCHIVES = (".7z", ".rar", ".z01", ".zst", ".cab", ".dmg", ".iso")
 
@@ -32,6 +32,22 @@ COMPRESSION_COUNTS_FROM = 2**20
 
 KEPT = " (kept)"
 """Ends a reason that is counted though the file comes in: the import lists it as noticed, not as skipped."""
+
+
+class Skipped(Counter[str]):
+    """Reason -> files that are left out; `files` has each of them that has a name, and its reason."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.files: list[tuple[str, str]] = []
+
+
+def leave_out(skipped: Counter[str], name: str, reason: str) -> None:
+    """Count the file `name` as left out, and note it if `skipped` keeps names."""
+    skipped[reason] += 1
+    if isinstance(skipped, Skipped):
+        skipped.files.append((name, reason))
+
 
 _LITTER_FOLDERS = {"__MACOSX", ".git", ".ipynb_checkpoints", "@eaDir", "$RECYCLE.BIN", ".Trashes", ".Spotlight-V100"}
 _LITTER = {".ds_store", "thumbs.db", "desktop.ini", "ehthumbs.db", "icon\r", ".gitkeep", ".gitignore"}
@@ -119,7 +135,7 @@ class Index(dict[str, Place]):
         check_size(size, name=cleaned, where=self._where)
         reason = left_out(cleaned, nested=True)
         if reason:
-            self._skipped[reason] += 1
+            leave_out(self._skipped, cleaned, reason)
             return None
         if not name.isprintable():
             self._skipped[f"name is not printable text{KEPT}"] += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import stat
 import zipfile
 import zlib
@@ -22,17 +23,21 @@ _HEADER_BYTES = 30
 
 
 class Zip:
-    """See `ferops.datasets.release.Release`. `stream` keeps the order asked for."""
+    """See `ferops.datasets.release.Release`. `stream` keeps the order asked for.
 
-    def __init__(self, path: Path, *, skipped: Counter[str]) -> None:
+    Args:
+        content: the zip itself where it is no file; `path` is then what messages call it.
+    """
+
+    def __init__(self, path: Path, *, skipped: Counter[str], content: bytes | None = None) -> None:
         self.path = path
-        self._zip = _open(path)
+        self._zip = _open(path, path if content is None else io.BytesIO(content))
         index: Index[zipfile.ZipInfo] = Index(path, skipped=skipped)
         for member in self._zip.infolist():
             _check(member, path=path)
             if not member.is_dir():
                 index.add(_name(member), member, size=member.file_size)
-        _check_layout(self._zip, path=path)
+        _check_layout(self._zip, path=path, size=path.stat().st_size if content is None else len(content))
         self._members = index
         self.names = tuple(sorted(index))
 
@@ -43,6 +48,10 @@ class Zip:
                 yield file
         except _DAMAGE as error:
             raise self._damaged(name, error) from error
+
+    def size(self, name: str) -> int:
+        """Return the bytes of a member, once unpacked."""
+        return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
         size = self._members[name].file_size
@@ -63,11 +72,11 @@ class Zip:
         )
 
 
-def _open(path: Path) -> zipfile.ZipFile:
-    if not zipfile.is_zipfile(path):
+def _open(path: Path, source: Path | IO[bytes]) -> zipfile.ZipFile:
+    if not zipfile.is_zipfile(source):
         raise FeropsError(f"{path} begins as a zip but its end is missing: it was cut short. Download it again")
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(source)
     except (*_DAMAGE, ValueError) as error:
         raise FeropsError(f"{path} is a damaged zip ({error}). Download it again") from error
 
@@ -91,7 +100,7 @@ def _check(member: zipfile.ZipInfo, *, path: Path) -> None:
     check_compression(member.file_size, member.compress_size, where=f"{path}, member {member.filename!r}")
 
 
-def _check_layout(archive: zipfile.ZipFile, *, path: Path) -> None:
+def _check_layout(archive: zipfile.ZipFile, *, path: Path, size: int) -> None:
     """Refuse members that share bytes, as the bombs of Fifield, "A better zip bomb" (WOOT 2019), do; and a bad sum."""
     members = sorted(archive.infolist(), key=lambda member: member.header_offset)
     ends = [
@@ -102,7 +111,7 @@ def _check_layout(archive: zipfile.ZipFile, *, path: Path) -> None:
         if end > start:
             refuse(f"{path}, member {member.filename!r}", "overlaps the next one: it is a decompression bomb")
     total = sum(member.file_size for member in members)
-    check_compression(total, path.stat().st_size, where=str(path))
+    check_compression(total, size, where=str(path))
 
 
 def _name(member: zipfile.ZipInfo) -> str:

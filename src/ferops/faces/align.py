@@ -85,6 +85,12 @@ def to_template(landmarks: NDArray[np.floating], *, size_px: int, margin: float,
     return np.column_stack([scale * turn, target_mean - scale * turn @ source_mean])
 
 
+def enlargement(landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align) -> float:
+    """Return the pixels of the aligned face for one of the image, along a side."""
+    matrix = to_template(landmarks, size_px=size_px, margin=margin, fit=fit)
+    return math.hypot(matrix[0, 0], matrix[1, 0])
+
+
 def align(
     image: Image, landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align = "steady_scale"
 ) -> Image:
@@ -142,6 +148,12 @@ def roll_degrees(landmarks: NDArray[np.floating]) -> float:
     """Angle of the line through the eyes, -180 to 180; positive when the head leans clockwise in the image."""
     across = landmarks[1] - landmarks[0]
     return math.degrees(math.atan2(float(across[1]), float(across[0])))
+
+
+def is_upright(landmarks: NDArray[np.floating]) -> bool:
+    """Whether the eyes are above the mouth in the image. Detectors find some faces that stand on their head, or take
+    something else for one; what an expression looks like there, no network has learnt."""
+    return float(landmarks[:2, 1].mean()) < float(landmarks[3:, 1].mean())
 
 
 def yaw_degrees(landmarks: NDArray[np.floating]) -> float:

@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
-from ferops.config import FaceSettings
-from ferops.faces.align import align, preferred, whole
+import numpy as np
+
+from ferops.config import Align, FaceSettings
+from ferops.faces.align import align, enlargement, preferred, whole
 from ferops.faces.detection import Detection, Image
+from ferops.faces.photo import Photo
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
@@ -26,16 +30,24 @@ class FaceCrop:
     detection: Detection | None
 
 
-def crop_faces(
-    image: Image, detections: Sequence[Detection], settings: FaceSettings, *, at_most: int | None = None
-) -> list[FaceCrop]:
-    """Return the aligned faces of `image`, preferred ones first (see `align.preferred`); at most `at_most` if given."""
-    return [
-        FaceCrop(
-            align(image, found.landmarks, size_px=settings.size_px, margin=settings.margin, fit=settings.align), found
-        )
-        for found in preferred(detections, image_shape=image.shape, how=settings.choose)[:at_most]
-    ]
+class Framing(TypedDict):
+    size_px: int
+    margin: float
+    fit: Align
+
+
+def crop_faces(photo: Photo, detections: Sequence[Detection], settings: FaceSettings) -> list[FaceCrop]:
+    """Return the aligned faces of `photo`, preferred ones first (see `align.preferred`).
+
+    They are cut from a sharper decoding if the reduced one has fewer pixels than the network sees.
+    """
+    framing: Framing = {"size_px": settings.size_px, "margin": settings.margin, "fit": settings.align}
+    ordered = preferred(detections, image_shape=photo.shape, how=settings.choose)
+    if photo.factor > 1:
+        needed = [int(1 / enlargement(found.landmarks, **framing)) for found in ordered]
+        photo = photo.sharp(max(1, min(needed, default=photo.factor)))
+    scale = np.float32(photo.factor)
+    return [FaceCrop(align(photo.pixels, found.landmarks / scale, **framing), found) for found in ordered]
 
 
 def crop_whole(image: Image, *, size_px: int) -> FaceCrop:

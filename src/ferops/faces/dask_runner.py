@@ -140,7 +140,7 @@ def _one_server(address: str | None) -> Iterator[None]:
     if far or "PREFECT_API_URL" in os.environ:
         raise FeropsError(f"no Prefect server answers at PREFECT_API_URL, {url}. Start it, or set the right address")
     server = SubprocessASGIServer()
-    server.start()
+    server.start(timeout=120)  # seconds: a busy machine needs more than the default
     try:
         # Otherwise this process would go on delivering logs to a server that has stopped
         with temporary_settings({PREFECT_API_URL: server.api_url, PREFECT_LOGGING_TO_API_ENABLED: False}):

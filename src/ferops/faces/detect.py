@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ferops.faces.detection import Detection, Detector, Image
+from ferops.faces.photo import Photo
 
 SMALL_PX = 100
 """Images up to this longest side get a second attempt when nothing was found: they are crops around a face, as
@@ -33,13 +34,22 @@ def detect_faces(detector: Detector, images: Sequence[Image]) -> list[list[Detec
     if again:
         for i, faces in zip(again, detector.detect([_enlarged(images[i]) for i in again]), strict=True):
             moved = [_reduced(face, images[i]) for face in faces]
-            found[i] = [face for face in moved if is_plausible(face, images[i])]
+            found[i] = [face for face in moved if is_plausible(face, images[i].shape)]
     return found
 
 
-def is_plausible(face: Detection, image: Image) -> bool:
-    """Whether `face` fills enough of a crop around a face, and its centre and nose lie inside."""
-    height, width = image.shape[:2]
+def find_faces(detector: Detector, photos: Sequence[Photo]) -> list[list[Detection]]:
+    """Return the faces of each photo, as `detect_faces`, in pixels of the image itself."""
+    return [
+        [face.scaled(photo.factor) for face in faces]
+        for photo, faces in zip(photos, detect_faces(detector, [photo.pixels for photo in photos]), strict=True)
+    ]
+
+
+def is_plausible(face: Detection, shape: tuple[int, ...]) -> bool:
+    """Whether `face` fills enough of a crop of `shape`, (height, width, ...), around a face, and its centre and nose
+    lie inside."""
+    height, width = shape[:2]
     middle = face.box.reshape(2, 2).mean(axis=0)
     inside = all((point >= 0).all() and (point <= (width, height)).all() for point in (middle, face.landmarks[2]))
     return bool(inside and face.area_px >= PLAUSIBLE_SHARE**2 * height * width)
@@ -52,5 +62,4 @@ def _enlarged(image: Image) -> Image:
 
 def _reduced(face: Detection, image: Image) -> Detection:
     """Return `face` of the enlarged image in pixels of `image`."""
-    scale = np.float32(max(image.shape[:2]) / ENLARGED_PX)
-    return Detection(box=face.box * scale, landmarks=face.landmarks * scale, score=face.score)
+    return face.scaled(max(image.shape[:2]) / ENLARGED_PX)

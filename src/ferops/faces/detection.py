@@ -27,6 +27,11 @@ class Detection:
     landmarks: NDArray[np.float32]
     score: float
 
+    def scaled(self, factor: float) -> Detection:
+        """Return the face in the pixels of an image that is `factor` times as large."""
+        scale = np.float32(factor)
+        return Detection(box=self.box * scale, landmarks=self.landmarks * scale, score=self.score)
+
     @property
     def area_px(self) -> float:
         """Area of the box in square pixels."""

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ferops.config import FaceRules
-from ferops.datasets.images import decode
 from ferops.faces.align import preferred, roll_degrees, whole, yaw_degrees
 from ferops.faces.crop import FaceCrop, crop_faces, crop_whole
-from ferops.faces.detect import detect_faces, is_plausible
-from ferops.faces.detection import Detection, Detector, Image
+from ferops.faces.detect import find_faces, is_plausible
+from ferops.faces.detection import Detection, Detector
+from ferops.faces.photo import Photo
 from ferops.faces.status import HELD_BACK
 
 THUMBNAIL_PX = 96
@@ -90,9 +90,9 @@ def extract(shard: Shard, settings: FaceRules, detector: Detector) -> Extracted:
     Raises:
         UnreadableImageError: an image cannot be decoded (the stage `validate` removes such images).
     """
-    images = [decode(image.data) for image in shard.images]
+    images = [Photo.decode(image.data) for image in shard.images]
     started = time.perf_counter()
-    found = detect_faces(detector, images) if shard.search else [[] for _ in images]
+    found = find_faces(detector, images) if shard.search else [[] for _ in images]
     seconds = time.perf_counter() - started
     records, others, thumbnails = [], [], []
     pixels = np.empty((len(images), settings.size_px, settings.size_px, 3), np.uint8)
@@ -102,7 +102,7 @@ def extract(shard: Shard, settings: FaceRules, detector: Detector) -> Extracted:
         records.append(_record(encoded.image_id, image, status, face, faces_found=len(detections), shard=shard))
         others += [_other(encoded.image_id, rank, detection) for rank, detection in enumerate(rest, start=1)]
         if status in HELD_BACK:
-            thumbnails.append(whole(image, size_px=THUMBNAIL_PX))
+            thumbnails.append(whole(image.pixels, size_px=THUMBNAIL_PX))
         elif face is not None:
             pixels[kept] = face.pixels
             kept += 1
@@ -117,14 +117,14 @@ def extract(shard: Shard, settings: FaceRules, detector: Detector) -> Extracted:
 
 
 def _select(
-    image: Image, detections: list[Detection], settings: FaceRules, *, tight: bool
+    image: Photo, detections: list[Detection], settings: FaceRules, *, tight: bool
 ) -> tuple[str, FaceCrop | None, list[Detection]]:
     """Return the status, the chosen face, and the other detections, preferred ones first."""
     ordered = preferred(detections, image_shape=image.shape, how=settings.choose)
-    candidates = [face for face in ordered if is_plausible(face, image)] if tight else ordered
+    candidates = [face for face in ordered if is_plausible(face, image.shape)] if tight else ordered
     if not candidates:
         status = "tight" if tight else "whole" if settings.no_face == "keep" else "no_face"
-        face = None if status == "no_face" else crop_whole(image, size_px=settings.size_px)
+        face = None if status == "no_face" else crop_whole(image.pixels, size_px=settings.size_px)
         return status, face, ordered
     chosen = candidates[0]
     (face,) = crop_faces(image, [chosen], settings)
@@ -133,10 +133,10 @@ def _select(
 
 
 def _record(
-    image_id: str, image: Image, status: str, face: FaceCrop | None, *, faces_found: int, shard: Shard
+    image_id: str, image: Photo, status: str, face: FaceCrop | None, *, faces_found: int, shard: Shard
 ) -> dict[str, Any]:
     detection = face.detection if face else None
-    height, width = image.shape[:2]
+    height, width = image.shape
     return {
         "image_id": image_id,
         "status": status,

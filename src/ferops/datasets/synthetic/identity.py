@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,6 +137,15 @@ def draw(index: int, *, seed: int) -> Identity:
         frame_round=float(rng.uniform(2.0, 4.5)),
         texture_seed=int(rng.integers(2**31)),
     )
+
+
+def changed(
+    who: Identity, *, skin_tone: int | None = None, age: str | None = None, glasses: bool | None = None
+) -> Identity:
+    """Return the same person, bones, hair and expression, with another skin tone (1-10), age (its lines) or glasses."""
+    skin = {} if skin_tone is None else {"skin_tone": skin_tone, "skin": _skin(skin_tone, np.random.default_rng(1))}
+    years = {} if age is None else {"age": age}
+    return replace(who, **skin, **years, glasses=who.glasses if glasses is None else glasses)  # type: ignore[arg-type]
 
 
 def _skin(tone: int, rng: np.random.Generator) -> NDArray[np.float32]:

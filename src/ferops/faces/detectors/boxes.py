@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.faces.detection import Image
+from ferops.faces.detectors.reductions import Reductions
 
 Floats = NDArray[np.float32]
 
@@ -22,26 +22,37 @@ def apply_regression(boxes: Floats, regression: Floats) -> Floats:
     return (boxes + np.concatenate([sides, sides], axis=1) * regression).astype(np.float32, copy=False)
 
 
-def square(boxes: Floats, *, zoom: float = 1.0) -> Floats:
-    """Return squares of whole pixels around the boxes' centres, `zoom` times as wide as the longer side."""
-    side = np.maximum(np.rint((boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * zoom), 1)
-    corner = np.rint((boxes[:, :2] + boxes[:, 2:] - side) / 2)
-    return np.concatenate([corner, corner + side], axis=1).astype(np.float32)
+def cut_squares(
+    image: Reductions, boxes: Floats, *, size_px: int, zoom: float = 1.0
+) -> tuple[Floats, NDArray[np.uint8]]:
+    """Cut the square around the centre of each box out of an image.
 
+    Args:
+        size_px: side of what is returned.
+        zoom: side of the square, as a multiple of the box's longer side.
 
-def crop_resize(pixels: Image, squares: Floats, *, size_px: int) -> NDArray[np.uint8]:
-    """Return the content of each square, uint8 `(N, size_px, size_px, 3)`; black outside the image, so that a face at
-    the edge keeps its proportions."""
-    crops = np.empty((len(squares), size_px, size_px, 3), np.uint8)
+    Returns:
+        The squares, float32 `(N, 4)`, and their content, uint8 `(N, size_px, size_px, 3)`; black outside the image, so
+        that a face at the edge keeps its proportions. Squares are of whole pixels; those of four times `size_px` and
+        more, of whole pixels of the reduction that they are cut out of.
+    """
+    side = (boxes[:, 2:] - boxes[:, :2]).max(axis=1, keepdims=True) * zoom
+    halvings = np.maximum(np.floor(np.log2(np.maximum(side, 1) / (2 * size_px))), 0)
+    unit = 2**halvings
+    side = np.maximum(np.rint(side / unit), 1)
+    corner = np.rint((boxes[:, :2] + boxes[:, 2:]) / 2 / unit - side / 2)
+    squares = np.concatenate([corner, corner + side], axis=1)
+    content = np.empty((len(boxes), size_px, size_px, 3), np.uint8)
     for i, (x1, y1, x2, y2) in enumerate(squares.astype(int).tolist()):
-        crop = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
-        if crop.shape[:2] != (y2 - y1, x2 - x1):
+        pixels = image.at(int(halvings[i, 0]))
+        cut = pixels[max(y1, 0) : max(y2, 0), max(x1, 0) : max(x2, 0)]
+        if cut.shape[:2] != (y2 - y1, x2 - x1):
             padded = np.zeros((y2 - y1, x2 - x1, 3), np.uint8)
             top, left = max(-y1, 0), max(-x1, 0)
-            padded[top : top + crop.shape[0], left : left + crop.shape[1]] = crop
-            crop = padded
-        cv2.resize(crop, (size_px, size_px), dst=crops[i], interpolation=cv2.INTER_AREA)
-    return crops
+            padded[top : top + cut.shape[0], left : left + cut.shape[1]] = cut
+            cut = padded
+        cv2.resize(cut, (size_px, size_px), dst=content[i], interpolation=cv2.INTER_AREA)
+    return (squares * unit).astype(np.float32), content
 
 
 def nms(boxes: Floats, scores: Floats, *, overlap: float) -> NDArray[np.intp]:

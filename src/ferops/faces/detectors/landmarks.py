@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from ferops.faces.detection import Image
-from ferops.faces.detectors.boxes import Floats, crop_resize, square
+from ferops.faces.detectors.boxes import Floats, cut_squares
 from ferops.faces.detectors.mtcnn_networks import Network
+from ferops.faces.detectors.reductions import Reductions
 
 _INPUT_PX = 48  # of O-Net
 _MIRRORED = [1, 0, 2, 4, 3]  # left and right change places
 
 
-def find_landmarks(o_net: Network, pixels: Image, boxes: Floats, *, zoom: float) -> Floats:
+def find_landmarks(o_net: Network, image: Reductions, boxes: Floats, *, zoom: float) -> Floats:
     """Return float32 `(N, 5, 2)`, in pixels of the image and in the order of `Detection.landmarks`.
 
     O-Net sees each face and its mirror image, and the two answers are averaged: it was trained on faces but is not
@@ -25,8 +25,7 @@ def find_landmarks(o_net: Network, pixels: Image, boxes: Floats, *, zoom: float)
     """
     if not len(boxes):
         return np.empty((0, 5, 2), np.float32)
-    squares = square(boxes, zoom=zoom)
-    crops = crop_resize(pixels, squares, size_px=_INPUT_PX)
+    squares, crops = cut_squares(image, boxes, size_px=_INPUT_PX, zoom=zoom)
     _, _, points = o_net(np.concatenate([crops, crops[:, :, ::-1]]))  # (2N, 10)
     straight, mirrored = points.reshape(2, -1, 2, 5)  # each (N, x and y, 5)
     mirrored = mirrored[:, :, _MIRRORED]

@@ -10,9 +10,14 @@ from numpy.typing import NDArray
 
 from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors.boxes import Floats, areas
+from ferops.faces.detectors.reductions import Reductions
 
 MAX_SIDE_PX = 1280
 """Larger photos are reduced to this longest side before detection."""
+
+
+Rectangle = tuple[int, int, int, int]
+"""x1, y1, x2, y2."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,13 @@ class Letterbox:
         pixels: RGB uint8 `(H, W, 3)`.
         offset: float64 `(2,)`: x, y of the image's corner in the letterbox.
         scale: float64 `(2,)`: letterbox pixels per image pixel along x, y.
+        inside: where the image is, without the border.
     """
 
     pixels: Image
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
+    inside: Rectangle
 
     @classmethod
     def around(cls, image: Image, *, border: float = 0.0, min_side_px: int = 1, multiple: int = 1) -> Letterbox:
@@ -43,8 +50,10 @@ class Letterbox:
         factor = min(max(longest, min_side_px), MAX_SIDE_PX) / longest
         if factor != 1:
             size = (max(1, round(width * factor)), max(1, round(height * factor)))
-            method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-            image = cv2.resize(image, size, interpolation=method).astype(np.uint8, copy=False)
+            method = cv2.INTER_LINEAR if factor < 1 else cv2.INTER_CUBIC
+            image = cv2.resize(Reductions(image).before(1 / factor), size, interpolation=method).astype(
+                np.uint8, copy=False
+            )
         inner_height, inner_width = image.shape[:2]
         top, left = round(border * inner_height), round(border * inner_width)
         down, right = top + -(inner_height + 2 * top) % multiple, left + -(inner_width + 2 * left) % multiple
@@ -52,6 +61,7 @@ class Letterbox:
             pixels=cv2.copyMakeBorder(image, top, down, left, right, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False),
             offset=np.array([left, top], np.float64),
             scale=np.array([inner_width / width, inner_height / height], np.float64),
+            inside=(left, top, left + inner_width, top + inner_height),
         )
 
     def detections(self, boxes: Floats, scores: Floats, landmarks: Floats) -> list[Detection]:

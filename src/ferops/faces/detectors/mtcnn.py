@@ -7,16 +7,17 @@ batch is no faster, and an image's faces cannot depend on its neighbours. docs/d
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors import mtcnn_networks
-from ferops.faces.detectors.boxes import Floats, apply_regression, crop_resize, nms, nms_over_smaller, square
+from ferops.faces.detectors.boxes import Floats, apply_regression, areas, cut_squares, nms, nms_over_smaller
 from ferops.faces.detectors.landmarks import find_landmarks
-from ferops.faces.detectors.letterbox import Letterbox
+from ferops.faces.detectors.letterbox import Letterbox, Rectangle
+from ferops.faces.detectors.pyramid import Level, joined, propose, pyramid, windows
+from ferops.faces.detectors.reductions import Reductions
 
 CROP_SIDE_PX = 200
 """Images up to this longest side are treated as crops around a face."""
@@ -33,11 +34,17 @@ SMALLEST_FACE_SHARE = 0.2
 """The smallest face looked for: this share of the image's longest side, within these bounds. Half the size takes four
 times as long, and smaller faces are too coarse to classify."""
 
-_STEP = 0.709  # from one size that is searched to the next: half the area
-_WINDOW_PX, _STRIDE_PX = 12, 2  # of P-Net
-_PROPOSED, _REFINED, _FOUND = 0.6, 0.7, 0.7  # the probabilities that let a candidate through, as published
-_SHAPE_MULTIPLE = 16  # OpenVINO compiles for each new shape: keep their number small
+LARGE_SHARE = 0.19
+"""Faces of this share of the image's longest side are looked for first; where one is, no smaller ones are."""
+
+_REFINED, _FOUND = 0.7, 0.7  # the probabilities that let a candidate through, as published
+_SURE = 0.9  # a face that may stand for what lies inside its box
+_SAME_FACE = 0.7
 _ZOOM = 0.85  # for landmarks; anything from 0.8 to 0.9 gives the least error
+
+
+Found = tuple[Floats, Floats]
+"""Boxes `(N, 4)` and scores `(N,)`."""
 
 
 class Mtcnn:
@@ -64,58 +71,73 @@ class Mtcnn:
 
     def _cascade(self, image: Image, *, border: float, smallest_px: float) -> list[Detection]:
         framed = Letterbox.around(image, border=border)
-        boxes = self._refine(framed.pixels, self._propose(framed.pixels, smallest_px))
-        boxes, scores = self._output(framed.pixels, boxes)
-        return framed.detections(boxes, scores, find_landmarks(self._o_net, framed.pixels, boxes, zoom=_ZOOM))
+        reductions = Reductions(framed.pixels)
+        boxes, scores = self._search(reductions, framed.inside, smallest_px)
+        return framed.detections(boxes, scores, find_landmarks(self._o_net, reductions, boxes, zoom=_ZOOM))
 
-    def _propose(self, pixels: Image, smallest_px: float) -> Floats:
-        """Return boxes `(N, 4)` that may hold a face of at least that size."""
-        height, width = pixels.shape[:2]
-        scale = _WINDOW_PX / smallest_px
-        boxes, scores = [np.empty((0, 8), np.float32)], [np.empty(0, np.float32)]
-        while min(height, width) * scale >= _WINDOW_PX:
-            size = (int(width * scale) + 1, int(height * scale) + 1)
-            # From the previous size: from the full size it would take half of the total time
-            pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
-            windows, found = self._windows(pixels)
-            windows[:, :4] *= np.array([width / size[0], height / size[1]] * 2, np.float32)
-            boxes.append(windows)
-            scores.append(found)
-            scale *= _STEP
-        all_boxes = np.concatenate(boxes)
-        all_boxes = all_boxes[nms(all_boxes[:, :4], np.concatenate(scores), overlap=0.7)]
-        return apply_regression(all_boxes[:, :4], all_boxes[:, 4:])
+    def _search(self, image: Reductions, inside: Rectangle, smallest_px: float) -> Found:
+        """Search for large faces, and for smaller ones where those leave room."""
+        levels = pyramid(image, smallest_px)
+        large_px = LARGE_SHARE * max(inside[2] - inside[0], inside[3] - inside[1])
+        fine = [_near(level, inside) for level in levels if level.face_px < large_px]
+        coarse = windows(self._p_net, levels[len(fine) :])
+        boxes, scores = self._judge(image, propose(coarse))
+        sure = boxes[scores >= _SURE]
+        if not fine:
+            return boxes, scores
+        if not len(sure):
+            return self._judge(image, propose(joined(windows(self._p_net, fine), coarse)))
+        largest = sure[np.argmax(areas(sure))]
+        parts = [part for level in fine for part in _beside(level, largest, inside)]
+        small = propose(windows(self._p_net, parts))
+        centres = (small[:, None, :2] + small[:, None, 2:]) / 2  # (N, 1, 2)
+        covered = np.all((centres > sure[:, :2]) & (centres < sure[:, 2:]), axis=2)  # (N, faces)
+        more = self._judge(image, small[~np.any(covered, axis=1)])
+        boxes, scores = joined((boxes, scores), more)
+        kept = nms_over_smaller(boxes, scores, overlap=_SAME_FACE)
+        return boxes[kept], scores[kept]
 
-    def _windows(self, pixels: Image) -> tuple[Floats, Floats]:
-        """Return the windows that P-Net accepts, `(N, 8)`: corners and their regression; and scores `(N,)`."""
-        height, width = pixels.shape[:2]
-        below, beside = -height % _SHAPE_MULTIPLE, -width % _SHAPE_MULTIPLE
-        padded = cv2.copyMakeBorder(pixels, 0, below, 0, beside, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False)
-        probabilities, regression = self._p_net(padded[None])
-        rows, columns = np.nonzero(probabilities[0, 1] >= _PROPOSED)
-        scores = probabilities[0, 1, rows, columns]
-        corners = _STRIDE_PX * np.stack([columns, rows], axis=1).astype(np.float32)
-        corners = np.concatenate([corners, corners + _WINDOW_PX], axis=1)
-        kept = nms(corners, scores, overlap=0.5)
-        return np.concatenate([corners, regression[0, :, rows, columns]], axis=1)[kept], scores[kept]
+    def _judge(self, image: Reductions, boxes: Floats) -> Found:
+        return self._output(image, self._refine(image, boxes))
 
-    def _refine(self, pixels: Image, boxes: Floats) -> Floats:
+    def _refine(self, image: Reductions, boxes: Floats) -> Floats:
         if not len(boxes):
             return boxes
-        boxes = square(boxes)
-        probabilities, regression = self._r_net(crop_resize(pixels, boxes, size_px=24))
+        boxes, crops = cut_squares(image, boxes, size_px=24)
+        probabilities, regression = self._r_net(crops)
         kept = np.flatnonzero(probabilities[:, 1] > _REFINED)
         kept = kept[nms(boxes[kept], probabilities[kept, 1], overlap=0.7)]
         return apply_regression(boxes[kept], regression[kept])
 
-    def _output(self, pixels: Image, boxes: Floats) -> tuple[Floats, Floats]:
-        """Return boxes `(N, 4)` and scores `(N,)`."""
+    def _output(self, image: Reductions, boxes: Floats) -> Found:
         if not len(boxes):
             return boxes, np.empty(0, np.float32)
-        boxes = square(boxes)
-        probabilities, regression, _ = self._o_net(crop_resize(pixels, boxes, size_px=48))
+        boxes, crops = cut_squares(image, boxes, size_px=48)
+        probabilities, regression, _ = self._o_net(crops)
         kept = np.flatnonzero(probabilities[:, 1] > min(_FOUND, self._min_confidence))
         boxes, scores = apply_regression(boxes[kept], regression[kept]), probabilities[kept, 1]
-        kept = nms_over_smaller(boxes, scores, overlap=0.7)
+        kept = nms_over_smaller(boxes, scores, overlap=_SAME_FACE)
         kept = kept[scores[kept] >= self._min_confidence]
         return boxes[kept], scores[kept]
+
+
+def _near(level: Level, inside: Rectangle) -> Level:
+    """Return the part of a level in which a window shows some of the image, and not only its border."""
+    room = level.face_px
+    return level.part(inside[0] - room, inside[1] - room, inside[2] + room, inside[3] + room)
+
+
+def _beside(level: Level, face: Floats, inside: Rectangle) -> Iterator[Level]:
+    """Yield the parts of a level to the left, to the right, above and below a face that have room for another, whose
+    centre lies beyond the edge of the first one's box. `inside` is where the image is in the letterbox."""
+    room = level.face_px / 2
+    left, top, right, bottom = inside[0] - room, inside[1] - room, inside[2] + room, inside[3] + room
+    x1, y1, x2, y2 = face.tolist()
+    if x1 - inside[0] >= level.face_px:
+        yield level.part(left, top, x1 + room, bottom)
+    if inside[2] - x2 >= level.face_px:
+        yield level.part(x2 - room, top, right, bottom)
+    if y1 - inside[1] >= level.face_px:
+        yield level.part(x1 - room, top, x2 + room, y1 + room)
+    if inside[3] - y2 >= level.face_px:
+        yield level.part(x1 - room, y2 - room, x2 + room, bottom)
