@@ -9,7 +9,7 @@ import pytest
 from ferops import uses
 from ferops.classes import DEFAULT_CLASSES
 from ferops.inference.answer import answer, info
-from ferops.inference.predictor import LANDMARKS, Face, Prediction
+from ferops.inference.prediction import LANDMARKS, Face, Prediction
 from ferops.model_config import ExportConfig, read_model_config
 from ferops.records.release import Release
 from sample_images import quick_params
@@ -34,14 +34,13 @@ def test_an_answer_names_every_number() -> None:
         confidence=0.3,
         status="low_confidence",
         detection_score=0.99,
+        set=("fear", "happy"),
     )
     said = json.loads(
         answer(
-            Prediction(status="low_confidence", faces=(face,)),
-            classes=DEFAULT_CLASSES,
+            Prediction(faces=(face,), classes=DEFAULT_CLASSES, width=100, height=50, left_out=47),
             release=RELEASE,
-            width=100,
-            height=50,
+            first_frame_only=True,
             timing_ms={"predict": 12.3456},
         ).model_dump_json()
     )
@@ -53,6 +52,8 @@ def test_an_answer_names_every_number() -> None:
     assert said["faces"][0]["landmarks"]["nose"] == [4.0, 5.0]
     assert list(said["faces"][0]["probabilities"]) == said["classes"] == list(DEFAULT_CLASSES)
     assert sum(said["faces"][0]["probabilities"].values()) == pytest.approx(1)
+    assert said["faces"][0]["set"] == ["fear", "happy"]
+    assert (said["faces_found"], said["faces_returned"], said["first_frame_only"]) == (48, 1, True)
     assert said["notice"] == uses.DISCLAIMER
 
 

@@ -10,15 +10,15 @@ import sys
 from contextlib import suppress
 
 from ferops import threads
-from ferops.cli import data, local, models, stages
+from ferops.cli import data, edge, local, models, predict, stages, start
 from ferops.cli.base import app
 from ferops.errors import FeropsError
 from ferops.escape import lines, plain_stream
 from ferops.orchestration.child import NO_TELEMETRY
 
-__all__ = ["app", "data", "local", "main", "models", "stages"]
+__all__ = ["app", "data", "edge", "local", "main", "models", "predict", "stages", "start"]
 
-for group in (data, stages, models, local):  # as `ferops --help` lists them
+for group in (start, data, stages, predict, models, edge, local):  # as `ferops --help` lists them
     app.add_typer(group.verbs)
 
 

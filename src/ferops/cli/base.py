@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ferops import __version__
 from ferops.layout import Layout
 
 if TYPE_CHECKING:
     from ferops.config import Params
     from ferops.records import Record
+    from ferops.scoring.opening import Opened
+
+SOME_UNREADABLE, NOT_BETTER, INTERRUPTED = 3, 4, 130
+"""Exit statuses; 1 is an error that stops the run, 2 a wrong command line."""
+
+LABEL_PATTERN = "labels in file names: '(?P<label>[A-Z]+)'; (?P<subject>...) for people"
 
 app = typer.Typer(
-    help="An MLOps pipeline for facial-expression recognition.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        say(f"ferops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def ferops(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+) -> None:
+    """An MLOps pipeline for facial-expression recognition."""
 
 
 def project() -> tuple[Layout, Params]:
@@ -29,8 +51,31 @@ def project() -> tuple[Layout, Params]:
     return layout, load_params(layout.params_file)
 
 
+def own_classes(given: str | None) -> tuple[str, ...] | Literal["any"]:
+    """Return the classes that an option lists, separated by commas; none without it."""
+    return "any" if given == "any" else tuple(filter(None, map(str.strip, (given or "").split(","))))
+
+
 def say(*lines: str) -> None:
     print("\n".join(lines), flush=True)
+
+
+def note(text: str) -> None:
+    """Say something that is no result: standard output is for those."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def introduction(ready: Opened) -> str:
+    """Return which model answers, and what its answers mean."""
+    return f"model: {ready.name}, which answers {', '.join(ready.config.classes)}: what a face shows, not what is felt"
+
+
+def end(*, stopped: bool, unreadable: int) -> None:
+    """End the run with the exit status that docs/predict.md names, if it is not 0."""
+    if stopped:
+        raise typer.Exit(INTERRUPTED)
+    if unreadable:
+        raise typer.Exit(SOME_UNREADABLE)
 
 
 def say_record(title: str, record: Record) -> None:

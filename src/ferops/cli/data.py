@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ferops import threads
-from ferops.cli.base import project, say
+from ferops.cli.base import LABEL_PATTERN, own_classes, project, say
 from ferops.layout import Layout
 
 verbs = typer.Typer()
@@ -19,10 +19,20 @@ def import_(  # noqa: PLR0917
     source: Annotated[str, typer.Argument(help="a data set of docs/sources.md; folder for your own; or synthetic")],
     path: Annotated[Path | None, typer.Argument(help="folder or archive as published; none for synthetic")] = None,
     name: Annotated[str | None, typer.Option(help="for folder: its name in data/ (a-z, 0-9, _ and -)")] = None,
-    attributes: Annotated[Path | None, typer.Option(help="for folder: CSV with file, subject, usage, ...")] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(help="for folder: CSV with file, subject, usage, label, ...; or an annotation tool's export"),
+    ] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="for folder: your words for a label: happy=froh,3; repeatable")
+    ] = None,
     votes: Annotated[
         Path | None, typer.Option(help="for fer2013 as on Kaggle: CSV with FERPlus's votes by file")
     ] = None,
+    classes: Annotated[
+        str | None, typer.Option(metavar="A,B", help="for folder: your own classes (pain,no_pain), or any for all")
+    ] = None,
+    label_pattern: Annotated[str | None, typer.Option(metavar="REGEX", help=LABEL_PATTERN)] = None,
     seed: Annotated[int, typer.Option(help="for synthetic")] = 7,
 ) -> None:
     """Bring a data set into data/ and version it with DVC."""
@@ -30,7 +40,18 @@ def import_(  # noqa: PLR0917
     from ferops.datasets.inventory import describe_import
 
     layout = Layout.find(or_here=True)
-    found = import_source(layout, source, path, seed=seed, name=name, attributes=attributes, votes=votes)
+    found = import_source(
+        layout,
+        source,
+        path,
+        seed=seed,
+        name=name,
+        attributes=attributes,
+        words=map_ or (),
+        classes=own_classes(classes),
+        pattern=label_pattern,
+        votes=votes,
+    )
     say(describe_import(found))
 
 
@@ -40,6 +61,46 @@ def data() -> None:
     from ferops.datasets.inventory import describe_data
 
     say(describe_data(Layout.find(or_here=True)))
+
+
+@verbs.command()
+def remove(source: Annotated[str, typer.Argument(help="a source in data/, as `ferops data` lists them")]) -> None:
+    """Take a data set out of data/, as a new data version. It can be taken back until DVC's cache is cleaned."""
+    from ferops.datasets.removal import remove as take_out
+
+    say(*take_out(Layout.find(or_here=True), source))
+
+
+@verbs.command()
+def review(
+    what: Annotated[str, typer.Argument(metavar="SOURCE|PATH", help="a source in data/, or images without labels")],
+    model: Annotated[str | None, typer.Option(help="whose answers count, as for predict; and the starter's")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="the most images that a person is asked about")] = 200,
+    answers: Annotated[
+        Path | None,
+        typer.Option(metavar="EXPORT", help="what the person said: makes a new data version"),
+    ] = None,
+) -> None:
+    """Write the images that need a person as a task for Label Studio or CVAT; with --answers, take the labels back."""
+    layout = Layout.find()
+    threads.choose("review")
+    if answers is not None:
+        from ferops.review.answers import take
+
+        say(*take(layout, what, answers))
+        return
+    from ferops.review.queue import review as write
+
+    found = write(layout, what, model=model, limit=limit)
+    say(
+        f"{found.cases:,} of {found.images:,} images for a person, the most valuable first:",
+        f"  asked: {' and '.join(found.models)}",
+        *(f"  {count:>6,} x {kind}" for kind, count in found.kinds.most_common()),
+        f"  not asked: {found.without_face:,} without a face",
+        f"Label Studio: import {found.folder / 'label-studio.json'}, interface {found.folder / 'label-studio.xml'}",
+        f"CVAT: upload {found.folder / 'images'}, labels {found.folder / 'cvat-labels.json'}",
+        f"then: ferops review {what} --answers EXPORT",
+    )
 
 
 @verbs.command()
@@ -53,6 +114,16 @@ def audit(
     layout, params = project()
     threads.choose("audit")
     say(page(layout, params, source, limit=limit))
+
+
+@verbs.command()
+def across() -> None:
+    """Train the candidate on each source alone and on all but each, and judge it on the test faces of every source."""
+    from ferops.across import across as page
+
+    layout, params = project()
+    threads.choose("across")
+    say(page(layout, params))
 
 
 @verbs.command()
@@ -71,7 +142,12 @@ def drift(
 
 @verbs.command()
 def preset(
-    name: Annotated[str, typer.Argument(help="quick, quick-seven, quick-eight, fer2013-cpu, edge, ...")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="edge, own, quick, quick-seven, quick-eight, reference (a GPU), fer2013-cpu or fer2013-gpu"
+        ),
+    ],
     overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,
 ) -> None:
     """Write a preset to params.yaml, the single source of settings."""

@@ -1,4 +1,4 @@
-"""Verbs about models: score, ensemble, compare, promote, trust, accept, package, serve."""
+"""Verbs about models: score, ensemble, compare, promote, trust, accept, package, serve, monitor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Annotated, Literal
 import typer
 
 from ferops import threads
-from ferops.cli.base import project, say, say_record
+from ferops.cli.base import note, project, say, say_record
+from ferops.errors import FeropsError
+from ferops.files import write_text
 from ferops.layout import Layout
 
 verbs = typer.Typer()
@@ -64,10 +66,25 @@ def compare(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN RUN ...", help="id, name, version, or models:/NAME@ALIAS")
     ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="judge two models on this file of `ferops score` instead"),
+    ] = None,
+    page: Annotated[Path | None, typer.Option(metavar="FILE", help="with --data: write an HTML page")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="all that is known of them, as JSON")] = False,
 ) -> None:
-    """Set runs of MLflow side by side: settings that differ, whether the figures can be compared, how each did."""
+    """Set runs of MLflow side by side: settings that differ, whether the figures can be compared, how each did.
+
+    With --data, RUN RUN are two models, as `ferops score --model` takes them, such as a challenger and the champion:
+    how do they do on these images, on each slice of them, and is the difference more than chance?
+    """
     import shutil
+
+    if data is not None:
+        _duel(runs or [], data, page, as_json=as_json)
+        return
+    if page is not None:
+        raise FeropsError("--page shows a comparison on labelled images: add --data FILE")
 
     from ferops.registry.compare import compare as side_by_side
     from ferops.registry.compare_table import table
@@ -77,13 +94,48 @@ def compare(
     say(found.model_dump_json(indent=2) if as_json else table(found, width=width))
 
 
+def _duel(models: list[str], data: Path, page: Path | None, *, as_json: bool) -> None:
+    from contextlib import redirect_stdout
+
+    from ferops.scoring.duel import duel
+    from ferops.scoring.duel_words import html, text
+
+    if len(models) != 2:
+        raise FeropsError(f"compare --data takes two models, found {len(models)}: ferops compare A B --data FILE")
+    threads.choose("score")
+    with redirect_stdout(sys.stderr):  # what libraries print does not belong to the answer
+        found = duel(Layout.find(or_here=True), models[0], models[1], data)
+    if page is not None:
+        write_text(page, html(found))
+    say(found.model_dump_json(indent=2) if as_json else text(found))
+
+
 @verbs.command()
 def promote(version: Annotated[str, typer.Argument(help="a version of the registered model")]) -> None:
     """Move the alias champion to a version, as the MLflow UI does."""
     from ferops.registry.promotion import promote as move
 
-    say_record("promote", move(*project(), version))
+    layout, params = project()
+    done = move(layout, params, version)
+    say_record("promote", done)
+    if done.synthetic and layout.starter_dvc.exists():
+        note(
+            f"version {done.champion} has seen only rendered faces: its labels on photographs mean nothing. It is "
+            "served in place of the starter model from now on; to serve that: ferops serve --starter"
+        )
     say("next: ferops package")
+    say("a running service keeps its version until it is started anew, unless it was started by: ferops serve --follow")
+
+
+@verbs.command()
+def rollback() -> None:
+    """Move the alias champion back to the version that was served before; its Bento is served again."""
+    from ferops.packaging.rollback import rollback as go_back
+
+    done, message = go_back(*project())
+    say_record("rollback", done)
+    say(message)
+    say("a running service keeps its version until it is started anew, unless it was started by: ferops serve --follow")
 
 
 @verbs.command()
@@ -133,27 +185,94 @@ def package() -> None:
 
 @verbs.command()
 def serve(
+    *,
     port: Annotated[int, typer.Option(envvar="FEROPS_SERVICE_PORT", min=1, max=65535)] = 3000,
     host: Annotated[str, typer.Option(help="an address of this machine; 0.0.0.0 lets other machines in")] = "127.0.0.1",
+    root_path: Annotated[
+        str, typer.Option(help="the path below which a proxy shows the service, such as /ferops")
+    ] = "",
+    tls_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="serve HTTPS: certificate and chain, PEM")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="its key, PEM, without a password")] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="serve gRPC as well, at this port (service/ferops.proto)")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="serve each new champion, without a pause")] = False,
+    starter: Annotated[bool, typer.Option("--starter", help="serve the starter model, whoever is champion")] = False,
 ) -> None:
     """Serve the champion, or the starter model until there is one; build the Bento first if it is missing."""
-    from ferops.packaging.reconcile import to_serve
-    from ferops.packaging.serve import require_address
+    from ferops.packaging.reconcile import starter_to_serve, to_serve
+    from ferops.packaging.serve import checked_root_path, checked_tls, require_address
     from ferops.packaging.serve import serve as start
 
+    if follow and starter:
+        raise FeropsError("--follow serves the champion and --starter does not: leave one out")
     layout, params = project()
     require_address(host, port)  # before a Bento is built
+    if grpc_port is not None:
+        require_address(host, grpc_port, option="--grpc-port")
+    below, tls = checked_root_path(root_path), checked_tls(tls_cert, tls_key)
     threads.choose("serve")  # the service takes the number from its environment
     # The alias may have moved since the last package
-    start(layout, params, port=port, host=host, tag=to_serve(layout, params, say=say))
+    tag = starter_to_serve(layout, params, say=say) if starter else to_serve(layout, params, say=say)
+    if starter and tag is None:
+        raise FeropsError(f"{layout.starter_dvc} does not exist: this project comes without a starter model")
+    start(layout, params, port=port, host=host, root_path=below, tls=tls, grpc_port=grpc_port, tag=tag, follow=follow)
+
+
+@verbs.command()
+def monitor(
+    window: Annotated[int, typer.Option(min=1, help="images that are compared together")] = 500,
+    reference: Annotated[
+        Path | None,
+        typer.Option(help="what they are compared with: end_to_end.parquet of an evaluation, or logged traffic"),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="labels that have come since: Parquet or CSV with image_id and label")
+    ] = None,
+    traffic: Annotated[Path | None, typer.Option(help="folder of the service's log; by default serve.log_dir")] = None,
+) -> None:
+    """Compare the service's traffic with the evaluation: drift, and accuracy without labels. See reports/monitor."""
+    from ferops.monitoring.alert import alert
+    from ferops.monitoring.monitor import monitor as watch
+    from ferops.monitoring.report import lines
+
+    layout, params = project()
+    summary = watch(layout, params, window=window, reference=reference, labels=labels, traffic=traffic)
+    say(*lines(summary), f"report: {layout.reports('monitor') / 'index.html'}")
+    if sent := alert(layout, summary):
+        say(sent)
+
+
+@verbs.command()
+def api_key(name: Annotated[str, typer.Argument(help="whose key it is, such as a team or a program")]) -> None:
+    """Make a key for the service (serve.api_keys_file). It is shown once; the file gets its hash alone."""
+    from ferops.api_keys import add_key
+
+    layout, params = project()
+    file = params.serve.api_keys_file or "api_keys.txt"
+    key = add_key(layout.root / file, name)
+    note(f"the key of {name}, which is shown this once; its hash is in {file}")
+    if params.serve.api_keys_file is None:
+        note(f"the service asks for keys once params.yaml says so: serve.api_keys_file: {file}")
+    say(key)
 
 
 @verbs.command(hidden=True)
 def adopt(
     folder: Annotated[Path, typer.Argument(metavar="PROJECT", help="with artifacts/export and reports/evaluate")],
     name: Annotated[str, typer.Option("--as", help="starter, or models/NAME")] = "starter",
+    terms: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SOURCE=TEXT", help="title, terms and citation of a source of your own, for NOTICE"),
+    ] = None,
 ) -> None:
     """For maintainers: make the model of a project the starter, or another that ferops comes with."""
     from ferops.starter.adopt import adopt as publish
 
-    say(*publish(Layout.find(or_here=True), folder, name))
+    pairs = [text.partition("=") for text in terms or []]
+    if not all(source and text for source, _, text in pairs):
+        raise FeropsError(f"--terms wants SOURCE=TEXT, found {', '.join(terms or [])}")
+    terms_of = {source: text for source, _, text in pairs}
+    say(*publish(Layout.find(or_here=True), folder, name, terms_of=terms_of))

@@ -67,6 +67,9 @@ def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models
     from ferops.training.stage import run
 
     layout, params = project()
+    if name in params.models and params.models[name].epochs == 0:
+        _take(layout, params, name)
+        return
     main = distributed.from_environment().main
     threads.choose(f"train {name}", say=main)
     if not main:
@@ -81,6 +84,15 @@ def train(name: Annotated[str, typer.Argument(help="a key of params.yaml: models
             summary = run(training, on_start=watch.on_start, on_epoch=watch.on_epoch)
     if summary:
         say_record(f"train {name}", summary)
+
+
+def _take(layout: Layout, params: Params, name: str) -> None:
+    from ferops.training.untrained import take
+
+    threads.choose(f"train {name}")
+    with steady(layout, f"train@{name}"):
+        summary = take(layout, params, name)
+    say_record(f"train {name}", summary)
 
 
 @verbs.command()
@@ -104,6 +116,30 @@ def evaluate() -> None:
         found = champion(layout, params, folder)
         reference = Champion(version=found[0], folder=found[1]) if found else None
         _run("evaluate", functools.partial(stage, champion=reference), layout, params)
+
+
+@verbs.command()
+def explain() -> None:
+    """Stage: why the candidate answered what it answered: heat maps, a map of the faces, what confidence is worth."""
+    from ferops.explanation.stage import explain as stage
+
+    _run("explain", stage, *project())
+
+
+@verbs.command()
+def robustness() -> None:
+    """Stage: test faces that get worse, and images that change in ways that should change nothing."""
+    from ferops.robustness.stage import robustness as stage
+
+    _run("robustness", stage, *project())
+
+
+@verbs.command()
+def fairness() -> None:
+    """Stage: groups of people beside each other, and rendered faces that differ in one thing."""
+    from ferops.fairness.stage import fairness as stage
+
+    _run("fairness", stage, *project())
 
 
 @verbs.command()

@@ -6,13 +6,16 @@ from typing import ClassVar
 
 from ferops import uses
 from ferops.config import Serve, Tta
-from ferops.inference.predictor import LANDMARKS, Face, FaceStatus, Prediction, Status
+from ferops.inference.extras import Extras
+from ferops.inference.prediction import LANDMARKS, Face, FaceStatus, Prediction, Status
 from ferops.model_config import ExportConfig
 from ferops.records import Record
 from ferops.records.release import Release
 from ferops.records.starter import AboutStarter
 
 PRIVACY = "Images stay in memory only until the answer is sent. They are not stored, logged or passed on."
+LOGGED = " Kept of each answer are its time, labels, probabilities, and size, light, sharpness and angle of the face."
+HASHED = " So are keyed hashes of the image and of the client's address or key."
 
 
 class Box(Record):
@@ -32,6 +35,8 @@ class FaceAnswer(Record):
         probabilities: class -> calibrated probability; they sum to 1.
         landmarks: (x, y) in pixels of the upright image, by name.
         detection_score: the detector's own, 0-1.
+        set: the classes that may be the label, the likeliest first (docs/predict.md); null where the model has no
+            threshold for it.
     """
 
     label: str
@@ -41,15 +46,20 @@ class FaceAnswer(Record):
     box: Box
     landmarks: dict[str, tuple[float, float]]
     detection_score: float
+    set: tuple[str, ...] | None = None
 
 
 class Answer(Record):
     """The answer of POST /predict.
 
     Attributes:
+        faces: those of the `faces_found` that the limit `serve.max_faces` leaves, preferred ones first.
+        first_frame_only: whether the file has further frames or pages, which nobody looked at.
         classes: the model's classes, in order.
         width, height: of the upright image, in pixels.
+        rotation: by how many degrees clockwise the image had to be turned, beyond its EXIF, to be upright.
         timing_ms: time for decoding and for the prediction.
+        extras: what the query asked for: `explain=1`, `crops=1`, `blur=1`.
     """
 
     stored_in: ClassVar[str] = "POST /predict"
@@ -57,13 +67,18 @@ class Answer(Record):
 
     status: Status
     faces: tuple[FaceAnswer, ...]
+    faces_found: int
+    faces_returned: int
+    first_frame_only: bool
     classes: tuple[str, ...]
     width: int
     height: int
+    rotation: int
     model_version: str
     data_version: str
     timing_ms: dict[str, float]
     notice: str
+    extras: Extras = Extras()
 
 
 class Info(Record):
@@ -75,6 +90,7 @@ class Info(Record):
         tta: test-time augmentation: over which views of a face an answer is the mean.
         low_confidence: calibrated confidences below it need human review.
         limits: the block `serve` of params.yaml.
+        needs_key: whether the service asks for an API key.
     """
 
     stored_in: ClassVar[str] = "GET /info"
@@ -103,34 +119,43 @@ class Info(Record):
     prohibited_uses: tuple[str, ...]
     privacy: str
     limits: Serve
+    needs_key: bool
 
 
 def answer(
     prediction: Prediction,
     *,
-    classes: tuple[str, ...],
     release: Release,
-    width: int,
-    height: int,
+    first_frame_only: bool,
     timing_ms: dict[str, float],
+    extras: Extras = Extras(),  # noqa: B008 # frozen
 ) -> Answer:
     """Return the answer of POST /predict.
 
     Args:
-        classes: the model's.
-        width, height: of the upright image, in pixels.
+        first_frame_only: as `ferops.datasets.images.has_further_frames` found.
     """
     return Answer(
         status=prediction.status,
-        faces=tuple(_face(face, classes) for face in prediction.faces),
-        classes=classes,
-        width=width,
-        height=height,
+        faces=face_answers(prediction),
+        faces_found=prediction.faces_found,
+        faces_returned=len(prediction.faces),
+        first_frame_only=first_frame_only,
+        classes=prediction.classes,
+        width=prediction.width,
+        height=prediction.height,
+        rotation=prediction.rotation,
         model_version=release.model_version,
         data_version=release.data_version,
         timing_ms={name: round(value, 2) for name, value in timing_ms.items()},
         notice=uses.DISCLAIMER,
+        extras=extras,
     )
+
+
+def face_answers(prediction: Prediction) -> tuple[FaceAnswer, ...]:
+    """Return the faces of a prediction as they are written to JSON."""
+    return tuple(_face(face, prediction.classes) for face in prediction.faces)
 
 
 def _face(face: Face, classes: tuple[str, ...]) -> FaceAnswer:
@@ -146,11 +171,12 @@ def _face(face: Face, classes: tuple[str, ...]) -> FaceAnswer:
             for name, (x, y) in zip(LANDMARKS, face.landmarks, strict=True)
         },
         detection_score=round(face.detection_score, 4),
+        set=face.set,
     )
 
 
-def info(*, release: Release, config: ExportConfig) -> Info:
-    """Return the answer of GET /info; `config` is the exported model's."""
+def info(*, release: Release, config: ExportConfig, needs_key: bool = False, logged: bool = False) -> Info:
+    """Return the answer of GET /info; `config` is the exported model's, `logged` whether the service keeps a log."""
     return Info(
         model_version=release.model_version,
         tag=release.tag,
@@ -173,6 +199,7 @@ def info(*, release: Release, config: ExportConfig) -> Info:
         intended_uses=uses.INTENDED,
         out_of_scope=uses.OUT_OF_SCOPE,
         prohibited_uses=uses.PROHIBITED,
-        privacy=PRIVACY,
+        privacy=PRIVACY + (LOGGED + (HASHED if release.limits.log_hashes else "") if logged else ""),
         limits=release.limits,
+        needs_key=needs_key,
     )

@@ -8,27 +8,39 @@ images without a detected face whole (`preprocess.tight_sources`, `no_face: keep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Literal, Protocol
+from pkgutil import resolve_name
+from typing import Any, Protocol, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ferops.config import Tta
+from ferops.export.conformal import label_sets
 from ferops.export.runtime import Classifier
+from ferops.faces.align import is_upright
 from ferops.faces.crop import FaceCrop, crop_faces
-from ferops.faces.detect import detect_faces
 from ferops.faces.detection import Detector
 from ferops.faces.detectors import from_settings
+from ferops.faces.photo import Photo
+from ferops.faces.quality import brightness_and_sharpness
+from ferops.inference.inputs import ImageLike, as_photo
+from ferops.inference.occlusion import heat_of
+from ferops.inference.prediction import Face, Prediction
+from ferops.inference.upright import find_upright
+from ferops.layout import Layout
 from ferops.model_config import ExportConfig
 
-FaceStatus = Literal["ok", "low_confidence"]
-Status = Literal["ok", "no_face", "low_confidence"]
+Several: TypeAlias = list[Any] | tuple[Any, ...] | Iterator[Any]
+"""Of ImageLike; typed loosely, because a list of arrays is no list of what may be arrays."""
 
-LANDMARKS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")
-"""The five points in their order; left and right as seen in the image."""
+BATCH = 16
+"""Images together: their faces go through the network in one pass. Detection goes image by image in any case."""
 
 
 class Runtime(Protocol):
@@ -44,43 +56,15 @@ class Runtime(Protocol):
         """Return calibrated probabilities `(N, K)` of aligned faces, uint8 `(N, S, S, 3)`."""
 
 
-@dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
-class Face:
-    """One face of an image.
-
-    Attributes:
-        box: x1, y1, x2, y2 in pixels of the upright image; may reach past its edge.
-        landmarks: float32 `(5, 2)` of x, y in pixels, in the order of LANDMARKS.
-        probabilities: float32 `(K,)` in the order of `config.classes`; they sum to 1.
-        label: the class with the largest probability.
-        confidence: that probability, 0-1, calibrated by temperature scaling (Guo et al., "On Calibration of Modern
-            Neural Networks", ICML 2017).
-        status: `low_confidence` asks for human review.
-        detection_score: the detector's own score, 0-1.
-    """
-
-    box: tuple[float, float, float, float]
-    landmarks: NDArray[np.float32]
-    probabilities: NDArray[np.float32]
-    label: str
-    confidence: float
-    status: FaceStatus
-    detection_score: float
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The faces of one image, preferred ones (`choose`) first.
-
-    `status` is `no_face` without a face, `low_confidence` if any face has that status, else `ok`.
-    """
-
-    status: Status
-    faces: tuple[Face, ...]
-
-
 class Predictor:
     """Detector, alignment and classifier of one exported model.
+
+    Thread-safe: detector and classifier take one call at a time, each on all `threads`.
+
+    Examples:
+        >>> predictor = Predictor.load("starter")
+        >>> for face in predictor.predict("photo.jpg").faces:
+        ...     print(face.label, face.confidence, face.box)
 
     Args:
         folder: the output of the export stage (artifacts/export), or a copy of it.
@@ -103,27 +87,111 @@ class Predictor:
         self._classifier = classifier or Classifier(folder, threads=threads)
         self.config: ExportConfig = self._classifier.config
         self._detector = detector or from_settings(self.config.faces, threads=threads)
+        self._detecting = threading.Lock()
 
-    def predict(self, images: Sequence[NDArray[np.uint8]], *, max_faces: int | None = None) -> list[Prediction]:
-        """Return one Prediction per image: `crop`, then `classify`.
+    @classmethod
+    def load(cls, model: str | os.PathLike[str] | None = None) -> Predictor:
+        """Return the Predictor of a model.
 
         Args:
-            images: uint8 `(H, W, 3)`, RGB, upright, of any sizes (`ferops.datasets.images.decode` makes them).
-            max_faces: keep at most this many faces per image, preferred ones first; None keeps all.
+            model: `starter`, a folder or file of a model, or a version of the registry (`models:/ferops@champion`);
+                None for the champion, or the starter until there is one. Starter and registry are those of the project
+                around the working folder.
+
+        Raises:
+            FeropsError: there is no such model, a file is damaged, or the files do not fit each other.
         """
-        crops = self.crop(images, max_faces=max_faces)
-        pixels = [face.pixels for faces in crops for face in faces]
+        # By name: the service has its one model in a folder, and needs neither registry nor starter
+        opened = resolve_name("ferops.scoring.opening:opened")
+        with opened(Layout.find(or_here=True), None if model is None else os.fspath(model)) as ready:
+            predictor: Predictor = ready.predictor
+        return predictor
+
+    @overload
+    def predict(
+        self, images: ImageLike, *, bgr: bool = ..., max_faces: int | None = ..., crops: bool = ..., explain: bool = ...
+    ) -> Prediction: ...
+
+    @overload
+    def predict(
+        self,
+        images: Several,
+        *,
+        bgr: bool = ...,
+        max_faces: int | None = ...,
+        crops: bool = ...,
+        explain: bool = ...,
+        batch: int = ...,
+    ) -> list[Prediction]: ...
+
+    def predict(
+        self,
+        images: ImageLike | Several,
+        *,
+        bgr: bool = False,
+        max_faces: int | None = None,
+        crops: bool = False,
+        explain: bool = False,
+        batch: int = BATCH,
+    ) -> Prediction | list[Prediction]:
+        """Return the Prediction of an image, or of several a list in their order.
+
+        Args:
+            images: an array, RGB `(H, W, 3)`, RGBA `(H, W, 4)` or grey `(H, W)`, uint8 or floats of 0-1; an image of
+                Pillow; the path of an image file; or its bytes. Or several of these: a list, a tuple or an iterator.
+                Files and images of Pillow are turned upright by their EXIF; where no face is found then, an image on
+                its side or upside down is turned until one is (`Prediction.rotation`).
+            bgr: arrays have their channels in the order of OpenCV.
+            max_faces: keep at most this many faces per image, preferred ones first; None keeps all.
+            crops: keep each face's aligned pixels (`Face.crop`).
+            explain: ask what in each face spoke for its label (`Face.heat`), which takes 50 passes of the network a
+                face; keeps the crops as well.
+            batch: images that are decoded and answered together; more take more memory.
+
+        Raises:
+            TypeError, ValueError: an image is something else, or damaged; the message says what was found.
+            OSError: a file cannot be read.
+        """
+        if not isinstance(images, list | tuple | Iterator):
+            return self._predict([as_photo(images, bgr=bgr)], max_faces, crops=crops, explain=explain)[0]
+        each = iter(images)
+        answers: list[Prediction] = []
+        while photos := [as_photo(image, bgr=bgr) for image in islice(each, batch)]:
+            answers += self._predict(photos, max_faces, crops=crops, explain=explain)
+        return answers
+
+    def explain(self, face: Face) -> Face:
+        """Return the face with its `heat`; it must have its `crop`."""
+        assert face.crop is not None
+        return replace(face, heat=heat_of(self.classify, face.crop, self.config.classes.index(face.label)))
+
+    def _predict(
+        self, images: Sequence[Photo], max_faces: int | None, *, crops: bool, explain: bool
+    ) -> list[Prediction]:
+        with self._detecting:
+            found = find_upright(self._detector, images)
+        cropped = [crop_faces(photo, detections, self.config.faces) for photo, detections in found]
+        kept = [faces[:max_faces] for faces in cropped]
+        pixels = [face.pixels for faces in kept for face in faces]
         # All faces of all images together: (N, S, S, 3) -> (N, K)
         rows = iter(self.classify(np.stack(pixels)) if pixels else ())
-        return [_prediction([self._face(face, next(rows)) for face in faces]) for faces in crops]
-
-    def crop(self, images: Sequence[NDArray[np.uint8]], *, max_faces: int | None = None) -> list[list[FaceCrop]]:
-        """Return the faces of each image, cropped for the classifier, preferred ones first; see `predict`."""
-        found = detect_faces(self._detector, images)
         return [
-            crop_faces(image, detections, self.config.faces, at_most=max_faces)
-            for image, detections in zip(images, found, strict=True)
+            Prediction(
+                faces=tuple(self._face(face, next(rows), crops=crops, explain=explain) for face in faces),
+                classes=self.config.classes,
+                width=photo.width,
+                height=photo.height,
+                left_out=len(all_faces) - len(faces),
+                rotation=photo.rotation,
+            )
+            for (photo, _), faces, all_faces in zip(found, kept, cropped, strict=True)
         ]
+
+    def _face(self, crop: FaceCrop, probabilities: NDArray[np.float32], *, crops: bool, explain: bool) -> Face:
+        face = self.face(crop, probabilities)
+        if crops or explain:
+            face = replace(face, crop=crop.pixels)
+        return self.explain(face) if explain else face
 
     def classify(self, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return calibrated probabilities float32 `(N, K)` of RGB uint8 faces `(N, S, S, 3)`, S `config.size_px`.
@@ -132,24 +200,30 @@ class Predictor:
         """
         return self._classifier.probabilities(faces)
 
-    def _face(self, crop: FaceCrop, probabilities: NDArray[np.float32]) -> Face:
+    def face(self, crop: FaceCrop, probabilities: NDArray[np.float32]) -> Face:
+        """Return the answer for the face that `crop` has cut out, given its probabilities, float32 `(K,)`."""
         assert crop.detection is not None  # only images kept whole have no detection
         best = int(probabilities.argmax())
         confidence = float(probabilities[best])
+        sure = confidence >= self.config.low_confidence
         x1, y1, x2, y2 = (float(side) for side in crop.detection.box)
+        brightness, sharpness = brightness_and_sharpness(crop.pixels)
         return Face(
             box=(x1, y1, x2, y2),
             landmarks=crop.detection.landmarks,
             probabilities=probabilities,
             label=self.config.classes[best],
             confidence=confidence,
-            status="low_confidence" if confidence < self.config.low_confidence else "ok",
+            status="ok" if sure and is_upright(crop.detection.landmarks) else "low_confidence",
             detection_score=crop.detection.score,
+            brightness=brightness,
+            sharpness=sharpness,
+            set=self._set(probabilities),
         )
 
-
-def _prediction(faces: list[Face]) -> Prediction:
-    if not faces:
-        return Prediction(status="no_face", faces=())
-    unsure = any(face.status == "low_confidence" for face in faces)
-    return Prediction(status="low_confidence" if unsure else "ok", faces=tuple(faces))
+    def _set(self, probabilities: NDArray[np.float32]) -> tuple[str, ...] | None:
+        if self.config.set_threshold is None:
+            return None
+        (inside,) = label_sets(probabilities[None], self.config.set_threshold)
+        order = np.argsort(-probabilities, kind="stable")
+        return tuple(self.config.classes[index] for index in order if inside[index])
