@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from service.refusals import Refusal
 
+J = TypeVar("J")
 T = TypeVar("T")
 
 RETRY_S = 2.0
@@ -23,16 +24,16 @@ RETRY_S = 2.0
 log = logging.getLogger("bentoml.ferops")
 
 
-class Engine(Generic[T]):
-    """Runs `work` on one image at a time in a worker process.
+class Engine(Generic[J, T]):
+    """Runs `work` on one job at a time, an image, in a worker process.
 
     Args:
         load: called first in each new worker; returns its process id.
-        work: from an encoded image to its answer.
+        work: from a job to its answer; importable, as everything in a job.
         limit_s: an image that takes longer ends the worker.
     """
 
-    def __init__(self, load: Callable[[], int], work: Callable[[bytes], T], *, limit_s: float) -> None:
+    def __init__(self, load: Callable[[], int], work: Callable[[J], T], *, limit_s: float) -> None:
         self._load = load
         self._work = work
         self._limit_s = limit_s
@@ -42,6 +43,7 @@ class Engine(Generic[T]):
         self._failing = False
         self._starting: asyncio.Task[None] | None = None
         self._stopped = False
+        self._running = 0
 
     async def start(self) -> None:
         """Start the first worker. Raises what `load` raises."""
@@ -54,6 +56,12 @@ class Engine(Generic[T]):
         loop.add_reader(sentinel, self._died, sentinel)
         self.is_ready, self._failing = True, False
 
+    async def retire(self) -> None:
+        """End the worker as soon as it has answered what was given to it."""
+        while self._running:
+            await asyncio.sleep(0.02)
+        self.stop()
+
     def stop(self) -> None:
         """End the worker, and what the pool keeps in the system."""
         self._stopped = True
@@ -62,18 +70,25 @@ class Engine(Generic[T]):
             self._pool.shutdown(wait=True)
             self._pool = None
 
-    async def run(self, encoded: bytes) -> T:
+    async def run(self, job: J) -> T:
         """Return the answer of `work`; an image whose worker dies is tried once more, by the next one.
 
         Raises:
             Refusal: two workers died over it, it took longer than `limit_s`, or no worker can be started.
             Exception: what `work` raises.
         """
+        self._running += 1
+        try:
+            return await self._tried_twice(job)
+        finally:
+            self._running -= 1
+
+    async def _tried_twice(self, job: J) -> T:
         for _ in range(2):
             await self._wait()
             loop = asyncio.get_running_loop()
             try:
-                return await asyncio.wait_for(loop.run_in_executor(self._pool, self._work, encoded), self._limit_s)
+                return await asyncio.wait_for(loop.run_in_executor(self._pool, self._work, job), self._limit_s)
             except BrokenProcessPool:
                 self._lost()
             except TimeoutError:

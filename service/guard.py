@@ -1,4 +1,4 @@
-"""What an upload must be before the service looks at it: an ASGI middleware in front of POST /predict.
+"""What an upload must be before the service looks at it: an ASGI middleware in front of one POST path.
 
 BentoML sets no limit on bodies, answers 500 to what is not an image, writes uploads to disk and, where a form field
 holds a URL in place of a file, fetches it. Here the body is counted while it is read, parsed in memory and checked by
@@ -8,28 +8,39 @@ its header; the API method gets the encoded image alone.
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
+import json
 import time
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import FormData, Headers
+from starlette.datastructures import FormData, Headers, QueryParams, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import Response
 
-from ferops.datasets.images import FORMATS, header_size
+from ferops.datasets.images import header_size
+from ferops.datasets.kinds import HEAD_BYTES, refusal
+from ferops.inference.extras import NONE, Wanted
+from service.query import wanted
 from service.refusals import Refusal
 from service.uploads import Incoming, Uploads, client_of, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    Take = Callable[[FormData, str, QueryParams], Awaitable[object]]
+
 FIELD = "image"
 UPLOAD = "ferops.upload"
-"""Key of the ASGI scope under which the API method finds the `Upload`."""
+"""Key of the ASGI scope under which the API method finds what `take` made of the form."""
+
+FORM, JSON = "multipart/form-data", "application/json"
+FILES = ("application/octet-stream", "application/zip")
 
 CURL = "curl -F image=@photo.jpg URL/predict"
 
@@ -48,12 +59,19 @@ class Upload:
     encoded: bytes
     client: str
     megapixels: float
+    wanted: Wanted = NONE
 
 
 class Guard:
-    """Reads POST `path`, refuses what cannot be served, and passes the rest on with an `Upload` in the scope.
+    """Reads POST `path`, refuses what cannot be served, and passes the rest on, with what `take` returns in the scope.
 
     A request whose client goes away is cancelled.
+
+    Args:
+        take: makes of form, client and query what the API method wants; raises Refusal.
+        form: the command that sends a form of this kind, for messages.
+        max_files: in the form.
+        until_answered: the request counts as an upload until it is answered, since it is held in memory for so long.
     """
 
     def __init__(
@@ -62,87 +80,130 @@ class Guard:
         *,
         path: str,
         max_body_mb: float,
-        max_megapixels: float,
         uploads: Uploads,
+        take: Take,
         on_refusal: Callable[[str], None],
+        form: str = CURL,
+        max_files: int = 8,
+        until_answered: bool = False,
     ) -> None:
         self._app = app
         self._path = path
         self._max_bytes = int(max_body_mb * 1e6)
-        self._max_megapixels = max_megapixels
         self._uploads = uploads
+        self._take = take
         self._on_refusal = on_refusal
+        self._form = form
+        self._max_files = max_files
+        self._until_answered = until_answered
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
         incoming = Incoming(receive)
-        try:
-            upload = await self._upload(client_of(scope), Headers(scope=scope), incoming)
-        except Refusal as refusal:
-            self._on_refusal(refusal.code)
-            await _refuse(refusal, incoming, scope, send, at_most=DRAIN * self._max_bytes)
-        except ConnectionResetError:
-            await _GONE(scope, receive, send)
-        else:
-            answering = asyncio.ensure_future(self._app({**scope, UPLOAD: upload}, _nothing_more, send))
-            if not await _answered(answering, receive):
+        async with AsyncExitStack() as place:
+            try:
+                upload = await self._upload(scope, incoming, place)
+            except Refusal as refusal:
+                self._on_refusal(refusal.code)
+                await refuse(refusal, incoming, scope, send, at_most=DRAIN * self._max_bytes)
+            except ConnectionResetError:
                 await _GONE(scope, receive, send)
+            else:
+                if not self._until_answered:
+                    await place.aclose()
+                answering = asyncio.ensure_future(self._app({**scope, UPLOAD: upload}, _nothing_more, send))
+                if not await _answered(answering, receive):
+                    await _GONE(scope, receive, send)
 
-    async def _upload(self, client: str, headers: Headers, incoming: Incoming) -> Upload:
+    async def _upload(self, scope: Scope, incoming: Incoming, place: AsyncExitStack) -> object:
+        client, headers = client_of(scope), Headers(scope=scope)
+        query = QueryParams(scope.get("query_string", b""))
         found = headers.get("content-type", "no content type")
-        if found.split(";")[0].strip().lower() != "multipart/form-data":
+        kind = found.split(";")[0].strip().lower()
+        if kind not in (FORM, JSON, *FILES) and not kind.startswith("image/"):
             raise Refusal(
-                "not_multipart", f"The request has {found}. Supported: a form (multipart/form-data), as in: {CURL}"
+                "not_multipart",
+                f"The request has {found}. Supported: a form ({FORM}), as in: {self._form}; the file itself "
+                f'({FILES[0]}, image/...); or {JSON}: {{"{FIELD}": "BASE64"}}',
             )
         declared = headers.get("content-length", "")
         if declared.isdigit() and int(declared) > self._max_bytes:
             raise too_large(self._max_bytes)
-        async with self._uploads.place(client):
-            parser = MultiPartParser(
-                headers, self._uploads.body(incoming, at_most=self._max_bytes), max_files=8, max_fields=8
-            )
-            parser.spool_max_size = 0  # 0: uploads stay in memory, whatever their size
-            try:
-                form = await parser.parse()
-            except (MultiPartException, FormParserError, KeyError, ValueError) as error:
-                reason = str(getattr(error, "message", "its boundary is missing or damaged")).rstrip(".")
-                raise Refusal("bad_form", f"The form cannot be read: {reason}. Send one like this: {CURL}") from error
+        await place.enter_async_context(self._uploads.place(client))
+        body = self._uploads.body(incoming, at_most=self._max_bytes)
+        if kind != FORM:
+            whole = b"".join([chunk async for chunk in body])
+            form = FormData([(FIELD, UploadFile(io.BytesIO(_unwrapped(whole) if kind == JSON else whole)))])
+            return await self._take(form, client, query)
+        parser = MultiPartParser(headers, body, max_files=self._max_files, max_fields=8)
+        parser.spool_max_size = 0  # 0: uploads stay in memory, whatever their size
         try:
-            encoded = await _image(form)
+            form = await parser.parse()
+        except (MultiPartException, FormParserError, KeyError, ValueError) as error:
+            reason = str(getattr(error, "message", "its boundary is missing or damaged")).rstrip(".")
+            raise Refusal("bad_form", f"The form cannot be read: {reason}. Send one like this: {self._form}") from error
+        try:
+            return await self._take(form, client, query)
         finally:
             await form.close()
-        return Upload(encoded=encoded, client=client, megapixels=self._megapixels(encoded))
-
-    def _megapixels(self, encoded: bytes) -> float:
-        if not encoded:
-            raise Refusal("empty_file", "The file is empty. Send an image.")
-        width, height = header_size(encoded)
-        if width * height == 0:
-            raise Refusal("not_an_image", f"The file is not a readable image. Supported formats: {', '.join(FORMATS)}.")
-        if width * height > self._max_megapixels * 1e6:
-            raise Refusal(
-                "too_many_pixels",
-                f"The image has {width}x{height} pixels. Supported: up to {self._max_megapixels:g} megapixels. "
-                "Send a smaller image.",
-            )
-        return width * height / 1e6
 
 
-async def _image(form: FormData) -> bytes:
-    values = form.getlist(FIELD)
-    if len(values) > 1:
-        raise Refusal("several_files", f"The form has several fields {FIELD}. Send one image per request: {CURL}")
-    if not values:
-        fields = ", ".join(sorted(set(form))) or "none"
-        raise Refusal("missing_field", f"The form has no field {FIELD} (found: {fields}). Send one like this: {CURL}")
-    if isinstance(values[0], str):  # never fetched, though it may be a URL
-        raise Refusal("not_a_file", f"The field {FIELD} holds text, not a file. Note the @ in: {CURL}")
-    return await values[0].read()
+def one_image(*, max_megapixels: float) -> Take:
+    """Return what takes the one image out of a form."""
+
+    async def take(form: FormData, client: str, query: QueryParams) -> Upload:
+        asked = wanted(query)
+        values = form.getlist(FIELD)
+        if len(values) > 1:
+            raise Refusal("several_files", f"The form has several fields {FIELD}. Send one image per request: {CURL}")
+        if not values:
+            raise missing(form, CURL)
+        encoded = await content(values[0], CURL)
+        size = megapixels(encoded, at_most=max_megapixels)
+        return Upload(encoded=encoded, client=client, megapixels=size, wanted=asked)
+
+    return take
 
 
-async def _refuse(refusal: Refusal, incoming: Incoming, scope: Scope, send: Send, *, at_most: int) -> None:
+def _unwrapped(body: bytes) -> bytes:
+    """Return the file that a JSON object holds in base64."""
+    try:
+        found = json.loads(body)
+        return base64.b64decode(found[FIELD], validate=True)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise Refusal("bad_form", f'The JSON is not {{"{FIELD}": "BASE64"}}, with a file in base64.') from error
+
+
+def missing(form: FormData, curl: str) -> Refusal:
+    fields = ", ".join(sorted(set(form))) or "none"
+    return Refusal("missing_field", f"The form has no field {FIELD} (found: {fields}). Send one like this: {curl}")
+
+
+async def content(value: UploadFile | str, curl: str) -> bytes:
+    """Return the bytes of a file in a form. Raises Refusal: the field holds text."""
+    if isinstance(value, str):  # never fetched, though it may be a URL
+        raise Refusal("not_a_file", f"The field {FIELD} holds text, not a file. Note the @ in: {curl}")
+    return await value.read()
+
+
+def megapixels(encoded: bytes, *, at_most: float) -> float:
+    """Return the size that the header of an image states. Raises Refusal: it cannot be served."""
+    if not encoded:
+        raise Refusal("empty_file", "The file is empty. Send an image.")
+    width, height = header_size(encoded)
+    if width * height == 0:
+        raise Refusal("not_an_image", refusal(encoded[:HEAD_BYTES]))
+    if width * height > at_most * 1e6:
+        raise Refusal(
+            "too_many_pixels",
+            f"The image has {width}x{height} pixels. Supported: up to {at_most:g} megapixels. Send a smaller image.",
+        )
+    return width * height / 1e6
+
+
+async def refuse(refusal: Refusal, incoming: Incoming, scope: Scope, send: Send, *, at_most: int) -> None:
     """Answer at once, and read what is still coming: a client that is sending sees the answer only afterwards."""
     response = refusal.response()
     if incoming.finished:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.responses import JSONResponse
-from starlette.routing import Mount
+from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from service.refusals import Refusal
@@ -26,10 +26,12 @@ class Known:
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
+        routes = list(routes)
         self._paths = frozenset(_paths(routes))
+        self._sockets = frozenset(route.path for route in routes if isinstance(route, WebSocketRoute))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":  # there are none, and BentoML would count their paths
+        if scope["type"] == "websocket" and scope["path"] not in self._sockets:
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
@@ -52,6 +54,8 @@ class Known:
 def _paths(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[str]:
     for route in routes:
         path = prefix + getattr(route, "path", "")
+        if isinstance(route, WebSocketRoute):
+            continue
         if not isinstance(route, Mount):
             yield path
         elif isinstance(route.app, StaticFiles):

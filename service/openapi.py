@@ -1,32 +1,137 @@
-"""BentoML's OpenAPI page, completed: the answers of POST /predict that are not predictions."""
+"""GET /docs.json: every path of the service with its answers, in OpenAPI 3.1, made of the schemas of its records."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from service.refusals import CODES
+from pydantic.json_schema import models_json_schema
 
-SCHEMA = {
+from ferops.inference.answer import Answer, Info
+from ferops.inference.extras import MAX_EXPLAINED
+from ferops.inference.several import BatchAnswer, StreamAnswer
+from service import batch, guard
+from service.refusals import CODES, OF_STREAMS
+
+if TYPE_CHECKING:
+    from ferops.records import Record
+    from ferops.records.release import Release
+
+ANSWERS: tuple[type[Record], ...] = (Answer, BatchAnswer, StreamAnswer, Info)
+
+REFUSAL = {
     "type": "object",
     "properties": {
         "error": {"type": "string", "description": "what to do, for people"},
-        "code": {"type": "string", "description": "the reason, for programs"},
+        "code": {"type": "string", "description": "the reason, for programs", "enum": sorted(CODES)},
     },
     "required": ["error", "code"],
 }
+IMAGE = {
+    "type": "string",
+    "format": "binary",
+    "description": "JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF, and HEIC where `pillow-heif` is installed",
+}
+WRAPPED = {
+    "type": "object",
+    "properties": {guard.FIELD: {"type": "string", "contentEncoding": "base64", "description": "the file, in base64"}},
+    "required": [guard.FIELD],
+}
+EXTRAS = {
+    "explain": f"a heat map for each of the first {MAX_EXPLAINED} faces: what spoke for the label",
+    "crops": "the faces as the model saw them",
+    "blur": "the image with unrecognisable faces",
+}
+IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "images, and zips of images"}
+
+STREAM = {
+    "get": {
+        "summary": "a WebSocket: frames of a camera in, answers out",
+        "description": "Send each frame as a binary message, such as a JPEG. Each answer is a text message, a "
+        f"StreamAnswer or a Refusal; further codes: {', '.join(sorted(OF_STREAMS))}.",
+        "responses": {
+            "101": {
+                "description": "the stream is open",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StreamAnswer"}}},
+            },
+            "403": {
+                "description": "Forbidden. Code: foreign_origin",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+            },
+        },
+    }
+}
 
 
-def described(specification: Any) -> Any:
-    """Return BentoML's specification with every status that POST /predict gives, and its codes."""
-    responses = specification.paths["/predict"].post["responses"]
-    for status in set(responses) - {HTTPStatus.OK.value}:
-        del responses[status]
-    for status in sorted(set(CODES.values())):
-        codes = sorted(code for code, its in CODES.items() if its == status)
-        note = "; the header Retry-After says when to try again" if status in (429, 503) else ""
-        responses[status] = {
-            "description": f"{HTTPStatus(status).phrase}. Codes: {', '.join(codes)}{note}",
-            "content": {"application/json": {"schema": SCHEMA}},
+def document(release: Release) -> dict[str, Any]:
+    """Return the document about the Bento `release`."""
+    _, definitions = models_json_schema(
+        [(answer, "serialization") for answer in ANSWERS], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ferops",
+            "version": release.tag.partition(":")[2],
+            "description": "Labels the visible expression of every face in an image. "
+            "The label is not what the person feels.",
+        },
+        "servers": [{"url": "."}],
+        "paths": {
+            "/predict": _upload("the faces of an image", Answer, IMAGE, guard.CURL, EXTRAS),
+            "/predict/batch": _upload("the faces of several images, in their order", BatchAnswer, IMAGES, batch.CURL),
+            "/stream": STREAM,
+            "/info": _get("the model: versions, uses and limits", _content(Info)),
+            "/": _get("the page for people", {"text/html": {}}),
+            "/readyz": _get("whether the model is loaded", {}, {"503": {"description": "it is not, at present"}}),
+            "/livez": _get("whether the server answers", {}),
+            "/metrics": _get("counters in the format of Prometheus", {"text/plain": {}}),
+        },
+        "components": {"schemas": {**definitions["$defs"], "Refusal": REFUSAL}},
+    }
+
+
+def _upload(
+    summary: str, answer: type[Record], field: dict[str, Any], curl: str, query: dict[str, str] | None = None
+) -> dict[str, Any]:
+    form = {"type": "object", "properties": {guard.FIELD: field}, "required": [guard.FIELD]}
+    return {
+        "post": {
+            "summary": summary,
+            "description": f"`{curl}`",
+            "parameters": [
+                {"name": name, "in": "query", "description": what, "schema": {"type": "boolean"}}
+                for name, what in (query or {}).items()
+            ],
+            "requestBody": {
+                "required": True,
+                "content": {guard.FORM: {"schema": form}, guard.JSON: {"schema": WRAPPED}, guard.FILES[0]: {}},
+            },
+            "responses": {"200": {"description": summary, "content": _content(answer)}, **_refusals()},
         }
-    return specification
+    }
+
+
+def _get(summary: str, content: dict[str, Any], others: dict[str, Any] | None = None) -> dict[str, Any]:
+    fine = {"description": summary, "content": content} if content else {"description": summary}
+    return {"get": {"summary": summary, "responses": {"200": fine, **(others or {})}}}
+
+
+def _content(answer: type[Record]) -> dict[str, Any]:
+    return {"application/json": {"schema": {"$ref": f"#/components/schemas/{answer.__name__}"}}}
+
+
+def _refusals() -> dict[str, Any]:
+    """Return every status that an upload may get besides 200, with its codes."""
+    found: dict[str, Any] = {}
+    for status in sorted({status for code, status in CODES.items() if code not in OF_STREAMS}):
+        codes = ", ".join(code for code, its in CODES.items() if its == status and code not in OF_STREAMS)
+        found[str(status)] = {
+            "description": f"{HTTPStatus(status).phrase}. Codes: {codes}",
+            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+        }
+        if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
+            found[str(status)]["headers"] = {
+                "Retry-After": {"description": "seconds until another try may succeed", "schema": {"type": "integer"}}
+            }
+    return found

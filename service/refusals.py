@@ -1,17 +1,24 @@
-"""Every answer of POST /predict that is not a prediction: its status and its code."""
+"""Every answer of the service that is not a prediction: its status and its code."""
 
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 
 from starlette.responses import JSONResponse
 
 CODES = {
     "bad_form": 400,
     "bad_header": 400,
+    "bad_query": 400,
+    "no_key": 401,
+    "wrong_key": 401,
+    "foreign_origin": 403,
     "slow_upload": 408,
+    "idle": 408,
     "body_too_large": 413,
     "too_many_pixels": 413,
+    "too_many_files": 413,
     "not_multipart": 415,
     "not_an_image": 415,
     "missing_field": 422,
@@ -19,18 +26,24 @@ CODES = {
     "several_files": 422,
     "empty_file": 422,
     "damaged_image": 422,
+    "bad_zip": 422,
     "too_many_uploads": 429,
     "too_many_images": 429,
     "too_many_connections": 429,
+    "too_many_streams": 429,
     "crashed": 500,
     "failed": 500,
     "uploads_full": 503,
     "queue_full": 503,
     "connections_full": 503,
+    "streams_full": 503,
     "not_ready": 503,
     "timeout": 504,
 }
 """Code, for programs -> HTTP status. The OpenAPI page lists exactly these."""
+
+OF_STREAMS = frozenset({"foreign_origin", "idle", "too_many_streams", "streams_full"})
+"""WS /stream gives these as well as some of the others; no other path gives them."""
 
 
 class Refusal(Exception):  # noqa: N818 # a refusal is an answer, not a fault
@@ -48,4 +61,6 @@ class Refusal(Exception):  # noqa: N818 # a refusal is an answer, not a fault
 
     def response(self) -> JSONResponse:
         headers = {} if self.retry_after_s is None else {"retry-after": str(max(1, math.ceil(self.retry_after_s)))}
+        if self.status == HTTPStatus.UNAUTHORIZED:
+            headers["www-authenticate"] = "Bearer"
         return JSONResponse({"error": self.message, "code": self.code}, status_code=self.status, headers=headers)

@@ -30,7 +30,16 @@ def main() -> None:
     parser.add_argument("tag", help="of the Bento, as in ferops:v3")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=3000)
+    parser.add_argument("--root-path", default="", help="such as /ferops")
+    parser.add_argument("--tls-cert", type=Path, help="PEM")
+    parser.add_argument("--tls-key", type=Path, help="PEM")
+    parser.add_argument("--grpc-port", type=int)
+    parser.add_argument("--parent", type=int, help="the process with which the server ends, even by SIGKILL")
     arguments = parser.parse_args()
+    if arguments.parent:
+        from service.worker import die_with
+
+        die_with(arguments.parent)
     try:
         listener = listen(arguments.host, arguments.port)
     except OSError as error:
@@ -40,7 +49,13 @@ def main() -> None:
     # BentoML makes temporary folders: those of a server that was killed go at the next start
     with scratch_folder(Path(tempfile.gettempdir()), "ferops-serve") as scratch:
         os.environ["TMPDIR"] = tempfile.tempdir = str(scratch)
-        serve(arguments.tag, listener)
+        tls = (arguments.tls_cert, arguments.tls_key) if arguments.tls_cert else None
+        if arguments.grpc_port:  # as in a container, where `bentoml serve` starts the service
+            host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+            os.environ["FEROPS_GRPC"] = f"{host}:{arguments.grpc_port}"
+        if tls:
+            os.environ.update(FEROPS_TLS_CERT=str(tls[0]), FEROPS_TLS_KEY=str(tls[1]))
+        serve(arguments.tag, listener, root_path=arguments.root_path, tls=tls)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -57,15 +72,22 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(tag: str, listener: socket.socket) -> None:
-    """Serve the Bento until a signal ends it, with the steps of BentoML's worker, `_bentoml_impl.worker.service`."""
+def serve(tag: str, listener: socket.socket, *, root_path: str, tls: tuple[Path, Path] | None = None) -> None:
+    """Serve the Bento until a signal ends it, with the steps of BentoML's worker, `_bentoml_impl.worker.service`.
+
+    `tls`: the files of certificate and key.
+    """
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # one process keeps its counters in memory
     import uvicorn
+    import websockets  # noqa: F401 # uvicorn's protocol needs it; named here, it is among the Bento's requirements
     from _bentoml_impl.loader import load
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.context import server_context
     from bentoml._internal.log import configure_server_logging
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
+
+    from service.prefix import Prefix
+    from service.stream import MAX_FRAME_BYTES
 
     configure_server_logging()  # type: ignore[no-untyped-call]
     BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
@@ -75,14 +97,18 @@ def serve(tag: str, listener: socket.socket) -> None:
     server_context.service_routes = [api.route for api in service.apis.values()]
     server_context.bento_name, _, server_context.bento_version = tag.partition(":")
     config = uvicorn.Config(
-        service.to_asgi(is_main=True),
+        Prefix(service.to_asgi(is_main=True), root_path),
         http=connection(),
-        ws="none",
+        ws="websockets-sansio",
+        ws_max_size=MAX_FRAME_BYTES,
+        ws_per_message_deflate=False,  # frames are compressed, and inflating costs the server more than it saves
         lifespan="on",
         log_config=None,
         server_header=False,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=SHUTDOWN_S,
+        ssl_certfile=tls and tls[0],
+        ssl_keyfile=tls and tls[1],
     )
     for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises it again when all is answered: that is no failure
         signal.signal(number, lambda *_: sys.exit(0))
@@ -116,6 +142,10 @@ def connection() -> type[Any]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._timer.cancel()
             super().connection_lost(exc)
+
+        def handle_websocket_upgrade(self, event: Any) -> None:
+            self._timer.cancel()  # a stream that sends nothing is ended by the stream
+            super().handle_websocket_upgrade(event)
 
         def on_response_complete(self) -> None:
             self._timer.cancel()

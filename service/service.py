@@ -1,4 +1,4 @@
-"""The BentoML service: POST /predict, GET /info, the web page at /, and BentoML's /readyz, /livez and /metrics.
+"""The BentoML service: POST /predict and /predict/batch, WS /stream, GET /info, the page at /; BentoML's probes.
 
 It runs inside a Bento that `ferops package` built: the model lies in ../model and release.json names the version.
 Requests are answered one at a time by one worker process, since detector and classifier use all cores themselves;
@@ -9,8 +9,12 @@ and the classifier's share is too small to wait for (benchmarks/serve.py measure
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,16 +25,22 @@ from pydantic import Field
 from starlette.responses import Response
 
 from ferops.datasets.images import UnreadableImageError
-from ferops.inference import answer as answers
 from ferops.inference.answer import Answer
-from ferops.model_config import ExportConfig, read_model_config
+from ferops.inference.extras import NONE, Wanted
+from ferops.inference.several import BatchAnswer, StreamAnswer
+from ferops.monitoring.recorder import Recorder, recorder
 from ferops.records.release import Release
-from service import guard, logs, worker
+from service import batch, follow, guard, logs, worker
+from service.batch import Batches
 from service.engine import Engine
 from service.guard import Guard
+from service.keys import Door, keys_of
 from service.known import Known
-from service.openapi import described
+from service.openapi import document
+from service.query import EXPLAIN_MEGAPIXELS
 from service.refusals import Refusal
+from service.shown import Shown
+from service.stream import Streams
 from service.uploads import Uploads
 from service.waiting import Queue
 from service.web import web
@@ -39,12 +49,20 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.types import ASGIApp
 
+    from service.grpc_server import Grpc
+
 HERE = Path(__file__).resolve().parent
 MODEL = HERE.parent / "model"
 
 RELEASE = Release.read(HERE / "release.json", made_by="ferops package (this folder is the source, not a Bento)")
 LIMITS = RELEASE.limits
-INFO = answers.info(release=RELEASE, config=read_model_config(MODEL, ExportConfig))
+BATCHES = Batches(LIMITS)
+BATCH_UPLOAD_S = LIMITS.upload_s * max(1.0, LIMITS.max_batch_mb / LIMITS.max_body_mb)
+KEYS = keys_of(LIMITS.api_keys_file)
+SHOWN = Shown(MODEL, RELEASE, needs_key=KEYS is not None)
+
+GRPC_ADDRESS = "FEROPS_GRPC"
+"""The environment variable that holds where gRPC listens, as in 127.0.0.1:3001; without it, nowhere."""
 
 log = logging.getLogger("bentoml.ferops")
 logs.protect()
@@ -56,12 +74,25 @@ class Form(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untyped
     """The form of POST /predict. The guard has read it already; the schema is for clients and the OpenAPI page."""
 
     image: Annotated[Path, bentoml.validators.ContentType("image/*")] = Field(
-        description="a photograph: JPEG, PNG, WebP, BMP, TIFF or GIF"
+        description="a photograph: JPEG, PNG, WebP, BMP, TIFF, GIF or AVIF, and HEIC where `pillow-heif` is installed"
     )
 
     @classmethod
     async def from_http_request(cls, request: Request, serde: Any) -> Form:  # noqa: ARG003
         form: Form = cls.model_construct(image=request.scope[guard.UPLOAD])  # nothing is written to a file
+        return form
+
+
+class BatchForm(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untyped
+    """The form of POST /predict/batch, as `Form`."""
+
+    image: list[Annotated[Path, bentoml.validators.ContentType("image/*")]] = Field(
+        description="photographs, or zips of them; the field may stand in the form many times"
+    )
+
+    @classmethod
+    async def from_http_request(cls, request: Request, serde: Any) -> BatchForm:  # noqa: ARG003
+        form: BatchForm = cls.model_construct(image=request.scope[guard.UPLOAD])
         return form
 
 
@@ -74,6 +105,7 @@ class Counters:
         self.images = Counter("ferops_images", "Images answered", ["status"])
         self.faces = Histogram("ferops_faces_per_image", "Faces found in an image", buckets=(0, 1, 2, 3, 5, 10, 20))
         self.labels = Counter("ferops_labels", "Faces by predicted expression", ["label", "status"])
+        self.frames = Counter("ferops_frames", "Frames of streams answered", ["status"])
         self.refused = Counter("ferops_refused", "Uploads refused", ["code"])
         self.confidence = Histogram(
             "ferops_confidence", "Calibrated confidence of faces", buckets=[step / 10 for step in range(1, 11)]
@@ -81,7 +113,7 @@ class Counters:
 
     def count(self, result: Answer) -> None:
         self.images.labels(result.status).inc()
-        self.faces.observe(len(result.faces))
+        self.faces.observe(result.faces_found)
         for face in result.faces:
             self.labels.labels(face.label, face.status).inc()
             self.confidence.observe(face.confidence)
@@ -92,8 +124,15 @@ def counters() -> Counters:
     return Counters()
 
 
+def count_refusal(code: str) -> None:
+    counters().refused.labels(code).inc()
+
+
+STREAMS = Streams(LIMITS, on_refusal=count_refusal)
+
+
 class Service(bentoml.Service):  # type: ignore[misc]
-    """A BentoML service whose OpenAPI page is complete, and whose counters clients cannot fill."""
+    """A BentoML service whose counters clients cannot fill."""
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         if server_context.worker_index:  # started by BentoML's supervisor: the port must be free when that is killed
@@ -102,29 +141,32 @@ class Service(bentoml.Service):  # type: ignore[misc]
         mounted = [route for inner, _, _ in self.mount_apps for route in inner.routes]
         return Known(app, [*app.routes, *mounted])
 
-    @property
-    def openapi_spec(self) -> Any:
-        return described(super().openapi_spec)
-
 
 # BentoML's limits stand before the guard, without a code, and would refuse the page and /info, too: it gets none that
 # ours do not reach first
 @bentoml.service(
     name=RELEASE.bento_name,
     service_class=Service,
-    traffic={"timeout": LIMITS.upload_s + LIMITS.timeout_s + 10, "max_concurrency": None},
+    traffic={
+        "timeout": max(LIMITS.upload_s + LIMITS.timeout_s, BATCH_UPLOAD_S + batch.WITHIN_S) + LIMITS.timeout_s,
+        "max_concurrency": None,
+    },
 )
-@bentoml.asgi_app(web(INFO), path="/", name="web")
+@bentoml.asgi_app(
+    web(lambda: SHOWN.info, docs=lambda: document(SHOWN.release), stream=STREAMS.serve), path="/", name="web"
+)
 class Ferops:
     """Labels the visible expression of every face in an image. The label is not what the person feels."""
 
     def __init__(self) -> None:
         counters()
-        self._engine = Engine(
-            partial(worker.load, MODEL, RELEASE, os.getpid()), worker.predict, limit_s=LIMITS.timeout_s
-        )
+        self._engine = engine(MODEL, RELEASE)
+        self._following: asyncio.Task[None] | None = None
+        self._grpc: Grpc | None = None
+        self._recorder: Recorder | None = None
+        STREAMS.look, STREAMS.forget = self._look, self._forget
         self._queue = Queue(
-            self._engine.run,
+            self._run,
             max_waiting=LIMITS.max_waiting,
             max_wait_s=LIMITS.max_wait_s,
             max_wait_s_per_client=LIMITS.max_wait_s_per_client,
@@ -133,11 +175,59 @@ class Ferops:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
+        if KEYS is not None:  # only here: the file is not there while the Bento is built
+            KEYS.require()
+        self._recorder = recorder(LIMITS)
         await self._engine.start()
+        if address := os.environ.get(GRPC_ADDRESS):
+            await self._start_grpc(address)
+        if (pointer := follow.pointer()) is not None:
+            follower = follow.Follower(pointer, source=HERE.parent, tag=RELEASE.tag, swap=self._swap)
+            self._following = asyncio.get_running_loop().create_task(follower.run())
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
-    def stop(self) -> None:
+    async def stop(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+        if self._grpc is not None:
+            await self._grpc.stop()
         self._engine.stop()
+        if self._recorder is not None:
+            self._recorder.close()
+
+    async def _start_grpc(self, address: str) -> None:
+        from service.grpc_server import Grpc  # 20 MB, where it is asked for
+
+        self._grpc = Grpc(
+            LIMITS,
+            keys=KEYS,
+            uploads=UPLOADS,
+            predict=partial(self._answer_upload, path="gRPC"),
+            info=lambda: SHOWN.info,
+            is_ready=lambda: self._engine.is_ready,
+            on_refusal=count_refusal,
+        )
+        await self._grpc.start(address)
+
+    async def _answer_upload(self, upload: guard.Upload, *, path: str = "/predict") -> Answer:
+        return await self._answer(upload.encoded, upload.client, upload.megapixels, upload.wanted, path=path)
+
+    async def _swap(self, model: Path, release: Release) -> None:
+        """Serve another model from now on. Images that the former one works on are answered by it."""
+        release = release.model_copy(update={"limits": LIMITS})  # those of the server, which stays
+        former, following = self._engine, engine(model, release)
+        try:
+            await following.start()
+            SHOWN.show(model, release)
+        except BaseException:
+            following.stop()
+            raise
+        self._engine = following
+        await former.retire()
+
+    async def _run(self, job: Callable[[], Any]) -> Any:
+        return await self._engine.run(job)
 
     async def __is_ready__(self) -> bool:
         return self._engine.is_ready
@@ -148,33 +238,82 @@ class Ferops:
     async def predict(self, image: guard.Upload) -> Answer | Response:
         """Faces of an image with their expression labels."""
         try:
-            result = await self._queue.answer(image.encoded, client=image.client, megapixels=image.megapixels)
+            return await self._answer_upload(image)
         except Refusal as refusal:
-            return _refused(refusal)
-        except UnreadableImageError as error:
-            return _refused(Refusal("damaged_image", f"The image cannot be decoded: {error}."))
-        except Exception:
-            log.exception("an image could not be answered")
-            return _refused(Refusal("failed", "The image could not be answered; the service's log says why."))
+            return refusal.response()
+
+    @bentoml.api(  # type: ignore[untyped-decorator]
+        route="/predict/batch", input_spec=BatchForm, output_spec=BatchAnswer
+    )
+    async def predict_batch(self, image: batch.Batch) -> BatchAnswer:
+        """Faces of several images, which may lie in a zip; an image without an answer has a code and a reason."""
+        return await BATCHES.answer(image, partial(self._answer, path="/predict/batch"))
+
+    async def _answer(
+        self, encoded: bytes, client: str, megapixels: float, wanted: Wanted = NONE, *, path: str = "/predict"
+    ) -> Answer:
+        """Return the answer for an image, and count and log it. Raises Refusal, whatever goes wrong."""
+        result: Answer
+        start = time.perf_counter()
+        try:
+            megapixels += EXPLAIN_MEGAPIXELS * wanted.explain
+            result, measured = await self._done(partial(worker.predict, encoded, wanted), client, megapixels)
+        except Refusal as refusal:
+            count_refusal(refusal.code)
+            raise
         counters().count(result)
+        if self._recorder is not None:
+            latency_ms = 1e3 * (time.perf_counter() - start)
+            self._recorder.note(result, measured, path=path, latency_ms=latency_ms, encoded=encoded, client=client)
         return result
 
+    async def _look(self, job: Callable[[], StreamAnswer], client: str, megapixels: float) -> StreamAnswer:
+        answer: StreamAnswer = await self._done(job, client, megapixels)
+        counters().frames.labels(answer.status).inc()
+        return answer
 
-def _refused(refusal: Refusal) -> Response:
-    counters().refused.labels(refusal.code).inc()
-    return refusal.response()
+    async def _forget(self, stream: int) -> None:
+        with suppress(Refusal):  # a worker that is gone has forgotten
+            await self._engine.run(partial(worker.forget, stream))
+
+    async def _done(self, job: Callable[[], Any], client: str, megapixels: float) -> Any:
+        try:
+            return await self._queue.answer(job, client=client, megapixels=megapixels)
+        except UnreadableImageError as error:
+            raise Refusal("damaged_image", f"The image cannot be decoded: {error}.") from error
+        except Refusal:
+            raise
+        except Exception as error:
+            log.exception("an image could not be answered")
+            raise Refusal("failed", "The image could not be answered; the service's log says why.") from error
 
 
+def engine(model: Path, release: Release) -> Engine[Callable[[], Any], Any]:
+    return Engine(partial(worker.load, model, release, os.getpid()), worker.run, limit_s=LIMITS.timeout_s)
+
+
+def uploads(*, at_once: int, per_client: int, within_s: float) -> Uploads:
+    return Uploads(at_once=at_once, at_once_per_client=per_client, within_s=within_s, min_kb_s=LIMITS.min_upload_kb_s)
+
+
+UPLOADS = uploads(at_once=LIMITS.max_uploads, per_client=LIMITS.max_uploads_per_client, within_s=LIMITS.upload_s)
+Ferops.add_asgi_middleware(Door, keys=KEYS, on_refusal=count_refusal)  # type: ignore[attr-defined]
 Ferops.add_asgi_middleware(  # type: ignore[attr-defined]
     Guard,
     path="/predict",
     max_body_mb=LIMITS.max_body_mb,
-    max_megapixels=LIMITS.max_image_megapixels,
-    uploads=Uploads(
-        at_once=LIMITS.max_uploads,
-        at_once_per_client=LIMITS.max_uploads_per_client,
-        within_s=LIMITS.upload_s,
-        min_kb_s=LIMITS.min_upload_kb_s,
-    ),
-    on_refusal=lambda code: counters().refused.labels(code).inc(),
+    take=guard.one_image(max_megapixels=LIMITS.max_image_megapixels),
+    uploads=UPLOADS,
+    on_refusal=count_refusal,
+)
+Ferops.add_asgi_middleware(  # type: ignore[attr-defined]
+    Guard,
+    path="/predict/batch",
+    max_body_mb=LIMITS.max_batch_mb,
+    take=BATCHES.take,
+    uploads=uploads(at_once=batch.AT_ONCE, per_client=batch.AT_ONCE_PER_CLIENT, within_s=BATCH_UPLOAD_S),
+    on_refusal=count_refusal,
+    form=batch.CURL,
+    max_files=10 * LIMITS.max_batch_images,
+    until_answered=True,
 )

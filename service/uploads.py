@@ -6,8 +6,8 @@ import asyncio
 import ipaddress
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
 from service.refusals import Refusal
@@ -22,11 +22,28 @@ PLACE_S = 1.0
 """A burst of small images is read faster than this; meanwhile nothing of the next one is held in memory."""
 
 
+CLIENT = "ferops.client"
+"""Key of the ASGI scope under which stands whose API key a request brought."""
+
+
+@contextmanager
+def counted(now: Counter[str], client: str) -> Iterator[None]:
+    """Count one more of `client` in `now` while the block runs."""
+    now[client] += 1
+    try:
+        yield
+    finally:
+        now[client] -= 1
+        now += Counter()  # drops the zeros, in place: addresses are many
+
+
 def client_of(scope: Scope) -> str:
-    """Return whose request it is: the address, or of IPv6 the network that one subscriber gets.
+    """Return whose request it is: whose API key it brought; else the address, or of IPv6 a subscriber's network.
 
     `serve.trusted_proxies` decides whether that of a forwarded header is believed.
     """
+    if CLIENT in scope:
+        return str(scope[CLIENT])
     try:
         address = ipaddress.ip_address(scope["client"][0])
     except (TypeError, ValueError):  # a Unix socket has no address
@@ -65,12 +82,8 @@ class Uploads:
             if time.monotonic() > deadline_s:
                 raise refusal
             await asyncio.sleep(0.02)
-        self._now[client] += 1
-        try:
+        with counted(self._now, client):
             yield
-        finally:
-            self._now[client] -= 1
-            self._now += Counter()  # drops the zeros: addresses are many
 
     def _refusal(self, client: str) -> Refusal | None:
         if self._now[client] >= self._at_once_per_client:

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 
 from service.refusals import Refusal
 
+J = TypeVar("J")
 T = TypeVar("T")
 
 BASE_MEGAPIXELS = 1.0
@@ -25,19 +26,19 @@ FIRST_S = 0.05
 
 
 @dataclass(eq=False)
-class _Waiting(Generic[T]):
+class _Waiting(Generic[J, T]):
     client: str
-    encoded: bytes
+    job: J
     cost: float
     finish: float
     answer: asyncio.Future[T] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class Queue(Generic[T]):
+class Queue(Generic[J, T]):
     """Images in their order of service, worked on one at a time.
 
     Args:
-        work: from an encoded image to its answer.
+        work: from a job, an image, to its answer.
         max_waiting: images in all.
         max_wait_s: expected seconds of work in all.
         max_wait_s_per_client: and of one client, which may always have one image.
@@ -46,7 +47,7 @@ class Queue(Generic[T]):
 
     def __init__(
         self,
-        work: Callable[[bytes], Awaitable[T]],
+        work: Callable[[J], Awaitable[T]],
         *,
         max_waiting: int,
         max_wait_s: float,
@@ -58,13 +59,13 @@ class Queue(Generic[T]):
         self._max_wait_s = max_wait_s
         self._max_wait_s_per_client = max_wait_s_per_client
         self._timeout_s = timeout_s
-        self._waiting: list[_Waiting[T]] = []
-        self._current: _Waiting[T] | None = None
+        self._waiting: list[_Waiting[J, T]] = []
+        self._current: _Waiting[J, T] | None = None
         self._clock = 0.0
         self._s_per_megapixel = FIRST_S
         self._worker: asyncio.Task[None] | None = None
 
-    async def answer(self, encoded: bytes, *, client: str, megapixels: float) -> T:
+    async def answer(self, job: J, *, client: str, megapixels: float) -> T:
         """Return the answer for an image. A caller that is cancelled leaves the queue.
 
         Raises:
@@ -74,7 +75,7 @@ class Queue(Generic[T]):
         cost = BASE_MEGAPIXELS + megapixels
         self._admit(client, cost)
         last = max((each.finish for each in self._of(client)), default=self._clock)
-        mine = _Waiting[T](client=client, encoded=encoded, cost=cost, finish=max(last, self._clock) + cost)
+        mine = _Waiting[J, T](client=client, job=job, cost=cost, finish=max(last, self._clock) + cost)
         self._waiting.append(mine)
         if self._worker is None or self._worker.done():
             self._worker = asyncio.get_running_loop().create_task(self._serve())
@@ -129,7 +130,7 @@ class Queue(Generic[T]):
             self._clock = current.finish
             start = time.monotonic()
             try:
-                answer = await self._work(current.encoded)
+                answer = await self._work(current.job)
             except Exception as error:
                 if not current.answer.done():
                     current.answer.set_exception(error)
@@ -144,14 +145,14 @@ class Queue(Generic[T]):
         # About the last ten images; a worker that was started in between is no measure
         self._s_per_megapixel += 0.1 * (min(s_per_megapixel, 3 * self._s_per_megapixel) - self._s_per_megapixel)
 
-    def _all(self) -> list[_Waiting[T]]:
+    def _all(self) -> list[_Waiting[J, T]]:
         return [*self._waiting, *([self._current] if self._current else [])]
 
-    def _of(self, client: str) -> list[_Waiting[T]]:
+    def _of(self, client: str) -> list[_Waiting[J, T]]:
         return [each for each in self._all() if each.client == client]
 
-    def _cost(self, images: list[_Waiting[T]]) -> float:
+    def _cost(self, images: list[_Waiting[J, T]]) -> float:
         return sum(each.cost for each in images)
 
-    def _expected_s(self, images: list[_Waiting[T]]) -> float:
+    def _expected_s(self, images: list[_Waiting[J, T]]) -> float:
         return self._cost(images) * self._s_per_megapixel

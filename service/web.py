@@ -1,4 +1,4 @@
-"""The web page at /, what it needs, and GET /info; all of it in memory, so that it outlives the Bento's folder."""
+"""The web page at /, what it needs, GET /info and /docs.json; in memory, so that it outlives the Bento's folder."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from ferops.inference.answer import Info
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from starlette.requests import Request
+    from starlette.websockets import WebSocket
 
 PAGE = Path(__file__).parent / "page"
 MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -30,13 +33,26 @@ HEADERS = {
 }
 
 
-def web(info: Info) -> Starlette:
-    """Return the ASGI app of the page; `info` is the answer of GET /info."""
+def web(
+    info: Callable[[], Info], *, docs: Callable[[], dict[str, Any]], stream: Callable[[WebSocket], Awaitable[None]]
+) -> Starlette:
+    """Return the ASGI app of the page; `info` and `docs` return the answers of GET /info and /docs.json.
+
+    Args:
+        stream: serves WS /stream.
+    """
 
     async def show_info(_: Request) -> Response:
-        return JSONResponse(info.as_json())
+        return JSONResponse(info().as_json())
 
-    routes = [Route("/info", show_info, methods=["GET"])]
+    async def show_docs(_: Request) -> Response:
+        return JSONResponse(docs())
+
+    routes: list[BaseRoute] = [
+        Route("/info", show_info, methods=["GET"]),
+        Route("/docs.json", show_docs, methods=["GET"]),
+        WebSocketRoute("/stream", stream),
+    ]
     for file in sorted(PAGE.iterdir()):
         path = "/" if file.name == "index.html" else f"/page/{file.name}"
         routes.append(Route(path, _file(file), methods=["GET"]))

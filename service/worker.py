@@ -6,15 +6,31 @@ import ctypes
 import os
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-from ferops.datasets.images import decode
+from ferops.datasets.images import decode, has_further_frames
+from ferops.faces.photo import Photo
 from ferops.inference import answer as answers
+from ferops.inference import extras
 from ferops.inference.answer import Answer
+from ferops.inference.extras import Wanted
+from ferops.inference.measures import measures
 from ferops.inference.predictor import Predictor
+from ferops.inference.several import StreamAnswer, stream_answer
 from ferops.records.release import Release
+from ferops.video.frame import Frame
+
+if TYPE_CHECKING:
+    from ferops.video.watch import Watcher
 
 _PR_SET_PDEATHSIG = 1
+
+T = TypeVar("T")
+
+_watchers: dict[int, Watcher] = {}
+"""Of each stream that is open, by its number; the server bounds how many there are."""
 
 _loaded: tuple[Predictor, Release] | None = None
 
@@ -41,8 +57,8 @@ def die_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def predict(encoded: bytes) -> Answer:
-    """Return the answer for an encoded image.
+def predict(encoded: bytes, wanted: Wanted) -> tuple[Answer, list[dict[str, float]]]:
+    """Return the answer for an encoded image, with the extras `wanted`, and what is logged of its faces (`measures`).
 
     Raises:
         UnreadableImageError: it cannot be decoded.
@@ -50,15 +66,57 @@ def predict(encoded: bytes) -> Answer:
     assert _loaded is not None  # `load` is the first call
     predictor, release = _loaded
     start = time.perf_counter()
-    pixels = decode(encoded, max_megapixels=release.limits.max_image_megapixels)
+    photo = Photo.decode(encoded, max_megapixels=release.limits.max_image_megapixels)
     decoded = time.perf_counter()
-    prediction = predictor.predict([pixels], max_faces=release.limits.max_faces)[0]
+    prediction, more = extras.predict(predictor, photo, wanted, max_faces=release.limits.max_faces)
     end = time.perf_counter()
-    return answers.answer(
+    answer = answers.answer(
         prediction,
-        classes=predictor.config.classes,
         release=release,
-        width=pixels.shape[1],
-        height=pixels.shape[0],
+        extras=more,
+        first_frame_only=has_further_frames(encoded),
         timing_ms={"decode": 1e3 * (decoded - start), "predict": 1e3 * (end - decoded)},
     )
+    return answer, [measures(face) for face in prediction.faces]
+
+
+def look(encoded: bytes, *, stream: int, first: int, time_s: float, frame: int, frames_dropped: int) -> StreamAnswer:
+    """Return the answer for a frame of a stream.
+
+    Args:
+        stream: its number; faces are followed from its earlier frames on.
+        first: the number of its next track, should this worker not know it: another one has crashed.
+        time_s: seconds since the stream began.
+        frame, frames_dropped: of the answer.
+
+    Raises:
+        UnreadableImageError: it cannot be decoded.
+    """
+    from ferops.video.watch import Watcher  # SciPy, 0.8 s and 50 MB, where there are streams
+
+    assert _loaded is not None  # `load` is the first call
+    predictor, release = _loaded
+    start = time.perf_counter()
+    pixels = decode(encoded, max_megapixels=release.limits.max_image_megapixels)
+    if stream not in _watchers:
+        _watchers[stream] = Watcher(predictor, first=first)
+    seen = _watchers[stream].look(Frame(frame, time_s, pixels))
+    assert seen.prediction is not None  # a frame with pixels has one
+    return stream_answer(
+        seen.prediction,
+        [face.track for face in seen.faces],
+        frame=frame,
+        frames_dropped=frames_dropped,
+        max_faces=release.limits.max_faces,
+        timing_ms={"predict": 1e3 * (time.perf_counter() - start)},
+    )
+
+
+def forget(stream: int) -> None:
+    """Drop what is known of a stream's faces."""
+    _watchers.pop(stream, None)
+
+
+def run(job: Callable[[], T]) -> T:
+    """Do a job that the server has put together of the functions above."""
+    return job()

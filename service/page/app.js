@@ -1,41 +1,31 @@
-"use strict";
-// Sends an image to POST /predict and shows the answer. Nothing is kept, in the page or on the server.
+// Sends a photo to POST predict and shows the answer. Nothing is kept, in the page or on the server.
 
-const $ = (id) => document.getElementById(id);
-const SVG = "http://www.w3.org/2000/svg";
+import * as camera from "./camera.js";
+import { card, omissions, summary } from "./cards.js";
+import { $, element, say } from "./dom.js";
+import { placed } from "./faces.js";
+import { explained, figure } from "./heat.js";
+import * as live from "./live.js";
+import { draw } from "./overlay.js";
+import { blurred, prepared, turned } from "./photo.js";
+import { Away, NoKey, apiKey, askFaces, askInfo, keepKey, patience } from "./service.js";
+
+const TRIES = 8; // unasked; then the button alone
+
 let info = null;
-let request = null;
-
-function element(tag, attributes = {}, ...children) {
-  const made = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.append(...children);
-  return made;
-}
-
-function shape(tag, attributes, text = "") {
-  const made = document.createElementNS(SVG, tag);
-  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
-  made.textContent = text;
-  return made;
-}
-
-function say(kind, text) {
-  $("status").className = `status ${kind}`;
-  $("status").textContent = text.charAt(0).toUpperCase() + text.slice(1);
-}
+let current = null; // the photo: {file, abort, timer, answer}
 
 function modelName(version) {
   return version === "starter" ? "starter model" : `model v${version}`;
 }
 
-async function loadInfo() {
-  info = await (await fetch("/info")).json();
+async function loadInfo(signal) {
+  info = await askInfo(signal);
   $("model").textContent = modelName(info.model_version);
+  $("starter").hidden = !info.starter;
   if (info.starter) {
     $("starter-summary").textContent = info.starter.summary;
     $("starter-terms").textContent = info.starter.terms;
-    $("starter").hidden = false;
   }
   $("purpose").textContent = `purpose: ${info.purpose.replaceAll("_", " ")}`;
   $("purpose").hidden = false;
@@ -48,148 +38,187 @@ async function loadInfo() {
   }
 }
 
-function show(file) {
-  URL.revokeObjectURL($("photo").src);
-  $("photo").src = URL.createObjectURL(file);
-  $("photo").alt = "The image you chose";
-  $("overlay").replaceChildren();
-  $("empty").hidden = true;
-  $("shown").hidden = false;
-  $("clear").hidden = false;
-  $("stage").classList.add("filled");
-}
-
-function clearAll() {
-  request?.abort();
-  URL.revokeObjectURL($("photo").src);
-  $("photo").removeAttribute("src");
-  $("overlay").replaceChildren();
-  $("faces").replaceChildren();
-  $("meta").textContent = "";
-  $("file").value = "";
-  for (const id of ["shown", "clear", "busy"]) $(id).hidden = true;
-  for (const id of ["empty", "steps"]) $(id).hidden = false;
-  $("stage").classList.remove("filled");
-  say("", "No image yet.");
-}
-
-async function predict(file) {
-  request?.abort();
-  const mine = (request = new AbortController());
-  show(file);
-  $("faces").replaceChildren();
-  $("meta").textContent = "";
-  $("steps").hidden = true;
-  $("busy").hidden = false;
-  say("", "Looking for faces…");
+/** Do `work` now, and again as long as the service is away or busy; `work` gets a signal that ends it. */
+async function insist(mine, work, tries = 0) {
+  clearTimeout(mine.timer);
+  mine.abort?.abort();
+  const { signal } = (mine.abort = new AbortController());
+  $("again").hidden = true;
   try {
-    if (info && file.size > info.limits.max_body_mb * 1e6) {
-      throw new Error(`The image is larger than ${info.limits.max_body_mb} MB. Choose a smaller one.`);
-    }
-    const form = new FormData();
-    form.append("image", file);
-    const response = await fetch("/predict", { method: "POST", body: form, signal: mine.signal });
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error ?? `The service answered ${response.status}.`);
-    if (mine === request) present(answer);
+    await work(signal);
   } catch (error) {
-    if (error.name === "AbortError") return;
-    say("error", error instanceof TypeError ? "The service cannot be reached. Is it running?" : error.message);
-  } finally {
-    if (mine === request) $("busy").hidden = true;
+    if (error.name === "AbortError" || mine !== current) return;
+    if (error instanceof NoKey) {
+      askKey(error.message, () => insist(mine, work, tries));
+      return;
+    }
+    if (!(error instanceof Away)) {
+      say("error", error.message);
+      return;
+    }
+    const waitS = error.waitS ?? patience(tries);
+    if (error.waitS === null) info = null; // what comes back may be another model
+    const plan = tries < TRIES ? `The next try is in ${waitS} s.` : "";
+    say("away", `${error.message} ${mine.file ? "The photo is kept in this page." : ""} ${plan}`.replaceAll(/ +/g, " "));
+    $("again").hidden = false;
+    $("again").onclick = () => insist(mine, work, tries + 1);
+    if (plan) mine.timer = setTimeout(() => insist(mine, work, tries + 1), 1000 * waitS);
   }
 }
 
-function present(answer) {
-  const count = answer.faces.length;
-  const faces = `${count} ${count === 1 ? "face" : "faces"} found`;
-  const unsure = answer.faces.filter((face) => face.status === "low_confidence").length;
-  const messages = {
-    ok: `${faces}.`,
-    low_confidence: `${faces}; ${count === 1 ? "it needs" : unsure === 1 ? "1 needs" : `${unsure} need`} human review: the confidence is below ${(100 * info.low_confidence).toFixed(0)} %.`,
-    no_face: "No face found. Try an image with a larger, unobstructed face.",
+/** Ask for an API key, and do `work` when there is one. */
+function askKey(message, work) {
+  say("away", message);
+  $("key").hidden = false;
+  $("key-text").value = "";
+  $("key-text").focus();
+  $("key").onsubmit = (event) => {
+    event.preventDefault();
+    keepKey($("key-text").value.trim());
+    $("key").hidden = true;
+    work();
   };
-  say(answer.status, messages[answer.status]);
-  $("faces").replaceChildren(...answer.faces.map(card));
-  draw(answer);
+}
+
+/** Begin anew: with a photo, or with none. */
+function begin(file) {
+  live.stop();
+  current?.abort?.abort();
+  clearTimeout(current?.timer);
+  current = { file };
+  for (const id of ["overlay", "faces", "limits"]) $(id).replaceChildren();
+  for (const id of ["meta", "done"]) $(id).textContent = "";
+  for (const id of ["take", "nobody", "again", "busy", "key"]) $(id).hidden = true;
+  URL.revokeObjectURL($("photo").src);
+  if (file) $("photo").src = URL.createObjectURL(file);
+  else $("photo").removeAttribute("src");
+  $("photo").alt = "The image you chose";
+  $("file").value = "";
+  $("empty").hidden = $("steps").hidden = Boolean(file);
+  $("shown").hidden = $("clear").hidden = !file;
+  $("stage").classList.toggle("filled", Boolean(file));
+  return current;
+}
+
+/** Show no photo, and what the model is. */
+async function start() {
+  await insist(begin(null), async (signal) => {
+    if (!info) await loadInfo(signal);
+    say("", "No image yet.");
+  });
+}
+
+async function predict(file) {
+  const mine = begin(file);
+  await insist(mine, async (signal) => {
+    $("busy").hidden = false;
+    say("", "Looking for faces…");
+    try {
+      if (!info) await loadInfo(signal);
+      const maxBytes = info.limits.max_body_mb * 1e6;
+      const { blob, sent } = await prepared(file, $("photo"), maxBytes);
+      if (blob.size > maxBytes) throw new Error(`The image is larger than ${info.limits.max_body_mb} MB. Choose a smaller one.`);
+      const answer = await askFaces(blob, signal);
+      mine.blob = blob;
+      if (mine === current) await upright($("photo"), answer.rotation);
+      if (mine === current) present(answer, sent);
+    } finally {
+      if (mine === current) $("busy").hidden = true;
+    }
+  });
+}
+
+/** Show the photo as the service turned it: the boxes are those of the upright image. */
+async function upright(photo, degrees) {
+  if (!degrees || !photo.naturalWidth) return;
+  const before = photo.src;
+  photo.src = await turned(photo, degrees);
+  await photo.decode();
+  URL.revokeObjectURL(before);
+}
+
+function present(sentAnswer, sent) {
+  const photo = $("photo");
+  const isShown = photo.naturalWidth > 0;
+  const answer = isShown ? placed(sentAnswer, photo.naturalWidth, photo.naturalHeight) : placed(sentAnswer, sentAnswer.width, sentAnswer.height);
+  current.answer = answer;
+  say(...summary(answer, info.low_confidence));
+  $("limits").replaceChildren(...omissions(answer, { sent, isShown }).map((line) => element("li", {}, line)));
+  $("nobody").hidden = answer.faces.length > 0;
+  $("faces").replaceChildren(...answer.faces.map((face, index) => card(face, index, choose, explain)));
+  $("take").hidden = false;
+  $("blur").hidden = !isShown || !answer.faces.length;
+  draw(answer, choose);
+  photo.alt = answer.faces.length
+    ? `The image with ${answer.faces.map((face, index) => `face ${index + 1}: ${face.label}`).join(", ")}`
+    : "The image; no face was found in it";
   const spent = Object.entries(answer.timing_ms).map(([name, ms]) => `${name} ${ms.toFixed(0)} ms`).join(" · ");
   $("meta").textContent = `${modelName(answer.model_version)} · data ${answer.data_version.slice(0, 8)} · ${answer.width}×${answer.height} px · ${spent}`;
 }
 
-function card(face, index) {
-  const percent = (value) => `${(100 * value).toFixed(1)} %`;
-  const bars = Object.entries(face.probabilities).map(([name, value]) => {
-    const fill = element("i");
-    fill.style.width = `${100 * value}%`;
-    return element("li", name === face.label ? { class: "best" } : {},
-      element("span", {}, name), element("span", { class: "bar", "aria-hidden": "true" }, fill),
-      element("span", { class: "value" }, percent(value)));
-  });
-  const review = face.status === "low_confidence";
-  const pick = element("button", { class: "pick", type: "button", "aria-label": `Show face ${index + 1}, ${face.label}, in the image` },
-    element("span", { class: "number" }, `Face ${index + 1} `), element("span", { class: "label" }, face.label));
-  const made = element("li", { class: "card", "data-face": index },
-    element("header", {}, pick, element("span", { class: `mark ${face.status}` },
-      review ? `${percent(face.confidence)}, review` : `${percent(face.confidence)} confident`)),
-    element("ul", { class: "bars" }, ...bars));
-  pick.addEventListener("click", () => choose(index));
-  return made;
-}
-
-function draw(answer) {
-  const overlay = $("overlay");
-  overlay.setAttribute("viewBox", `0 0 ${answer.width} ${answer.height}`);
-  const unit = answer.width / Math.max($("photo").clientWidth, 1); // image pixels per screen pixel
-  overlay.replaceChildren(...answer.faces.map((face, index) => {
-    const group = shape("g", { class: "face", "data-face": index });
-    const { x1, y1, x2, y2 } = face.box;
-    const frame = { x: x1, y: y1, width: x2 - x1, height: y2 - y1, rx: 6 * unit };
-    const text = `${index + 1} ${face.label}`;
-    const high = 22 * unit;
-    const wide = (text.length * 8.2 + 14) * unit;
-    const left = Math.max(0, Math.min(x1, answer.width - wide));
-    const top = y1 > high + 4 * unit ? y1 - high - 3 * unit : Math.min(y2 + 3 * unit, answer.height - high);
-    group.append(shape("rect", { ...frame, class: "box under" }), shape("rect", { ...frame, class: `box over ${face.status}` }));
-    for (const [x, y] of Object.values(face.landmarks)) group.append(shape("circle", { class: "dot", cx: x, cy: y, r: 3 * unit }));
-    group.append(shape("rect", { class: "tag", x: left, y: top, width: wide, height: high, rx: 6 * unit }),
-      shape("text", { class: "tag-text", x: left + 7 * unit, y: top + 15.5 * unit, "font-size": 13 * unit }, text));
-    group.addEventListener("click", () => choose(index));
-    return group;
-  }));
-  $("photo").alt = answer.faces.length
-    ? `The image with ${answer.faces.map((face, index) => `face ${index + 1}: ${face.label}`).join(", ")}`
-    : "The image; no face was found in it";
-}
-
-function choose(index) {
-  for (const part of document.querySelectorAll("[data-face]")) {
-    part.classList.toggle("chosen", part.dataset.face === String(index));
+/** Mark a face on photo and card, and bring one of them into view: `where` is ".box" or ".card". */
+function choose(index, where) {
+  for (const each of document.querySelectorAll("[data-face]")) {
+    const chosen = each.dataset.face === String(index);
+    each.classList.toggle("chosen", chosen);
+    each.querySelector(".pick")?.setAttribute("aria-pressed", String(chosen));
   }
-  document.querySelector(`.card[data-face="${index}"]`).scrollIntoView({ block: "nearest" });
+  document.querySelector(`${where}[data-face="${index}"]`).scrollIntoView({ block: "nearest" });
 }
 
-async function openCamera() {
+/** Show a face's heat map on its card, or hide it; the first one asks the service, for all faces at once. */
+async function explain(index, why) {
+  const shown = why.parentElement.querySelector(".heat");
+  if (shown) {
+    shown.remove();
+    why.setAttribute("aria-expanded", "false");
+    return;
+  }
+  const mine = current;
+  why.disabled = true;
   try {
-    if (!navigator.mediaDevices) throw new Error("browsers allow the camera only on localhost or over HTTPS");
-    $("video").srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "user" } });
-    $("viewfinder").showModal();
+    const { width, height } = mine.answer;
+    mine.heat ??= askFaces(mine.blob, mine.abort.signal, "?explain=1&crops=1")
+      .then((answer) => placed(explained(answer), width, height));
+    const { faces, extras } = await mine.heat;
+    const face = faces[index];
+    if (face?.label !== mine.answer.faces[index].label) throw new Error("The service has another model by now. Choose the photo again.");
+    if (!face.heat) throw new Error(`The service explains ${extras.faces_explained} faces of a photo; face ${index + 1} is none of them. Cut it out of the photo, and choose that.`);
+    why.after(await figure(face.heat, face.crop, face.label));
+    why.setAttribute("aria-expanded", "true");
   } catch (error) {
-    say("error", `The camera cannot be used: ${error.message}. Choose a photo instead.`);
+    if (error.name === "AbortError") return;
+    mine.heat = null;
+    $("done").textContent = error.message;
+  } finally {
+    why.disabled = false;
   }
 }
 
-function takePhoto() {
-  const video = $("video");
-  if (!video.videoWidth) return; // no frame yet
-  const canvas = element("canvas", { width: video.videoWidth, height: video.videoHeight });
-  canvas.getContext("2d").drawImage(video, 0, 0);
-  canvas.toBlob((blob) => predict(blob), "image/jpeg", 0.95);
-  $("viewfinder").close();
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(JSON.stringify(current.answer, null, 2));
+    $("done").textContent = "The answer is copied, in pixels of the photo shown.";
+  } catch {
+    $("done").textContent = "The browser allows copying only on localhost or over HTTPS. The command at the end of the page prints the answer.";
+  }
 }
 
-function closeCamera() {
-  $("video").srcObject?.getTracks().forEach((track) => track.stop());
-  $("video").srcObject = null;
+async function downloadBlurred() {
+  const { answer, file } = current;
+  if (answer.faces_found > answer.faces_returned) {
+    $("done").textContent = `Only ${answer.faces_returned} of ${answer.faces_found} faces are in the answer; the copy would show the others. Cut the photo into pieces first.`;
+    return;
+  }
+  try {
+    const url = URL.createObjectURL(await blurred($("photo"), answer.faces));
+    const name = (file.name ?? "photo").replace(/\.[^.]*$/, "");
+    element("a", { href: url, download: `${name}-blurred.jpg` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser may still be reading it
+    $("done").textContent = "The copy is made in this browser. Look at it before you pass it on: a face that was not found is not blurred.";
+  } catch (error) {
+    $("done").textContent = error.message;
+  }
 }
 
 const stage = $("stage");
@@ -204,12 +233,19 @@ document.addEventListener("paste", (event) => {
   if (event.clipboardData.files[0]) predict(event.clipboardData.files[0]);
 });
 $("file").addEventListener("change", () => { if ($("file").files[0]) predict($("file").files[0]); });
+$("photo").addEventListener("load", () => {
+  $("shown").style.setProperty("--w", $("photo").naturalWidth);
+  $("shown").style.setProperty("--h", $("photo").naturalHeight);
+});
 // No preview: the browser cannot show what the service may still read, such as TIFF
 $("photo").addEventListener("error", () => { $("shown").hidden = true; $("empty").hidden = false; });
-$("camera").addEventListener("click", openCamera);
-$("snap").addEventListener("click", takePhoto);
-$("close").addEventListener("click", () => $("viewfinder").close());
-$("viewfinder").addEventListener("close", closeCamera);
-$("clear").addEventListener("click", clearAll);
-$("origin").textContent = location.origin;
-loadInfo().catch(() => say("error", "The service cannot be reached. Is it running?"));
+$("clear").addEventListener("click", start);
+$("copy").addEventListener("click", copy);
+$("blur").addEventListener("click", downloadBlurred);
+$("predict").textContent = new URL("predict", document.baseURI);
+camera.wire(predict);
+live.wire(() => begin(null), async () => {
+  if (!info) await loadInfo();
+  return info;
+}, askKey);
+start();

@@ -20,7 +20,7 @@ def starts(folder: Path) -> int:
     return len(list(folder.glob("start-*")))
 
 
-def run(folder: Path, play: Callable[[Engine[bytes]], Awaitable[None]], *, limit_s: float = 30) -> None:
+def run(folder: Path, play: Callable[[Engine[bytes, bytes]], Awaitable[None]], *, limit_s: float = 30) -> None:
     async def go() -> None:
         engine = Engine(partial(load, folder), work, limit_s=limit_s)
         await engine.start()
@@ -39,7 +39,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 def test_an_image_whose_worker_dies_is_answered_by_the_next(tmp_path: Path) -> None:
-    async def play(engine: Engine[bytes]) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
         answer = await engine.run(f"crash once {tmp_path / 'mark'}".encode())
         assert answer.startswith(b"CRASH ONCE")
         assert starts(tmp_path) == 2
@@ -48,7 +48,7 @@ def test_an_image_whose_worker_dies_is_answered_by_the_next(tmp_path: Path) -> N
 
 
 def test_an_image_that_kills_two_workers_is_refused_and_the_next_one_served(tmp_path: Path) -> None:
-    async def play(engine: Engine[bytes]) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
         with pytest.raises(Refusal) as refused:
             await engine.run(b"crash")
         assert refused.value.code == "crashed"
@@ -58,7 +58,7 @@ def test_an_image_that_kills_two_workers_is_refused_and_the_next_one_served(tmp_
 
 
 def test_a_worker_that_dies_idle_is_replaced_unasked(tmp_path: Path) -> None:
-    async def play(engine: Engine[bytes]) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
         os.kill(engine._pid, signal.SIGKILL)
         await until(lambda: not engine.is_ready)
         await until(lambda: engine.is_ready)
@@ -68,7 +68,7 @@ def test_a_worker_that_dies_idle_is_replaced_unasked(tmp_path: Path) -> None:
 
 
 def test_an_image_that_takes_too_long_ends_its_worker(tmp_path: Path) -> None:
-    async def play(engine: Engine[bytes]) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
         with pytest.raises(Refusal) as refused:
             await engine.run(b"slow")
         assert refused.value.code == "timeout"
@@ -83,7 +83,7 @@ def test_without_a_model_the_service_is_not_ready_until_there_is_one(
 ) -> None:
     monkeypatch.setattr("service.engine.RETRY_S", 0.1)
 
-    async def play(engine: Engine[bytes]) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
         (tmp_path / "broken").touch()
         os.kill(engine._pid, signal.SIGKILL)
         await until(lambda: not engine.is_ready)
@@ -98,10 +98,22 @@ def test_without_a_model_the_service_is_not_ready_until_there_is_one(
 
 
 def test_an_error_of_the_work_ends_no_worker(tmp_path: Path) -> None:
-    async def play(engine: Engine[bytes]) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
         with pytest.raises(ValueError, match="bad image"):
             await engine.run(b"bad")
         assert await engine.run(b"a") == b"A"
         assert starts(tmp_path) == 1
+
+    run(tmp_path, play)
+
+
+def test_a_retired_worker_answers_what_it_has_first(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
+        answering = asyncio.create_task(engine.run(b"a"))
+        await asyncio.sleep(0)
+        await engine.retire()
+        assert await answering == b"A"
+        with pytest.raises(ProcessLookupError):
+            os.kill(engine._pid, 0)
 
     run(tmp_path, play)

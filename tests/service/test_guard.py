@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 import tempfile
 from collections.abc import AsyncIterator
@@ -12,7 +13,7 @@ import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from service.guard import UPLOAD, Guard, Upload
+from service.guard import UPLOAD, Guard, Upload, one_image
 from service.refusals import CODES
 from service.uploads import Uploads
 from starlette.responses import JSONResponse
@@ -32,16 +33,17 @@ GIF = b"GIF89a\xb8\x0b\xd0\x07\x00\x00\x00,\x00\x00\x00\x00\xb8\x0b\xd0\x07\x00\
 class Service:
     """The guard (1 kB, 5 megapixels) before an app that answers with the size of what it got."""
 
-    def __init__(self, *, max_body_mb: float = 0.001) -> None:
+    def __init__(self, *, max_body_mb: float = 0.001, until_answered: bool = False) -> None:
         self.refused: list[str] = []
         self.served: list[bytes] = []
         self.guard = Guard(
             self.app,
             path="/predict",
             max_body_mb=max_body_mb,
-            max_megapixels=5,
+            take=one_image(max_megapixels=5),
             uploads=Uploads(at_once=3, at_once_per_client=2, within_s=10, min_kb_s=1),
             on_refusal=self.refused.append,
+            until_answered=until_answered,
         )
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -71,10 +73,23 @@ def test_an_image_arrives_byte_for_byte(service: Service, kind: str) -> None:
     assert service.refused == []
 
 
+def test_an_image_arrives_as_the_body_and_in_base64_as_well(service: Service) -> None:
+    encoded = image_file(width=10, height=8)
+    assert service.post(content=encoded, headers={"content-type": "image/png"}).status_code == 200
+    assert service.post(json={"image": base64.b64encode(encoded).decode()}).status_code == 200
+    assert service.served == [encoded, encoded]
+
+
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 
 BAD: list[tuple[str, str, dict[str, Any]]] = [
-    ("not_multipart", "curl -F image=@photo.jpg", {"json": {"image": "http://example.org/a.jpg"}}),
+    ("bad_form", "BASE64", {"json": {"image": "http://example.org/a.jpg"}}),
+    ("bad_form", "BASE64", {"json": ["image"]}),
+    (
+        "bad_query",
+        "explain=maybe",
+        {"params": {"explain": "maybe"}, "files": {"image": ("a.png", image_file(width=2, height=2))}},
+    ),
     ("not_multipart", "no content type", {"content": b"abc"}),
     ("not_multipart", "pickle", {"content": b"abc", "headers": {"content-type": "application/pickle"}}),
     ("bad_form", "boundary", {"content": b"abc", "headers": {"content-type": "multipart/form-data"}}),
@@ -163,6 +178,34 @@ def test_a_client_that_leaves_while_it_waits_is_taken_out(service: Service) -> N
     scope = scope_of() | {"headers": [(b"content-type", request.headers["content-type"].encode())]}
     asyncio.run(service.guard(scope, receive, send))
     assert cancelled == [True]
+
+
+@pytest.mark.parametrize("until_answered", [False, True])
+def test_an_upload_counts_until_it_is_read_or_answered(until_answered: bool) -> None:
+    """Two uploads of this client may be unfinished; here, two are read and not answered yet when the third comes."""
+    service = Service(until_answered=until_answered)
+    may_go = asyncio.Event()
+
+    async def waiting(scope: Any, receive: Any, send: Any) -> None:
+        await may_go.wait()
+        await service.app(scope, receive, send)
+
+    async def go() -> list[int]:
+        service.guard._app = waiting
+        transport = httpx.ASGITransport(service.guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+
+            async def post() -> int:
+                return (await client.post("/predict", files={"image": ("a.png", image_file())})).status_code
+
+            first = [asyncio.create_task(post()) for _ in range(2)]
+            await asyncio.sleep(0.05)
+            third = asyncio.create_task(post())
+            await asyncio.sleep(1.2)  # longer than PLACE_S
+            may_go.set()
+            return sorted(await asyncio.gather(*first, third))
+
+    assert asyncio.run(go()) == ([200, 200, 429] if until_answered else [200, 200, 200])
 
 
 def test_other_paths_pass_untouched(service: Service) -> None:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import json
+import re
 from http import HTTPStatus
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 from service.known import Known
-from service.openapi import described
-from service.refusals import CODES
+from service.openapi import document
+from service.refusals import CODES, OF_STREAMS
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
+
+from answers import release
+from ferops.config import Params
 
 SERVICE = Path(__file__).parents[2] / "service"
 
@@ -40,13 +44,31 @@ def test_every_refusal_of_the_source_is_known_and_no_other() -> None:
     assert raised() == set(CODES)
 
 
-def test_every_status_is_described_with_its_codes() -> None:
-    post: dict[str, Any] = {"responses": {200: "an answer", 404: "never", 418: "never"}}
-    described(SimpleNamespace(paths={"/predict": SimpleNamespace(post=post)}))
-    assert set(post["responses"]) == {200, *CODES.values()}
-    for code, status in CODES.items():
-        assert code in post["responses"][status]["description"]
-        assert HTTPStatus(status)
+@pytest.fixture(scope="module")
+def written(quick_params: Params) -> dict[str, Any]:
+    return document(release(quick_params.serve))
+
+
+def test_every_status_is_described_with_its_codes(written: dict[str, Any]) -> None:
+    for path in ("/predict", "/predict/batch"):
+        responses = written["paths"][path]["post"]["responses"]
+        codes = {code: status for code, status in CODES.items() if code not in OF_STREAMS}
+        assert {int(status) for status in responses} == {200, *codes.values()}
+        for code, status in codes.items():
+            assert code in responses[str(status)]["description"]
+            assert HTTPStatus(status)
+            assert ("headers" in responses[str(status)]) == (status in (429, 503))
+
+
+def test_every_reference_leads_somewhere(written: dict[str, Any]) -> None:
+    schemas = written["components"]["schemas"]
+    references = set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(written)))
+    assert {"Answer", "BatchAnswer", "Info", "Refusal"} <= references <= set(schemas)
+
+
+def test_the_document_is_about_ferops_alone(written: dict[str, Any]) -> None:
+    assert written["info"]["version"] == "v3"
+    assert "bentoml" not in json.dumps(written).lower()
 
 
 def test_whoever_may_try_again_learns_when() -> None:
@@ -64,7 +86,12 @@ def ask(path: str, **headers: bytes) -> httpx.Response:
     async def fine(_: Any) -> PlainTextResponse:
         return PlainTextResponse("fine")
 
-    routes = [Route("/", fine), Route("/info", fine), Mount("/page", StaticFiles(directory=SERVICE / "page"))]
+    routes = [
+        Route("/", fine),
+        Route("/info", fine),
+        WebSocketRoute("/stream", fine),
+        Mount("/page", StaticFiles(directory=SERVICE / "page")),
+    ]
     known = Known(Starlette(routes=routes), routes)
 
     async def go() -> httpx.Response:
@@ -83,6 +110,7 @@ def ask(path: str, **headers: bytes) -> httpx.Response:
         ("/page/app.js", 200),
         ("/page/none.js", 404),
         ("/x", 404),
+        ("/stream", 404),
     ],
 )
 def test_paths_that_exist_are_let_through(path: str, status: int) -> None:
@@ -94,14 +122,19 @@ def test_a_header_that_the_log_cannot_write_is_refused() -> None:
     assert (response.status_code, response.json()["code"]) == (400, "bad_header")
 
 
-def test_a_websocket_is_closed_before_anybody_counts_it() -> None:
-    async def never(*_: Any) -> None:
-        raise AssertionError("it was let through")
+@pytest.mark.parametrize(("path", "sent"), [("/stream", ["websocket.accept"]), ("/random", ["websocket.close"])])
+def test_a_websocket_elsewhere_is_closed_before_anybody_counts_it(path: str, sent: list[str]) -> None:
+    async def accept(_: Any, __: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
 
-    sent: list[Any] = []
+    async def never() -> Any:
+        raise AssertionError("nothing was to be read")
+
+    seen: list[Any] = []
 
     async def send(message: Any) -> None:
-        sent.append(message["type"])
+        seen.append(message["type"])
 
-    asyncio.run(Known(never, [])({"type": "websocket", "path": "/random"}, never, send))
-    assert sent == ["websocket.close"]
+    known = Known(accept, [WebSocketRoute("/stream", accept)])
+    asyncio.run(known({"type": "websocket", "path": path}, never, send))
+    assert seen == sent
