@@ -54,6 +54,7 @@ def test_interval_of_a_mean_agrees_with_students_t() -> None:
     assert found.high == pytest.approx(high, abs=0.05)
 
 
+@pytest.mark.slow
 def test_intervals_cover_the_truth_as_often_as_they_say() -> None:
     """20 people with their own accuracy around 0.7, 10 images each: 95 % intervals, 200 repetitions."""
     rng = np.random.default_rng(4)

@@ -11,6 +11,7 @@ from evaluation_project import IMAGE_PX, answers, build
 from ferops.errors import FeropsError
 from ferops.evaluation import end_to_end
 from ferops.evaluation.end_to_end import TestImage
+from ferops.faces.photo import Photo
 
 ELSEWHERE = tuple(range(0, 40, 2))  # numbers of the images in which the detector takes another face
 
@@ -109,7 +110,7 @@ def test_raw_data_that_lack_a_test_image(tmp_path) -> None:
 
 
 def _image(*, height: int, width: int) -> TestImage:
-    return TestImage("id", np.zeros((height, width, 3), np.uint8), tight=False, truth=None)
+    return TestImage("id", Photo.of(np.zeros((height, width, 3), np.uint8)), tight=False, truth=None)
 
 
 def test_batches_are_bounded_in_images_and_pixels() -> None:
@@ -132,10 +133,10 @@ def test_batches_are_bounded_in_images_and_pixels() -> None:
 
 
 def test_a_face_is_the_labelled_one_where_its_landmarks_are_near_the_true_ones() -> None:
-    from ferops.inference.predictor import Face
+    from ferops.inference.prediction import Face
 
     truth = np.array([[20, 20], [40, 20], [30, 30], [22, 42], [38, 42]], np.float64)
-    image = TestImage("id", np.zeros((IMAGE_PX, IMAGE_PX, 3), np.uint8), tight=False, truth=truth)
+    image = TestImage("id", Photo.of(np.zeros((IMAGE_PX, IMAGE_PX, 3), np.uint8)), tight=False, truth=truth)
     near, far = (
         Face(
             box=(0.0, 0.0, 60.0, 60.0),

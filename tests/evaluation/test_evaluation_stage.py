@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from evaluation_project import answers, build, change_index, export
 from exports import change
 from ferops.classes import DEFAULT_CLASSES, KNOWN_LABELS
 from ferops.errors import FeropsError
-from ferops.model_config import ExportConfig
+from ferops.model_config import ExportConfig, ModelConfig
 from ferops.provenance import provenance
 from ferops.records.evaluate import EvaluateSummary, Headline
 
@@ -56,6 +57,31 @@ def test_the_baseline_is_judged_by_its_logits_on_the_same_draws(project) -> None
     minus = found.candidate_minus_baseline.accuracy
     assert minus.value == pytest.approx(found.candidate.accuracy.value - found.baseline.accuracy.value)
     assert minus.low < minus.value < minus.high
+
+
+def test_a_baseline_that_was_taken_may_have_more_classes(tmp_path) -> None:
+    """It answers those of the test split alone, and the pages say that it comes from elsewhere."""
+    project = build(tmp_path, n_test=60)
+    folder = project.layout.model("baseline")
+    theirs = ("neutral", *reversed(DEFAULT_CLASSES))
+    logits = np.random.default_rng(4).normal(size=(48, 7)).astype(np.float32)
+    logits[:, 0] = 9.0  # neutral, which no test face is
+    np.save(folder / "test_logits.npy", logits)
+    config = ModelConfig.model_validate_json((folder / "config.json").read_text(encoding="utf-8"))
+    config.model_copy(update={"classes": theirs}).write(folder / "config.json")
+    with pytest.raises(FeropsError, match="made from other data"):
+        project.evaluate()
+    models = project.params.models
+    taken = models["baseline"].model_copy(update={"epochs": 0, "learns_from": "starter"})
+    project = replace(project, params=project.params.model_copy(update={"models": {**models, "baseline": taken}}))
+    project.evaluate()
+    found = project.metrics
+    predicted = logits[:, [theirs.index(name) for name in DEFAULT_CLASSES]].argmax(axis=1)
+    assert found.baseline.classes == DEFAULT_CLASSES
+    assert found.baseline.accuracy.value == pytest.approx(np.mean(predicted == project.labels))
+    for page in ("report.html", "model_card.md"):
+        text = (project.layout.reports("evaluate") / page).read_text(encoding="utf-8")
+        assert "It was trained on other data by another split" in text
 
 
 def test_the_temperature_is_applied(project) -> None:

@@ -7,6 +7,7 @@ import pytest
 from evaluation_project import build, change_index
 from ferops.evaluation import limits
 from ferops.records.evaluate import EvaluateSummary
+from ferops.records.metrics import Interval
 
 
 @pytest.fixture(scope="module")
@@ -140,3 +141,40 @@ def test_tight_crops_that_were_searched(searched) -> None:
         assert "In 7 of 57 test images no face was found: they were kept whole" in text
         assert "3 test images whose face is smaller than preprocess.min_face_px were left out" in text
     assert "no face found in 7 of 57 test images" in report
+
+
+def _with(project, *, temperature: float, before: float, after: float):
+    metrics = project.metrics
+    raw, found = metrics.candidate.uncalibrated, metrics.candidate
+    change = {"log_loss": raw.log_loss.model_copy(update={"value": before})}
+    candidate = found.model_copy(
+        update={
+            "temperature": temperature,
+            "uncalibrated": raw.model_copy(update=change),
+            "log_loss": found.log_loss.model_copy(update={"value": after}),
+        }
+    )
+    return metrics.model_copy(update={"candidate": candidate})
+
+
+def test_a_temperature_that_does_harm_is_said(project) -> None:
+    assert limits.scaling(_with(project, temperature=0.7, before=0.9, after=0.8)) == ""
+    assert "does harm: the log loss is 0.923 with it and 0.872" in limits.scaling(
+        _with(project, temperature=0.7, before=0.872, after=0.923)
+    )
+    assert "No temperature is used" in limits.scaling(_with(project, temperature=1.0, before=0.9, after=0.9))
+
+
+def test_the_smallest_difference_that_a_split_can_show(project) -> None:
+    """Known: a standard error of 1 point gives (1.960 + 0.842) points at 95 % and four splits of five."""
+    metrics = project.metrics
+    accuracy = Interval(value=0.03, low=0.03 - 0.0196, high=0.03 + 0.0196)
+    minus = metrics.candidate_minus_baseline.model_copy(update={"accuracy": accuracy})
+    assert metrics.confidence_level == 0.95
+    found = metrics.model_copy(update={"candidate_minus_baseline": minus, "candidate_minus_champion": None})
+    assert "less than about 2.8 points" in limits.power(found)
+    assert f"{metrics.n:,} test faces" in limits.power(found)
+    open_ended = minus.model_copy(update={"accuracy": Interval(value=0.03, low=None, high=None)})
+    assert "too few clusters" in limits.power(found.model_copy(update={"candidate_minus_baseline": open_ended}))
+    for text in _texts(project):
+        assert "cannot be told apart reliably" in " ".join(text.split())

@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 
 from ferops import uses
@@ -46,6 +47,17 @@ def _card(project):
 @pytest.fixture(params=["project", "challenged"])
 def evaluated(request):
     return request.getfixturevalue(request.param)
+
+
+def test_the_card_begins_as_the_hub_expects(evaluated) -> None:
+    card = ModelCard(_card(evaluated))
+    metrics = evaluated.metrics
+    assert card.data.license == "apache-2.0"
+    assert ("synthetic-data" in card.data.tags) is metrics.provenance.synthetic
+    found = {each.metric_name: each for each in card.data.eval_results}
+    assert found["Macro-F1"].metric_value == round(metrics.candidate.macro_f1.value, 4)
+    assert found["Accuracy"].dataset_revision == metrics.provenance.data_version
+    assert card.text.lstrip().startswith("# Model card: ferops")
 
 
 def test_the_report_needs_no_other_file_and_no_network(evaluated) -> None:

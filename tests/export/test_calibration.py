@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferops.export.calibration import probabilities
-from ferops.export.temperature import BOUNDS, fit_temperature
+from ferops.export.temperature import BOUNDS, _best, fit_temperature
 
 
 def draw(temperature: float, count: int = 20_000):
@@ -20,6 +20,21 @@ def draw(temperature: float, count: int = 20_000):
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
 def test_recovers_a_known_temperature(temperature):
     assert fit_temperature(*draw(temperature)) == pytest.approx(temperature, rel=0.04)
+
+
+def test_a_few_faces_do_not_ask_for_a_temperature_by_chance():
+    """Over many small splits of a calibrated model the result costs less than always taking the best temperature."""
+    logits, labels, _ = draw(1.0, count=20_000)
+    fresh, truth = logits[10_000:], labels[10_000:]
+
+    def loss(temperature):
+        return -np.log(probabilities(fresh, temperature)[np.arange(len(truth)), truth]).mean()
+
+    few = [(logits[i : i + 24], labels[i : i + 24]) for i in range(0, 2400, 24)]
+    found = [fit_temperature(*one, np.full(24, "one")) for one in few]
+    always = [_best(one.astype(float), of, np.full(24, 1 / 24)) for one, of in few]
+    assert 30 < sum(each == 1.0 for each in found) < 100
+    assert np.mean([loss(each) for each in found]) < np.mean([loss(each) for each in always])
 
 
 def test_is_the_minimum_of_the_likelihood():

@@ -12,6 +12,8 @@ import torch
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.export import stage
+from ferops.export.calibration import probabilities
+from ferops.export.conformal import set_threshold
 from ferops.export.runtime import Classifier
 from ferops.export.stage import compare, export
 from ferops.export.temperature import fit_temperature
@@ -130,8 +132,12 @@ def test_parity_is_what_the_files_give(project, summary):
     assert summary.temperature == pytest.approx(
         fit_temperature(found, validation.labels, np.full(len(found), "blobs")), rel=1e-3
     )
+    written = Classifier(project.exported).config
+    expected = set_threshold(probabilities(found, summary.temperature), validation.labels, 0.9)
+    assert (written.coverage, written.set_threshold) == (0.9, pytest.approx(expected))
 
 
+@pytest.mark.slow
 def test_int8_that_changes_too_much_is_refused(copy, params, monkeypatch):
     monkeypatch.setattr(stage, "_calibration_faces", average_colour)
     with pytest.raises(FeropsError, match=r"Set export\.serve: fp32"):

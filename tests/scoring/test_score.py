@@ -141,6 +141,7 @@ def test_intervals_hold_the_figures_and_are_about_as_wide_as_the_binomials(tmp_p
     assert scored(export, data).intervals == intervals  # the same draws each time
 
 
+@pytest.mark.slow
 def test_people_and_clusters_are_drawn_whole(tmp_path: Path, export: Path) -> None:
     people = [f"p{i // 30}" for i in range(90)]
     data, _, _ = labelled(tmp_path / "people.parquet", subject=people)

@@ -154,7 +154,7 @@ def test_damaged_weights_are_named(
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
     cases = {
-        tmp_path / "nowhere": "does not exist. --model is a folder that",
+        tmp_path / "nowhere": "does not exist. --model is starter",
         tmp_path: "holds neither weights.safetensors nor an exported .onnx file",
         Path(
             __file__

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,14 +16,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ferops.datasets.images import decode
 from ferops.datasets.raw import open_raw
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.metrics import ratio
 from ferops.faces.detect import is_plausible
 from ferops.faces.detection import Detection
-from ferops.inference.predictor import Face, Predictor
+from ferops.faces.photo import Photo
+from ferops.inference.measures import MEASURES, measures
+from ferops.inference.prediction import Face
+from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
 from ferops.records.metrics import EndToEnd, Interval
 
@@ -43,32 +46,35 @@ class TestImage:
     """A decoded test image; `truth` are the true landmarks `(5, 2)` in pixels, of rendered faces."""
 
     image_id: str
-    pixels: NDArray[np.uint8]
+    photo: Photo
     tight: bool
     truth: NDArray[np.float64] | None
 
     __test__ = False  # not a pytest class
 
-    def is_wrong(self, face: Face | None) -> bool | None:
+    def is_wrong(self, face: Face | None, *, rotation: int = 0) -> bool | None:
         """Return whether `face` is another one than the label means; None where the data do not say."""
         if self.truth is None and not self.tight:
             return None
         if face is None:
             return False
+        if rotation:  # the data say where the face is in an image that is upright
+            return True
         if self.truth is not None:
             distances = np.linalg.norm(self.truth[:, None] - self.truth[None], axis=-1)
             error = np.linalg.norm(face.landmarks - self.truth, axis=-1).mean()
             return bool(error > SAME_FACE * distances.max())
         detection = Detection(np.asarray(face.box, np.float32), face.landmarks, face.detection_score)
-        return not is_plausible(detection, self.pixels)
+        return not is_plausible(detection, self.photo.shape)
 
 
 def answer_images(layout: Layout, images: pd.DataFrame, predictor: Predictor, *, tight: set[str]) -> pd.DataFrame:
     """Return what `predictor` answers to each of `images`, rows of faces.parquet: one row each, in their order.
 
     The columns: `image_id`, `status` (`ok`, `no_face`, `low_confidence`: of the preferred face), `answer` and
-    `confidence` of that face (null without one), and `wrong_face`: whether it is another one than the label means
-    (null where the data do not say).
+    `confidence` of that face (null without one), `wrong_face`: whether it is another one than the label means
+    (null where the data do not say), and the label, `p_<class>` and `ferops.inference.measures` of the face: what the
+    service logs, so that its traffic can be compared.
 
     Args:
         tight: the sources whose images are crops around a face.
@@ -76,19 +82,37 @@ def answer_images(layout: Layout, images: pd.DataFrame, predictor: Predictor, *,
     Raises:
         FeropsError: the raw data lack one of the images.
     """
-    answers = {}
+    answers: dict[str, dict[str, Any]] = {}
     with tqdm(total=len(images), desc="end to end", unit="image", mininterval=1.0, smoothing=0.1) as bar:
-        for batch in _batches(_test_images(layout, images, tight)):
-            predictions = predictor.predict([image.pixels for image in batch])
+        for batch in _batches(read_images(layout, images, tight)):
+            predictions = predictor.predict([image.photo for image in batch])
             for image, prediction in zip(batch, predictions, strict=True):
                 face = prediction.faces[0] if prediction.faces else None
-                answer = (face.status, face.label, face.confidence) if face else ("no_face", None, np.nan)
-                answers[image.image_id] = (*answer, image.is_wrong(face))
+                answers[image.image_id] = {
+                    **_answer(face, prediction.classes),
+                    "wrong_face": image.is_wrong(face, rotation=prediction.rotation),
+                }
             bar.update(len(batch))
-    columns = ["status", "answer", "confidence", "wrong_face"]
-    table = pd.DataFrame([answers[image_id] for image_id in images["image_id"]], columns=columns)
+    table = pd.DataFrame([answers[image_id] for image_id in images["image_id"]])
     table["wrong_face"] = table["wrong_face"].astype("boolean")
-    return table.assign(image_id=images["image_id"].to_numpy())[["image_id", *columns]]
+    numbers = table.columns.difference(["status", "answer", "wrong_face"])
+    table[numbers] = table[numbers].astype(np.float64)  # all null where no image has a face
+    table.insert(0, "image_id", images["image_id"].to_numpy())
+    return table.assign(label=images["label"].to_numpy())
+
+
+def _answer(face: Face | None, classes: tuple[str, ...]) -> dict[str, Any]:
+    columns = [f"p_{name}" for name in classes]
+    if face is None:
+        return {"status": "no_face", "answer": None, **dict.fromkeys(("confidence", *MEASURES, *columns), np.nan)}
+    shares = zip(columns, face.probabilities.tolist(), strict=True)
+    return {
+        "status": face.status,
+        "answer": face.label,
+        "confidence": face.confidence,
+        **measures(face),
+        **dict(shares),
+    }
 
 
 def end_to_end(images: pd.DataFrame, answers: pd.DataFrame, packed: pd.Series[str], resampler: Resampler) -> EndToEnd:
@@ -125,8 +149,12 @@ def end_to_end(images: pd.DataFrame, answers: pd.DataFrame, packed: pd.Series[st
     )
 
 
-def _test_images(layout: Layout, images: pd.DataFrame, tight: set[str]) -> Iterator[TestImage]:
-    """Decode the images, in the order of the raw data, each once."""
+def read_images(layout: Layout, images: pd.DataFrame, tight: set[str]) -> Iterator[TestImage]:
+    """Decode `images`, rows of faces.parquet, in the order of the raw data, each once.
+
+    Raises:
+        FeropsError: the raw data lack one of them.
+    """
     for source, rows in images.groupby("source", sort=True):
         raw = open_raw(layout, str(source))
         columns = [name for name in ("image_id", "image", TRUTH) if name in raw.schema.names]
@@ -137,7 +165,7 @@ def _test_images(layout: Layout, images: pd.DataFrame, tight: set[str]) -> Itera
                 if row["image_id"] in left:  # raw data may hold an image twice
                     left.discard(row["image_id"])
                     truth = None if row.get(TRUTH) is None else np.reshape(row[TRUTH], (5, 2))
-                    yield TestImage(row["image_id"], decode(row["image"]), source in tight, truth)
+                    yield TestImage(row["image_id"], Photo.decode(row["image"]), source in tight, truth)
         if left:
             raise FeropsError(
                 f"{raw.files[0]} lacks {len(left)} images of the test split, {min(left)} for one: the raw data changed "
@@ -149,7 +177,7 @@ def _batches(images: Iterator[TestImage]) -> Iterator[list[TestImage]]:
     """Group the images for the Predictor: BATCH of them, fewer where they are large."""
     batch: list[TestImage] = []
     for image in images:
-        pixels = sum(each.pixels.shape[0] * each.pixels.shape[1] for each in (*batch, image))
+        pixels = sum(each.photo.pixels.size // 3 for each in (*batch, image))
         if batch and (len(batch) == BATCH or pixels > BATCH_PX):
             yield batch
             batch = []

@@ -72,12 +72,14 @@ class Data:
 
 @dataclass(frozen=True)
 class Answers:
-    """A model on the test faces: logits `(N, K)` for its `classes`, its temperature and test-time augmentation."""
+    """A model on the test faces: logits `(N, K)` for its `classes`, and what its config says of answers to them."""
 
     classes: tuple[str, ...]
     logits: NDArray[np.float32]
     temperature: float
     tta: Tta = "off"
+    coverage: float | None = None
+    set_threshold: float | None = None
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -95,7 +97,8 @@ def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, s
     """Read artifacts/preprocess, labelled with the model's `classes`.
 
     Raises:
-        FeropsError: a file is missing, there is no test face, array and index disagree, or a label is not in `classes`.
+        FeropsError: a file is missing, there is no test face, array and index disagree, a label is not in `classes`, or
+            the test split shares a group with another one.
     """
     faces = read_array(layout.faces("test"), made_by="ferops preprocess", mmap=True)
     everything = read_parquet(layout.face_index, _FACES, made_by="ferops preprocess")
@@ -117,6 +120,13 @@ def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, s
         raise FeropsError(
             f"{layout.face_index} has images labelled {', '.join(other)}; the model answers {', '.join(classes)}: it "
             "was trained with other data.classes. Run the pipeline again: dvc repro"
+        )
+    learnt = set(everything[everything["split"] != "test"]["group"])
+    crossing = sorted(set(images["group"]) & learnt)
+    if crossing:
+        raise FeropsError(
+            f"{len(crossing)} groups of copies or people are in the test split and in training or validation, such as "
+            f"{', '.join(crossing[:3])}: the figures would be too good. Split again: dvc repro --force split"
         )
     whole = index["status"].isin(KEPT_WHOLE)
     test = TestSet(
@@ -148,11 +158,15 @@ def exported_answers(classifier: Classifier, faces: NDArray[np.uint8]) -> Answer
     starts = range(0, len(faces), _BATCH)
     batches = [classifier.logits(_resize(faces[start : start + _BATCH], config.size_px)) for start in starts]
     logits = _require_finite(np.concatenate(batches), origin="the exported model")
-    return Answers(config.classes, logits, config.temperature, classifier.tta)
+    return Answers(config.classes, logits, config.temperature, classifier.tta, config.coverage, config.set_threshold)
 
 
-def baseline_answers(layout: Layout, data: Data) -> Answers:
+def baseline_answers(layout: Layout, data: Data, *, taken: bool) -> Answers:
     """Return what the baseline's training saved for the test split.
+
+    Args:
+        taken: the baseline was not trained here and may have more classes: its answers are renormalised over those of
+            the test split.
 
     Raises:
         FeropsError: a file is missing, the logits belong to other faces or classes, or one is not finite.
@@ -160,14 +174,16 @@ def baseline_answers(layout: Layout, data: Data) -> Answers:
     config = read_model_config(layout.model("baseline"), ModelConfig)
     path = layout.model("baseline") / "test_logits.npy"
     logits = read_array(path, made_by="ferops train baseline")
-    needed = (len(data.faces), len(data.test.classes))
-    if logits.shape != needed or config.classes != data.test.classes:
+    needed = (len(data.faces), len(config.classes))
+    fits = set(data.test.classes) <= set(config.classes) if taken else config.classes == data.test.classes
+    if logits.shape != needed or not fits:
         raise FeropsError(
             f"{path} holds logits of shape {logits.shape} for the classes {', '.join(config.classes)}; the test split "
-            f"needs {needed} for {', '.join(data.test.classes)}: it was made from other data. "
-            "Run the pipeline again: dvc repro"
+            f"needs {(len(data.faces), len(data.test.classes))} for {', '.join(data.test.classes)}: it was made from "
+            "other data. Run the pipeline again: dvc repro"
         )
-    return Answers(config.classes, _require_finite(logits, origin=str(path)), config.temperature)
+    answers = Answers(config.classes, _require_finite(logits, origin=str(path)), config.temperature)
+    return answers.on(data.test.classes, np.full(len(logits), fill_value=True))
 
 
 def histories(layout: Layout) -> dict[str, tuple[Epoch, ...]]:

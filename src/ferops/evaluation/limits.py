@@ -5,7 +5,10 @@ Each depends on what the data say: who is shown (`subject`), and whether a face 
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 from ferops.export.views import count
+from ferops.formats import figure, interval, percent
 from ferops.records.metrics import Metrics
 
 _SERVICE = (
@@ -22,6 +25,11 @@ def sentences(metrics: Metrics) -> dict[str, str]:
         "independence": independence(metrics),
         "framing": framing(metrics),
         "augmentation": augmentation(metrics),
+        "scaling": scaling(metrics),
+        "power": power(metrics),
+        "taken": taken(metrics),
+        "costing": costing(metrics),
+        "covering": covering(metrics),
     }
 
 
@@ -102,4 +110,74 @@ def augmentation(metrics: Metrics) -> str:
         f"Test-time augmentation (tta: {tta}): each answer of the candidate is the mean over {count(tta)} views of the "
         "face, here, end to end and in the service, and the temperature was fitted to that mean. The time a face is "
         "that of all views. The baseline answers without."
+    )
+
+
+def scaling(metrics: Metrics) -> str:
+    """Say whether the temperature helps here: it was chosen on validation, and may be wrong for the test split."""
+    candidate = metrics.candidate
+    if candidate.temperature == 1.0:
+        return "No temperature is used: on validation faces that it was not fitted to, none lowered the log loss."
+    before, after = candidate.uncalibrated.log_loss.value, candidate.log_loss.value
+    if before is not None and after is not None and after > before:
+        return (
+            f"On this test split the temperature does harm: the log loss is {after:.3f} with it and {before:.3f} "
+            "without. The validation split asked for it; its faces may differ from these."
+        )
+    return ""
+
+
+def power(metrics: Metrics) -> str:
+    """Say how small a difference between two models this test split can show: found in four of five such splits."""
+    minus = metrics.candidate_minus_champion or metrics.candidate_minus_baseline
+    low, high = minus.accuracy.low, minus.accuracy.high
+    if low is None or high is None:
+        return "This test split has too few clusters to say how small a difference between two models it could show."
+    normal = NormalDist()
+    bound = normal.inv_cdf((1 + metrics.confidence_level) / 2)
+    smallest = (bound + normal.inv_cdf(0.8)) * (high - low) / (2 * bound)
+    return (
+        f"Two models that differ by less than about {100 * smallest:.1f} points of accuracy cannot be told apart "
+        f"reliably by {metrics.n:,} test faces: of five such splits one or more would show no difference."
+    )
+
+
+def costing(metrics: Metrics) -> str:
+    """Say what errors cost per face, and how much other answers would save; empty without costs and priors."""
+    found = metrics.decision
+    if found is None:
+        return ""
+    where = "at the class frequencies of evaluate.priors" if found.priors else "at the test split's class frequencies"
+    return (
+        "Where the likeliest class is answered, as the service does, an answer costs "
+        f"{figure(found.cost_of_likeliest)} per face {where}. Answering what has the lowest expected cost would cost "
+        f"{figure(found.cost)}, "
+        f"{figure(found.saved)} less, and change {percent(found.changed_share)} of the answers."
+    )
+
+
+def covering(metrics: Metrics) -> str:
+    """Say whether the sets of classes keep their promise, and for which class least; empty without sets."""
+    sets = metrics.sets
+    if sets is None:
+        return ""
+    known = {name: found.value for name, found in sets.by_class.items() if found.value is not None}
+    worst = min(known, key=lambda name: known[name])
+    kept = "" if sets.coverage.high is None or sets.coverage.high >= sets.wanted else " The promise is not kept here."
+    return (
+        f"Beside the label stands a set of classes that is to hold it for {percent(sets.wanted, 0)} of the faces, by a "
+        f"threshold from the validation split. Here it does for {interval(sets.coverage)} %, with "
+        f"{figure(sets.mean_size, 2)} classes on average.{kept} The promise is about all faces together: for {worst}, "
+        f"the class with the least, it is {percent(known[worst])}."
+    )
+
+
+def taken(metrics: Metrics) -> str:
+    """Say what the baseline is where it was taken as it is; empty where it was trained beside the candidate."""
+    baseline = metrics.provenance.params.get("models", {}).get("baseline", {})
+    if baseline.get("epochs", 1):
+        return ""
+    return (
+        f"The baseline is the model `{baseline['learns_from']}` as it is, judged in FP32. It was trained on other data "
+        "by another split: if some of these test images were among them, it looks better here than it is."
     )

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from ferops.config import Evaluate
+from ferops.evaluation.decision import decision, learnt_shares
 from ferops.evaluation.inputs import Answers, Data
 from ferops.evaluation.performance import Performance, constant_answer, difference, performance
+from ferops.evaluation.sets import measure_sets
 from ferops.evaluation.slices import measure_slices, worst_slices
 from ferops.records import Provenance
 from ferops.records.metrics import (
     CandidateFigures,
     ChampionFigures,
     Cost,
+    Decision,
     Difference,
     EndToEnd,
+    LabelSets,
     Metrics,
     Scores,
     SplitCounts,
@@ -91,6 +96,23 @@ def measure(
         },
         end_to_end=end_to_end,
         cost=cost,
+        decision=_decision(data, candidate, settings, provenance) if settings.costs or settings.priors else None,
+        sets=_sets(data, candidate),
+    )
+
+
+def _decision(data: Data, candidate: Answers, settings: Evaluate, provenance: Provenance) -> Decision:
+    trained = data.everything.loc[data.everything["split"] == "train", "label"]
+    counts = np.array([(trained == name).sum() for name in data.test.classes], dtype=np.float64)
+    learnt = learnt_shares(counts, provenance.params["train"])
+    return decision(data.test, candidate.probabilities, settings, learnt=learnt)
+
+
+def _sets(data: Data, candidate: Answers) -> LabelSets | None:
+    if candidate.set_threshold is None or candidate.coverage is None:
+        return None
+    return measure_sets(
+        data.test, candidate.probabilities, threshold=candidate.set_threshold, wanted=candidate.coverage
     )
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
 from ferops import escape, formats, uses
 from ferops.evaluation import limits
+from ferops.evaluation.hub import metadata
 from ferops.evaluation.slice_names import column_name, slice_name
 from ferops.evaluation.verdict import verdict
 from ferops.model_config import ExportConfig
 from ferops.records.metrics import Metrics
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 
 def render(template: str, metrics: Metrics, config: ExportConfig, **more: Any) -> str:
@@ -20,9 +25,18 @@ def render(template: str, metrics: Metrics, config: ExportConfig, **more: Any) -
 
     The template knows the fields of `metrics` by their names, and `more`.
     """
+    sentences = {name: Markup(text) for name, text in limits.sentences(metrics).items()}
+    return (
+        _environment(html=template.endswith(".html.j2"))
+        .get_template(template)
+        .render(**dict(metrics), **sentences, config=config, verdict=verdict(metrics), **more)
+    )
+
+
+@cache
+def _environment(*, html: bool) -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    html = template.endswith(".html.j2")
     environment = Environment(
         loader=PackageLoader("ferops.evaluation"),
         autoescape=html,
@@ -35,10 +49,7 @@ def render(template: str, metrics: Metrics, config: ExportConfig, **more: Any) -
     environment.filters |= {name: _safe(getattr(formats, name)) for name in ("percent", "points", "interval", "figure")}
     environment.filters["code"] = _safe(escape.code)
     environment.globals |= {"column_name": column_name, "slice_name": slice_name, "uses": uses}
-    sentences = {name: Markup(text) for name, text in limits.sentences(metrics).items()}
-    return environment.get_template(template).render(
-        **dict(metrics), **sentences, config=config, verdict=verdict(metrics), **more
-    )
+    return environment
 
 
 def _safe(write: Callable[..., str]) -> Callable[..., Markup]:
@@ -52,8 +63,8 @@ def _as_markdown(value: Any) -> Any:
 
 
 def model_card(metrics: Metrics, config: ExportConfig) -> str:
-    """Return the model card as Markdown; `config` is the export's.
+    """Return the model card as Markdown, with the hub's metadata before it; `config` is the export's.
 
     Sections after M. Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
     """
-    return render("model_card.md.j2", metrics, config)
+    return metadata(metrics, config) + render("model_card.md.j2", metrics, config)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from ferops.evaluation.inputs import Data
 from ferops.evaluation.pages import render
 from ferops.model_config import ExportConfig
+from ferops.pages import image_uri
 from ferops.records.metrics import Metrics
 from ferops.records.train import Epoch
 
@@ -60,7 +59,7 @@ def _mistakes(data: Data, probabilities: NDArray[np.float64]) -> list[dict[str, 
     surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:MOST_MISTAKES]
     return [
         {
-            "face": _inline_png(np.asarray(data.faces[row])),
+            "face": image_uri(np.asarray(data.faces[row]), side_px=112),
             "label": classes[labels[row]],
             "predicted": classes[predicted[row]],
             "confidence": float(confidence[row]),
@@ -69,16 +68,6 @@ def _mistakes(data: Data, probabilities: NDArray[np.float64]) -> list[dict[str, 
         }
         for row in surest
     ]
-
-
-def _inline_png(face: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    image = Image.fromarray(face)
-    image.thumbnail((112, 112))
-    image.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def _curves(histories: dict[str, tuple[Epoch, ...]]) -> list[dict[str, Any]]:

@@ -74,7 +74,7 @@ def evaluate(
         data,
         params.evaluate,
         candidate=candidate,
-        baseline=baseline_answers(layout, data),
+        baseline=baseline_answers(layout, data, taken=params.models["baseline"].epochs == 0),
         champion=_rival(champion, data, candidate, split_hash=origin.split_hash) if champion else None,
         end_to_end=end_to_end(data.images, answers, packed, resampler(data.images, params.evaluate, seed=params.seed)),
         cost=cost(layout.exported / config.served, classifier, data.faces),
@@ -108,7 +108,15 @@ def headline(metrics: Metrics) -> Headline:
         baseline_accuracy=metrics.baseline.accuracy.value,
         chance_accuracy=metrics.chance.accuracy,
         test_images=metrics.n,
+        cost_per_face=_cost_per_face(metrics),
     )
+
+
+def _cost_per_face(metrics: Metrics) -> float | None:
+    if metrics.decision:
+        return metrics.decision.cost.value
+    accuracy = metrics.candidate.accuracy.value
+    return None if accuracy is None else 1 - accuracy
 
 
 def _rival(champion: Champion, data: Data, candidate: Answers, *, split_hash: str | None) -> Rival:

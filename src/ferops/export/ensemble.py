@@ -7,25 +7,21 @@ import time
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from scipy.special import log_softmax, logsumexp
 
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.export.temperature import fit_temperature
-from ferops.files import atomic_folder, sha256
+from ferops.export.views import log_mean
+from ferops.files import sha256
 from ferops.layout import Layout
 from ferops.model_config import Member, ModelConfig
-from ferops.plots import save_confusion_matrix
 from ferops.provenance import provenance
 from ferops.records import Provenance
-from ferops.records.train import TrainSummary, write_history
+from ferops.records.train import TrainSummary
 from ferops.tables import read_array
-from ferops.training import data, model
-from ferops.training.evaluator import confusion, scores
+from ferops.training import data, model, untrained
 from ferops.training.faces import Faces
-from ferops.training.memory import peak_memory_mb
 from ferops.training.model import ExpressionNet
 
 
@@ -48,46 +44,22 @@ def ensemble(layout: Layout, params: Params, name: str, members: Sequence[str]) 
     }
     labels, sources = faces["val"].labels, data.read_sources(layout, "val")
     temperatures = [fit_temperature(one, labels, sources) for one in logits["val"]]
-    mean = {split: log_mean(found, temperatures) for split, found in logits.items()}
+    # What `ferops.training.ensemble.Ensemble` computes
+    mean = {
+        split: log_mean(one / t for one, t in zip(found, temperatures, strict=True)) for split, found in logits.items()
+    }
     config = _config(layout, members, loaded, temperatures, made_from)
-    with atomic_folder(layout.model(name)) as folder:
-        model.save(folder, model.combine([net for net, _ in loaded], temperatures), config)
-        write_history(folder / "history.json", [])
-        for split, values in mean.items():
-            np.save(folder / f"{split}_logits.npy", values)
-    accuracy, macro_f1 = scores(labels, mean["val"])
-    summary = TrainSummary(
-        provenance=made_from,
-        model=name,
-        architecture=config.architecture,
-        parameters=config.parameters,
-        size_px=config.size_px,
-        images={split: len(each) for split, each in faces.items()},
-        device="cpu",
-        precision="fp32",
-        threads=(),
-        epochs=0,
-        best_epoch=0,
-        val_accuracy=accuracy,
-        val_macro_f1=macro_f1,
-        images_per_s=0.0,
-        seconds=time.perf_counter() - started,
-        peak_memory_mb=peak_memory_mb(torch.device("cpu")),
+    return untrained.write(
+        layout,
+        name,
+        model.combine([net for net, _ in loaded], temperatures),
+        config,
+        faces=faces,
+        logits=mean,
+        made_from=made_from,
+        started=started,
+        about=f"{len(members)} members",
     )
-    with atomic_folder(layout.reports("train") / name) as folder:
-        summary.write(folder / "summary.json")
-        summary.headline.write(folder / "metrics.json")
-        title = f"validation, {len(members)} members: macro-F1 {macro_f1:.3f}"
-        save_confusion_matrix(folder / "confusion.png", confusion(labels, mean["val"]), config.classes, title=title)
-    return summary
-
-
-def log_mean(logits: Sequence[NDArray[np.float32]], temperatures: Sequence[float]) -> NDArray[np.float32]:
-    """Return the logarithm of the mean over the members of softmax(logits / temperature), `(N, K)`: what
-    `ferops.training.ensemble.Ensemble` computes."""
-    logs = [log_softmax(one.astype(np.float64) / t, axis=1) for one, t in zip(logits, temperatures, strict=True)]
-    mean: NDArray[np.float64] = logsumexp(logs, axis=0) - np.log(len(logs))
-    return mean.astype(np.float32)
 
 
 def _require_names(params: Params, name: str, members: Sequence[str]) -> None:

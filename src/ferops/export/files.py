@@ -91,9 +91,9 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
     floating point: OpenVINO would round the mean of bytes to a byte, and they take almost no time. Other layers that
     compute in floating point store their weights as bytes: a MobileNetV3 has a quarter of its weights in such gates.
 
-    CPUs without VNNI add products of bytes in 16 bits, which can overflow: the weights of the first convolution use
-    half their range, since the pixels use all of theirs. Half of it everywhere would prevent all overflow, and moves
-    the logits a quarter further on every CPU; `ferops export` measures on the CPU at hand and refuses a bad file.
+    All weights use half of a byte's range. CPUs without VNNI (AVX2 alone) add products of bytes in 16 bits, which then
+    cannot overflow: the answer is the same on every CPU. With the whole range, a MobileNet of faces changed the classes
+    of 4.7 % of the faces there, instead of 2.8 %.
 
     Args:
         faces: uint8 `(N, S, S, 3)` from the training split: never from validation or test. N is at least 1.
@@ -121,7 +121,7 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
             ignored_scope=nncf.IgnoredScope(
                 names=sorted(last), types=sorted(kinds & {"ReduceMean", "GlobalAveragePool"})
             ),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.FIRST_LAYER),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
         )
     _store_weights_as_bytes(quantised, keep=last)
     with atomic_file(path) as temporary:

@@ -39,8 +39,8 @@ def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) 
     rows = []
     for runtime, precision, make in makers:
         run = make()
-        single = _median_s(run, faces[:1], budget_s)
-        batch = _median_s(run, faces, budget_s)
+        single = median_s(run, faces[:1], budget_s)
+        batch = median_s(run, faces, budget_s)
         rows.append(
             RuntimeSpeed(
                 runtime=runtime,
@@ -52,7 +52,8 @@ def table(net: ExpressionNet, fp32: Path, int8: Path, *, budget_s: float = 0.4) 
     return tuple(rows)
 
 
-def _median_s(run: Run, faces: NDArray[np.uint8], budget_s: float) -> float:
+def median_s(run: Run, faces: NDArray[np.uint8], budget_s: float) -> float:
+    """Return the median seconds of `run(faces)`, of at least three calls after a first one."""
     run(faces)  # the first call prepares kernels for this shape
     times: list[float] = []
     while len(times) < 3 or sum(times) < budget_s:
@@ -73,11 +74,16 @@ def _torch(net: ExpressionNet) -> Run:
 
 
 def _onnxruntime(path: Path) -> Run:
+    session = onnxruntime_session(path)
+    name = session.get_inputs()[0].name
+    return lambda faces: session.run(None, {name: faces})
+
+
+def onnxruntime_session(path: Path) -> Any:
+    """Return ONNX Runtime's session of a file, with the threads that this process computes with; none spins."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads.current()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    return lambda faces: session.run(None, {name: faces})
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from ferops.config import FaceSettings, Params, Tta
 from ferops.errors import FeropsError
 from ferops.export import files, latency
+from ferops.export.calibration import probabilities
+from ferops.export.conformal import set_threshold
 from ferops.export.runtime import Classifier
 from ferops.export.temperature import fit_temperature
 from ferops.files import atomic_folder
@@ -52,7 +54,9 @@ def export(layout: Layout, params: Params) -> ExportSummary:
         if params.export.tta != "off":
             logits[served] = _logits(folder, served, trained_config, params, validation, tta=params.export.tta)
         temperature = fit_temperature(logits[served], validation.labels, data.read_sources(layout, "val"))
-        _write_config(folder, _config(trained_config, params, served, temperature))
+        threshold = set_threshold(probabilities(logits[served], temperature), validation.labels, params.export.coverage)
+        sets = {"coverage": params.export.coverage, "set_threshold": threshold}
+        _write_config(folder, _config(trained_config, params, served, temperature).model_copy(update=sets))
         summary = ExportSummary(
             provenance=provenance(layout, params),
             served=served,

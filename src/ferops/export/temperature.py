@@ -11,9 +11,14 @@ from scipy.special import log_softmax
 BOUNDS = (0.1, 10.0)
 """The range of temperatures. Without the lower bound, a validation split without errors would give zero."""
 
+FOLDS = 5
+
 
 def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64], sources: NDArray[np.str_]) -> float:
     """Return the temperature within BOUNDS that minimises the mean negative log-likelihood, each source counting alike.
+
+    It is used only where it helps: if temperatures that are fitted without a fifth of the faces do not lower the
+    loss on that fifth, over all fifths, the result is 1. A few dozen faces can ask for a temperature by chance.
 
     A few photographs beside many thumbnails with noisy labels would otherwise get the thumbnails' low confidence. The
     temperature changes no predicted class. Fit it on faces the weights were not trained on.
@@ -24,12 +29,30 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64], sour
         sources: names `(N,)`.
     """
     wide = logits.astype(np.float64)
-    rows = np.arange(len(labels))
     _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
     weights = 1.0 / (len(counts) * counts[source])
+    fold = np.arange(len(labels)) % FOLDS
+    before = after = 0.0
+    for each in range(min(FOLDS, len(labels))):
+        out, rest = fold == each, fold != each
+        if rest.any():
+            found = _best(wide[rest], labels[rest], weights[rest])
+            before += _loss(wide[out], labels[out], weights[out], 1.0)
+            after += _loss(wide[out], labels[out], weights[out], found)
+    return _best(wide, labels, weights) if after < before else 1.0
 
-    def loss(log_temperature: float) -> float:
-        return float(-weights @ log_softmax(wide / np.exp(log_temperature), axis=1)[rows, labels])
 
-    found = minimize_scalar(loss, bounds=np.log(BOUNDS), method="bounded", options={"xatol": 1e-5})
+def _best(logits: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    found = minimize_scalar(
+        lambda power: _loss(logits, labels, weights, float(np.exp(power))),
+        bounds=np.log(BOUNDS),
+        method="bounded",
+        options={"xatol": 1e-5},
+    )
     return float(np.exp(found.x))
+
+
+def _loss(
+    logits: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64], temperature: float
+) -> float:
+    return float(-weights @ log_softmax(logits / temperature, axis=1)[np.arange(len(labels)), labels])

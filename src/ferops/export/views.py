@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import cv2
 import numpy as np
@@ -38,8 +38,13 @@ def pooled(
     """
     if tta == "off":
         return logits_of(faces)
-    wide = [logits_of(view).astype(np.float64) for view in views(faces, tta)]
-    logs = [logits - np.logaddexp.reduce(logits, axis=1, keepdims=True) for logits in wide]
+    return log_mean(logits_of(view) for view in views(faces, tta))
+
+
+def log_mean(logits: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the logarithm of the mean of softmax(each of `logits`), which are of one shape `(N, K)`."""
+    wide = [each.astype(np.float64) for each in logits]
+    logs = [each - np.logaddexp.reduce(each, axis=1, keepdims=True) for each in wide]
     mean: NDArray[np.float64] = np.logaddexp.reduce(logs) - np.log(len(logs))
     return mean.astype(np.float32)
 

@@ -6,8 +6,9 @@ import functools
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
+import pandas as pd
 from pydantic import ValidationError
 
 from ferops.config import FaceRules, Preprocess
@@ -20,7 +21,6 @@ from ferops.faces.process_pool import Work, extract_shards
 from ferops.faces.shard import Encoded, Extracted, Shard, make_shards
 from ferops.model_config import ExportConfig, ModelConfig
 from ferops.records.base import problems
-from ferops.scoring.table import Table
 from ferops.validation.measure import pixel_hash
 
 Asked = Literal["auto", "whole", "aligned"]
@@ -59,6 +59,20 @@ def rules_of(config: ModelConfig, *, origin: str) -> FaceRules:
         ) from error
 
 
+class Images(Protocol):
+    """Images to make faces of: a `Table`, or others.
+
+    Attributes:
+        rows: one for each image, with `source`, and `class`: null where the image is to be left out.
+    """
+
+    @property
+    def rows(self) -> pd.DataFrame: ...
+
+    def images(self) -> Iterator[tuple[int, bytes]]:
+        """Yield (row, encoded image) of the rows with a class, in order; empty bytes where there is none."""
+
+
 @dataclass
 class Framer:
     """Turns the images of a table into faces, and remembers what it saw of them.
@@ -87,7 +101,7 @@ class Framer:
             rules = rules.model_copy(update={"no_face": "quarantine"})
         return cls(rules, asked, frozenset(config.provenance.sources))
 
-    def faces(self, table: Table, detector: Detector | None) -> Generator[Extracted, None, None]:
+    def faces(self, table: Images, detector: Detector | None) -> Generator[Extracted, None, None]:
         """Yield the faces of the rows with a class; `image_id` in the records is the row, as text.
 
         Args:
@@ -101,7 +115,7 @@ class Framer:
         with closing(extract_shards(self._shards(table), work, workers=workers, to_search=to_search)) as results:
             yield from results
 
-    def _shards(self, table: Table) -> Iterator[Shard]:
+    def _shards(self, table: Images) -> Iterator[Shard]:
         held: dict[bool, list[Encoded]] = {True: [], False: []}
         size, sources = 0, table.rows["source"].tolist()
         for row, data in table.images():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ferops.config import Tta
-from ferops.datasets.images import FORMATS
+from ferops.datasets.kinds import FORMATS
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.performance import TestSet, constant_answer, performance
@@ -37,6 +38,8 @@ from ferops.scoring.framing import Asked, Framer
 from ferops.scoring.model import Model, opened
 from ferops.scoring.table import Table, read_table
 from ferops.validation.connected import connected_groups
+
+By = Literal["person", "cluster", "person and cluster", "image"]
 
 SAMPLES, LEVEL, SEED = 2000, 0.95, 7
 """Of the bootstrap, the same for every model: two models that are scored on one file are judged on the same draws."""
@@ -69,7 +72,7 @@ def score(
     with opened(layout, model, tta=tta) as ready:
         table = facts.judged_by(ready.config.classes)
         framer = Framer.of(ready.config, asked, origin=ready.about.file)
-        answers = _answers(table, ready, framer, detector)
+        answers = answers_of(table, ready, framer, detector)
     draws = _draws(table, answers, framer)
     classes = ready.config.classes
     return Score(
@@ -93,7 +96,7 @@ def score(
 
 
 @dataclass(frozen=True, eq=False)  # arrays have no single truth value to compare by
-class _Answers:
+class Answers:
     """What the model said.
 
     Attributes:
@@ -113,7 +116,7 @@ class _Answers:
         return self.statuses.index[self.statuses == "no_face"]
 
 
-def _answers(table: Table, model: Model, framer: Framer, detector: Detector | None) -> _Answers:
+def answers_of(table: Table, model: Model, framer: Framer, detector: Detector | None) -> Answers:
     """Show the model all images, one shard's faces in memory at a time.
 
     Raises:
@@ -146,7 +149,7 @@ def _answers(table: Table, model: Model, framer: Framer, detector: Detector | No
     probabilities = np.stack([found[row] for row in sorted(found)]).astype(np.float64)
     if not np.isfinite(probabilities).all():
         raise FeropsError(f"{model.about.file} gives numbers that are not finite: the training or the export failed")
-    return _Answers(pd.Series(statuses, dtype=object).sort_index(), probabilities)
+    return Answers(pd.Series(statuses, dtype=object).sort_index(), probabilities)
 
 
 def _renormalised(
@@ -164,24 +167,41 @@ class _Draws:
 
     labels: tuple[str, ...]
     missed: int
-    by: Literal["person", "cluster", "person and cluster", "image"]
+    by: By
     resampler: Resampler
 
 
-def _draws(table: Table, answers: _Answers, framer: Framer) -> _Draws:
+def _draws(table: Table, answers: Answers, framer: Framer) -> _Draws:
     """Draw people and clusters whole as the file names them, and in any case pixel-identical images."""
-    rows = table.rows.loc[[*answers.with_face, *answers.missed]].copy()
-    rows["pixels"] = [framer.pixels[row] for row in rows.index]
-    rows["image_id"] = [f"{row:016d}" for row in rows.index]  # what a component is named after
-    rows["source"] = rows["source"].fillna("")
-    clusters = connected_groups(rows, by=("pixels", "cluster"))
-    people, named = bool(rows["subject"].notna().any()), bool(rows["cluster"].notna().any())
+    rows = table.rows.loc[[*answers.with_face, *answers.missed]]
+    clusters, by = clusters_of(rows, framer.pixels)
     return _Draws(
         labels=tuple(rows["class"][: len(answers.with_face)]),
         missed=len(answers.missed),
-        by="person and cluster" if people and named else "person" if people else "cluster" if named else "image",
-        resampler=Resampler(list(clusters), samples=SAMPLES, seed=SEED, level=LEVEL),
+        by=by,
+        resampler=resampler(clusters),
     )
+
+
+def clusters_of(rows: pd.DataFrame, pixels: Mapping[int, str]) -> tuple[list[str], By]:
+    """Return the cluster of each row, and what they are made by.
+
+    Args:
+        rows: some of a table's.
+        pixels: row -> hash of its pixels.
+    """
+    rows = rows.copy()
+    rows["pixels"] = [pixels[row] for row in rows.index]
+    rows["image_id"] = [f"{row:016d}" for row in rows.index]  # what a component is named after
+    rows["source"] = rows["source"].fillna("")
+    people, named = bool(rows["subject"].notna().any()), bool(rows["cluster"].notna().any())
+    by: By = "person and cluster" if people and named else "person" if people else "cluster" if named else "image"
+    return list(connected_groups(rows, by=("pixels", "cluster"))), by
+
+
+def resampler(clusters: list[str]) -> Resampler:
+    """Return the draws of clusters, the same for every model."""
+    return Resampler(clusters, samples=SAMPLES, seed=SEED, level=LEVEL)
 
 
 def _figures(draws: _Draws, classes: tuple[str, ...], probabilities: NDArray[np.float64]) -> ScoreFigures:
@@ -227,7 +247,7 @@ def _figures(draws: _Draws, classes: tuple[str, ...], probabilities: NDArray[np.
     )
 
 
-def _left_out(table: Table, answers: _Answers, framer: Framer) -> LeftOut:
+def _left_out(table: Table, answers: Answers, framer: Framer) -> LeftOut:
     unlabelled = table.rows["label"].isna()
     return LeftOut(
         no_label=int(unlabelled.sum()),
@@ -238,7 +258,7 @@ def _left_out(table: Table, answers: _Answers, framer: Framer) -> LeftOut:
     )
 
 
-def _about(table: Table, answers: _Answers, framer: Framer) -> ScoredData:
+def _about(table: Table, answers: Answers, framer: Framer) -> ScoredData:
     judged = table.rows.loc[sorted([*answers.with_face, *answers.missed])]
     pixels = pd.Series(framer.pixels).loc[judged.index]
     repeated = pixels.duplicated()

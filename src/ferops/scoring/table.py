@@ -93,6 +93,15 @@ def read_table(path: Path) -> Table:
     return Table(path, pd.DataFrame({name: found.get(name, [None] * count) for name in FACTS}, dtype=object))
 
 
+def read_groups(path: Path) -> pd.DataFrame:
+    """Return the columns `group_*` of a file that `read_table` has read, as text, a row for each of its rows."""
+    with _readable(path):
+        file = pq.ParquetFile(path)
+        names = [name for name in file.schema_arrow.names if name.startswith("group_")]
+        found = {name: _texts(file.read(columns=[name]).column(0), name, path) for name in names}
+    return pd.DataFrame(found, index=pd.RangeIndex(file.metadata.num_rows), dtype=object)
+
+
 def _texts(column: pa.ChunkedArray, name: str, path: Path) -> list[str | None]:
     texts = [None if value is None else str(value) for value in column.to_pylist()]
     if any(text is not None and len(text) > MAX_TEXT for text in texts):

@@ -1,0 +1,57 @@
+"""The curves as matplotlib figures."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from ferops.explanation.ranking import COVERAGES
+from ferops.pages import data_uri
+
+# Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#777777", "#000000")
+
+
+def risk_coverage(risk: NDArray[np.float64]) -> str:
+    """Draw the error among the surest answers, `(N,)`, as a data URI."""
+    drawing = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = drawing.subplots()
+    share = np.arange(1, len(risk) + 1) / len(risk)
+    settled = share >= 0.05  # of fewer answers the error jumps
+    axes.plot(100 * share[settled], 100 * risk[settled], color=COLOURS[0])
+    for coverage in COVERAGES:
+        axes.axvline(100 * coverage, color="#bbbbbb", linewidth=0.8)
+    axes.set(xlabel="answers kept, the surest first, %", ylabel="wrong among them, %", xlim=(0, 100))
+    axes.set_ylim(bottom=0)
+    return _uri(drawing)
+
+
+def class_curves(probabilities: NDArray[np.float64], labels: NDArray[np.intp], classes: tuple[str, ...]) -> str:
+    """Draw precision against recall, and the ROC curve, of each class against the rest, as a data URI."""
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
+    drawing = Figure(figsize=(10, 4.2), layout="constrained")
+    precision_axes, roc_axes = drawing.subplots(1, 2)
+    for index, name in enumerate(classes):
+        truth = labels == index
+        if truth.all() or not truth.any():
+            continue
+        colour = COLOURS[index % len(COLOURS)]
+        precision, recall, _ = precision_recall_curve(truth, probabilities[:, index])
+        precision_axes.plot(recall, precision, color=colour, label=name)
+        false_alarms, found, _ = roc_curve(truth, probabilities[:, index])
+        roc_axes.plot(false_alarms, found, color=colour, label=name)
+    roc_axes.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":")
+    precision_axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
+    roc_axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))
+    precision_axes.legend(fontsize=8)
+    return _uri(drawing)
+
+
+def _uri(drawing: Figure) -> str:
+    buffer = io.BytesIO()
+    drawing.savefig(buffer, format="png", dpi=130)
+    return data_uri(buffer.getvalue(), "png")
