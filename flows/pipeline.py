@@ -11,6 +11,8 @@ from prefect.artifacts import create_markdown_artifact
 from ferops.layout import Layout
 from ferops.local import stack
 from ferops.orchestration import dag, summary
+from ferops.orchestration.outcome import Outcome
+from ferops.orchestration.overview import write_overview
 
 
 @task(task_run_name="{stage}")
@@ -36,8 +38,11 @@ def pipeline(force: bool = False, until: str = "", only: str = "") -> None:
         only: Run this one stage and no other. Empty means all.
     """
     stack.require_tracking_server(Layout())
-    for stage in dag.select(dag.stages(Path()), only=only, until=until):
+    stages = dag.select(dag.stages(Path()), only=only, until=until)
+    for stage in stages:
         reproduce(stage, force)
+    if "register" in stages:  # before it there is no outcome to show
+        write_overview(Layout(), Outcome.read(Layout()))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ class Page:
             raise AssertionError(reply["exceptionDetails"])
         return reply["result"].get("value")
 
-    def wait_for(self, condition: str, *, within_s: float = 40.0) -> None:
+    def wait_for(self, condition: str, *, within_s: float = 120.0) -> None:
         deadline_s = time.monotonic() + within_s
         while not self.run(condition):
             assert time.monotonic() < deadline_s, f"{condition}: not on {self.run('document.body.innerText')!r}"
@@ -53,6 +53,28 @@ class Page:
                 "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
             )
 
+    def size(self, width: int, height: int) -> None:
+        """Make the window so large, in CSS pixels."""
+        self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def choose_file(self, selector: str, path: Path) -> None:
+        """Choose a file in an input, as a person does in the dialog."""
+        root = self._ask("DOM.getDocument")["root"]["nodeId"]
+        node = self._ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
+        self._ask("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def offline(self, away: bool) -> None:
+        self._ask("Network.enable")
+        unlimited = {"latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self._ask("Network.emulateNetworkConditions", offline=away, **unlimited)
+
+    def downloads_to(self, folder: Path) -> None:
+        self._ask("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
+
+    def downloaded(self, path: Path) -> bytes:
+        """Return the content of a download, once it is whole: until then it has another name."""
+        return bytes(_wait(path.read_bytes))
+
     def close(self) -> None:
         """End the browser in order, so that its logs are whole."""
         self._ask("Browser.close")
@@ -61,7 +83,7 @@ class Page:
         self.sent += 1
         self.connection.send(json.dumps({"id": self.sent, "method": method, "params": params}))
         while True:
-            reply = json.loads(self.connection.recv(timeout=60))
+            reply = json.loads(self.connection.recv(timeout=120))
             if reply.get("id") == self.sent:
                 assert "error" not in reply, reply
                 return reply["result"]

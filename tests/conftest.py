@@ -13,6 +13,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+from filelock import FileLock
 
 import sample_images
 from exports import write_export
@@ -22,6 +23,17 @@ from ferops.local import stack
 from stacks import Running, free_ports, small_project
 
 ExportMaker = Callable[..., Path]
+TESTS = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--dist loadgroup`, a worker runs a folder after the other: what its tests share, and the libraries that
+    they alone need, are made and loaded once."""
+    if getattr(config.option, "loadgroup", False):
+        for item in items:
+            folder = item.path.parent
+            item.add_marker(pytest.mark.xdist_group(item.path.name if folder == TESTS else folder.name))
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +67,22 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             stack.down(layout)
 
 
-ROOT = Path(__file__).parents[1]
+ROOT = TESTS.parent
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database, migrated once for all workers and copied for every test: migrating takes seconds."""
+    root = tmp_path_factory.getbasetemp()
+    root = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "store"
+    with FileLock(f"{root}.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (root / "mlflow.db.schema").exists():
+            from ferops.registry import connection
+
+            patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+            root.mkdir(exist_ok=True)
+            connection.connect(Layout(root))
+    return root / "mlflow.db"
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import functools
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from ferops.records.metrics import Metrics
 from ferops.records.train import write_history
 from sample_images import encoded, quick_params, write_source
 from trained import epoch
+from undrawn import undrawn
 
 SIZE_PX = 32  # of a packed face
 IMAGE_PX = 64
@@ -71,10 +73,12 @@ class Project:
     def metrics(self) -> Metrics:
         return Metrics.read(self.layout.artifacts("evaluate") / "metrics.json", made_by="evaluate")
 
-    def evaluate(self, *, champion: Path | None = None, elsewhere: Iterable[int] = ()) -> None:
+    def evaluate(self, *, champion: Path | None = None, elsewhere: Iterable[int] = (), drawn: bool = False) -> None:
+        """Run the stage; its PNG files are blank unless `drawn`."""
         detector = Detector(missing=self.no_face, elsewhere=elsewhere)
         reference = Champion(version="7", folder=champion) if champion else None
-        evaluate(self.layout, self.params, champion=reference, detector=detector)
+        with nullcontext() if drawn else undrawn():
+            evaluate(self.layout, self.params, champion=reference, detector=detector)
 
 
 def colour(number: int) -> list[int]:
@@ -137,7 +141,7 @@ def evaluated() -> Project:
     folder = Path(tempfile.mkdtemp(prefix="ferops-evaluated-"))
     atexit.register(shutil.rmtree, folder)
     made = build(folder)
-    made.evaluate()
+    made.evaluate(drawn=True)
     return made
 
 

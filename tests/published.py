@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any
 
 from ferops.layout import Layout
 from releases import make_zip
+from repositories import make_repository
 
 Reader = Callable[..., tuple[int | None, Iterator[dict[str, Any]]]]
 
@@ -23,10 +22,7 @@ def zip_below(folder: Path, name: str, members: Mapping[str, bytes]) -> Path:
 
 def empty_project(root: Path) -> Layout:
     """Make an empty git and DVC project."""
-    root.mkdir(parents=True)
-    for command in (["git", "init", "-q"], [sys.executable, "-m", "dvc", "init", "-q"]):
-        subprocess.run(command, cwd=root, check=True, capture_output=True)
-    return Layout(root)
+    return Layout(make_repository(root))
 
 
 def read_all(reader: Reader, path: Path) -> tuple[list[dict[str, Any]], dict[str, int]]:

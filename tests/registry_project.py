@@ -24,6 +24,8 @@ from ferops.records.metrics import Difference, Interval, Metrics, Slice, Uncompa
 from trained import write_training
 
 SIZE_PX = 32
+RULES = ("enough_samples", "beats_chance", "macro_f1", "baseline", "champion", "calibration", "worst_slice")
+GATES = (*RULES, "policy")
 
 PROVENANCE = Provenance(
     data_version="d" * 32,
@@ -108,6 +110,8 @@ def make_project(layout: Layout) -> None:
         make_trained(layout, name, made_from=made_from)
     make_export(layout.exported)
     write_metrics(layout, good_metrics())
+    answered = evaluated().layout.artifacts("evaluate") / "end_to_end.parquet"
+    shutil.copyfile(answered, layout.artifacts("evaluate") / answered.name)
     reports = layout.reports("evaluate")
     reports.mkdir(parents=True)
     (reports / "report.html").write_text("<h1>Report</h1>")
@@ -164,8 +168,17 @@ MODEL: dict[str, Any] = {
 def params_tree() -> dict[str, Any]:
     tree: dict[str, Any] = YAML(typ="safe").load(presets.render("quick"))
     # Bounds of the tests' own: what a preset asks for may change
-    tree["register"] |= {"min_test_samples": 100, "min_macro_f1": 0.50, "max_loss_to_baseline": 0.05}
-    tree["register"] |= {"max_loss_to_champion": 0.02, "max_calibration_error": 0.15, "max_slice_gap": 0.25}
+    bounds: dict[str, dict[str, float]] = {
+        "enough_samples": {"at_least": 100},
+        "beats_chance": {"above": 0.0},
+        "macro_f1": {"at_least": 0.50},
+        "baseline": {"at_least": -0.05},
+        "champion": {"at_least": -0.02},
+        "calibration": {"at_most": 0.15},
+        "worst_slice": {"at_least": -0.25},
+    }
+    for name, bound in bounds.items():
+        tree["register"]["gates"][name] |= bound
     return tree
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -24,8 +25,16 @@ def noise(seed: int, *, size_px: int = 48) -> NDArray[np.uint8]:
 
 def encoded(pixels: NDArray[np.uint8], *, kind: str = "PNG") -> bytes:
     out = io.BytesIO()
-    Image.fromarray(pixels).save(out, format=kind)
+    Image.fromarray(pixels).save(out, format=writer(kind))
     return out.getvalue()
+
+
+def writer(kind: str) -> str:
+    """Return Pillow's name for a format of `ferops.datasets.kinds`, once it can write it."""
+    if kind != "HEIC":
+        return kind
+    pillow_heif.register_heif_opener()
+    return "HEIF"
 
 
 def noise_png(seed: int, *, size_px: int = 48) -> bytes:

@@ -18,6 +18,7 @@ from ferops import presets
 from ferops.layout import Layout
 from ferops.local import access, stack
 from ferops.local.ports import HOST, Ports
+from repositories import make_repository
 
 ROOT = Path(__file__).parents[1]
 
@@ -73,8 +74,7 @@ def small_project(folder: Path) -> Path:
         }
     }
     (root / "dvc.yaml").write_text(json.dumps(tree), encoding="utf-8")  # JSON is YAML
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=root, check=True)
-    return root
+    return make_repository(root, scm=False)
 
 
 def run_deployment(layout: Layout, ports: Ports, name: str, *arguments: str) -> Any:

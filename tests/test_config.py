@@ -166,3 +166,16 @@ def test_soft_labels_have_another_name(tree: dict[str, Any]) -> None:
     tree["train"]["soft_labels"] = True
     with pytest.raises(FeropsError, match=r"train\.soft_labels: no longer exists; set train\.votes: 1\.0 for true"):
         config.parse(tree)
+
+
+def test_no_epochs_take_a_model_that_exists(tree: dict[str, Any]) -> None:
+    starter = tree["models"]["baseline"] | {"epochs": 0, "learns_from": "starter"}
+    tree["models"]["baseline"] = starter
+    assert config.parse(tree).models["baseline"].teacher == "starter"
+    for wrong in ({"learns_from": config.LABELS}, {"pretrained": "faces"}):
+        tree["models"]["baseline"] = starter | wrong
+        with pytest.raises(FeropsError, match=r"models\.baseline: epochs 0 takes a model as it is: name its folder"):
+            config.parse(tree)
+    tree["models"] |= {"baseline": starter | {"epochs": 1}, "candidate": starter}
+    with pytest.raises(FeropsError, match=r"export\.model is candidate, which has 0 epochs"):
+        config.parse(tree)

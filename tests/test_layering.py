@@ -6,7 +6,7 @@ import graphlib
 from pathlib import Path
 
 import pytest
-from docs.architecture import COMMON, ORDER, PAGE, SOURCE, module_graph, module_name, page
+from docs.architecture import COMMON, DRAWING, ORDER, SOURCE, drawing, module_graph, module_name
 
 GRAPH = module_graph()
 
@@ -34,7 +34,7 @@ def test_the_order_names_what_exists() -> None:
 
 
 def test_the_drawing_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "draw it again: python docs/architecture.py"
+    assert DRAWING.read_text(encoding="utf-8") == drawing(), "draw it again: python docs/architecture.py"
 
 
 def test_heavy_libraries_are_imported_where_they_are_used() -> None:

@@ -25,7 +25,18 @@ def test_the_committed_pages_are_current() -> None:
 
 
 def test_a_stage_leaves_no_summary_without_a_schema() -> None:
-    stages = ("validate", "split", "preprocess", "train", "export", "evaluate", "register")
+    stages = (
+        "validate",
+        "split",
+        "preprocess",
+        "train",
+        "export",
+        "evaluate",
+        "explain",
+        "robustness",
+        "fairness",
+        "register",
+    )
     stored = {record.stored_in for record in stored_records()}
     assert [stage for stage in stages if not any(f"reports/{stage}/" in place for place in stored)] == []
 

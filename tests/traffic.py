@@ -12,6 +12,8 @@ from typing import Any
 
 from PIL import Image
 
+from sample_images import writer
+
 BOUNDARY = "ferops-test"
 
 
@@ -83,5 +85,5 @@ def image(kind: str = "JPEG", *, size: tuple[int, int] = (160, 160), mode: str =
     """Return an encoded image: a gradient."""
     buffer = io.BytesIO()
     gradient = Image.linear_gradient("L").resize(size)
-    gradient.convert(mode).save(buffer, kind, **how)
+    gradient.convert(mode).save(buffer, writer(kind), **how)
     return buffer.getvalue()

@@ -39,6 +39,9 @@ def make(root: Path) -> None:
     tree["preprocess"] |= {"tight_sources": ["made"], "tight": "whole"}
     tree["export"] |= {"calibration_images": 16, "max_disagreement": 1.0}
     tree["evaluate"] |= {"bootstrap_samples": 100, "min_slice_samples": 2}
+    tree["explain"] |= {"map_faces": 20, "heat_faces": 10}
+    tree["robustness"] |= {"faces": 12, "seconds": 600}
+    tree["fairness"] |= {"pairs": 1, "seconds": 600}
     YAML().dump(tree, layout.params_file)
 
 
@@ -51,6 +54,9 @@ def run(root: Path) -> None:
         stages.train("candidate")
         stages.export()
         stages.evaluate()
+        stages.explain()
+        stages.robustness()
+        stages.fairness()
 
 
 if __name__ == "__main__":

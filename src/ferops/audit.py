@@ -17,13 +17,14 @@ from tqdm import tqdm
 
 from ferops.config import Params
 from ferops.datasets.catalogue import SOURCES
-from ferops.datasets.images import UnreadableImageError, decode
+from ferops.datasets.images import UnreadableImageError
 from ferops.datasets.raw import Raw, open_raw
 from ferops.errors import FeropsError
 from ferops.escape import code, markdown
-from ferops.faces.detect import detect_faces
-from ferops.faces.detection import Detector, Image
+from ferops.faces.detect import find_faces
+from ferops.faces.detection import Detector
 from ferops.faces.detectors import from_settings
+from ferops.faces.photo import Photo
 from ferops.layout import Layout
 from ferops.provenance import data_version
 
@@ -129,7 +130,7 @@ def measure(raw: Raw, detector: Detector, *, limit: int | None, seed: int, level
                 continue
             keys = [*zip(columns, groups, strict=True), ALL]
             seen.update(keys)
-            found.update(keys if detect_faces(detector, [image])[0] else ())
+            found.update(keys if find_faces(detector, [image])[0] else ())
     if not seen:
         raise FeropsError(
             f"{raw.source}: not one of the {len(chosen)} images drawn can be decoded. Import the source again"
@@ -180,7 +181,7 @@ def _gaps(rates: Sequence[Rate], *, min_images: int) -> Iterator[str]:
             )
 
 
-def _people(raw: Raw, columns: list[str], chosen: set[int]) -> Iterator[tuple[Image | None, tuple[str, ...]]]:
+def _people(raw: Raw, columns: list[str], chosen: set[int]) -> Iterator[tuple[Photo | None, tuple[str, ...]]]:
     """Yield each chosen image (None if it cannot be decoded) with its groups, one at a time: photographs may have many
     megapixels."""
     start = 0
@@ -189,7 +190,7 @@ def _people(raw: Raw, columns: list[str], chosen: set[int]) -> Iterator[tuple[Im
             if start + row in chosen:
                 groups = tuple(batch.column(name)[row].as_py() or UNKNOWN for name in columns)
                 try:
-                    yield decode(batch.column("image")[row].as_py()), groups
+                    yield Photo.decode(batch.column("image")[row].as_py()), groups
                 except UnreadableImageError:
                     yield None, groups
         start += batch.num_rows

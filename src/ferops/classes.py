@@ -5,6 +5,8 @@ Which classes a model answers is a setting (`data.classes`) and travels with its
 
 from __future__ import annotations
 
+import re
+
 DEFAULT_CLASSES = ("anger", "disgust", "fear", "happy", "sad", "surprised")
 """The classes of the presets, in the order of probabilities, label indices and reports."""
 
@@ -22,6 +24,9 @@ SYNONYMS = {
     "contempt": ("contemptuous",),
 }
 """Each known label and the other words for it that are understood on input."""
+
+CLASS_NAME = re.compile(r"[a-z][a-z0-9_]*")
+"""How a class may be called, one's own too: column names are made of it."""
 
 _LABEL_OF = {word: label for label, words in SYNONYMS.items() for word in (label, *words)}
 

@@ -12,19 +12,36 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from ferops.classes import canonical
+from ferops.classes import CLASS_NAME, canonical
 from ferops.errors import FeropsError
 from ferops.files import parse_yaml
 
 PURPOSES = ("research", "education_of_practitioners", "accessibility_aid", "entertainment", "usability_study")
 """Purposes that a deployment may declare. None of them judges a person at work, at school or in hiring."""
 
+_BLOCK = "docs/judging.md has the block to copy"
+
 REPLACED = {
     "data.other_labels": "list the classes in data.classes, and map other labels to them in data.map",
     "train.soft_labels": "set train.votes: 1.0 for true, 0.0 for false",
+    "register.min_test_samples": f"it is register.gates.enough_samples.at_least now. {_BLOCK}",
+    "register.min_macro_f1": f"it is register.gates.macro_f1.at_least now. {_BLOCK}",
+    "register.max_loss_to_baseline": f"it is register.gates.baseline.at_least now, with the opposite sign. {_BLOCK}",
+    "register.max_loss_to_champion": f"it is register.gates.champion.at_least now, with the opposite sign. {_BLOCK}",
+    "register.max_calibration_error": f"it is register.gates.calibration.at_most now. {_BLOCK}",
+    "register.max_slice_gap": f"it is register.gates.worst_slice.at_least now, with the opposite sign. {_BLOCK}",
 }
 """Settings of earlier versions, and what to use instead."""
 
@@ -33,7 +50,9 @@ Positive = Annotated[float, Field(gt=0.0)]
 NonNegative = Annotated[float, Field(ge=0.0)]
 Count = Annotated[int, Field(ge=1)]
 Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
-ClassName = Annotated[str, AfterValidator(canonical), Field(pattern=r"^[a-z][a-z0-9_]*$")]
+Origin = Annotated[str, Field(pattern=r"^https?://[^/\s]+$")]
+"""As browsers send it: scheme, host and, where it is not the usual one, port."""
+ClassName = Annotated[str, AfterValidator(canonical), Field(pattern=f"^{CLASS_NAME.pattern}$")]
 """A class, written one way whatever word was given for it. Column names are made of it, so it has no spaces."""
 
 
@@ -230,12 +249,23 @@ LABELS = "artifacts/preprocess/faces.parquet"
 
 
 class Model(Block):
+    """A network to train; with 0 epochs the model in the folder `learns_from` itself, taken as it is."""
+
     architecture: str
     pretrained: str | None
     learns_from: Annotated[str, Field(min_length=1)]
-    epochs: Count
+    epochs: Annotated[int, Field(ge=0)]
     drop_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
     drop_path_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
+
+    @model_validator(mode="after")
+    def _no_epoch_needs_a_model(self) -> Self:
+        if self.epochs == 0 and (self.teacher is None or self.pretrained):
+            raise _contradiction(
+                "epochs 0 takes a model as it is: name its folder in learns_from (such as starter), and set pretrained "
+                "to null"
+            )
+        return self
 
     @property
     def teacher(self) -> str | None:
@@ -249,6 +279,7 @@ class Export(Block):
     serve: Literal["int8", "fp32"]
     tta: Tta
     max_disagreement: Share
+    coverage: Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class Evaluate(Block):
@@ -256,17 +287,82 @@ class Evaluate(Block):
     confidence_level: Annotated[float, Field(gt=0.5, lt=1.0)]
     min_slice_samples: Count
     low_confidence: Share
+    costs: dict[ClassName, dict[ClassName, Annotated[float, Field(ge=0.0, allow_inf_nan=False)]]]
+    priors: dict[ClassName, Share]
+
+    @model_validator(mode="after")
+    def _priors_are_shares(self) -> Self:
+        total = sum(self.priors.values())
+        if self.priors and abs(total - 1) > 1e-6:
+            raise _contradiction(f"priors sum to {total:g}; the shares of all classes sum to 1")
+        return self
+
+
+class Explain(Block):
+    map_faces: Annotated[int, Field(ge=20)]
+    heat_faces: Annotated[int, Field(ge=10)]
+
+
+class Fairness(Block):
+    pairs: Count
+    images: Count
+    seconds: Positive
+
+
+class Robustness(Block):
+    faces: Count
+    seconds: Positive
+
+
+Reference = Literal["absolute", "chance", "baseline", "champion", "people", "source", "condition"]
+"""What a gate compares a figure with; the last three are kinds of slices, of which the worst counts."""
+
+GateName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+
+POLICY = "policy"
+"""The gate on the gates themselves (`ferops.registry.policy`)."""
+
+
+class Rule(Block):
+    """A gate: the figure at `metric`, a path into metrics.json, against `reference`, and the one bound that it meets.
+
+    Absolute, `metric` is a path from the top (`candidate.macro_f1.value`) and the figure itself counts; else it is a
+    path below the model or slice (`accuracy.low`), and the difference counts: candidate minus reference, slice minus
+    the whole.
+    """
+
+    metric: Annotated[str, Field(min_length=1)]
+    reference: Reference
+    at_least: FiniteFloat | None = None
+    at_most: FiniteFloat | None = None
+    above: FiniteFloat | None = None
+    below: FiniteFloat | None = None
+
+    @model_validator(mode="after")
+    def _one_bound(self) -> Self:
+        if len(self.bounds) != 1:
+            found = " and ".join(self.bounds) or "no bound"
+            raise _contradiction(f"found {found}; a gate has one of at_least, at_most, above, below")
+        return self
+
+    @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds that are set, by name."""
+        return self.model_dump(include={"at_least", "at_most", "above", "below"}, exclude_none=True)
 
 
 class Register(Block):
+    """`gates` has an entry for each gate; `overrides` a reason for each that may be missed."""
+
     model_name: str
-    min_test_samples: Count
-    min_macro_f1: Share
-    max_loss_to_baseline: Share
-    max_loss_to_champion: Share
-    max_calibration_error: Share
-    max_slice_gap: Share
+    gates: Annotated[dict[GateName, Rule], Field(min_length=1)]
     overrides: dict[str, str]
+
+    @model_validator(mode="after")
+    def _policy_is_no_rule(self) -> Self:
+        if POLICY in self.gates:
+            raise _contradiction(f"gates.{POLICY} is taken by the gate on changes of the gates. Choose another name")
+        return self
 
 
 class Package(Block):
@@ -278,6 +374,8 @@ class Serve(Block):
     max_body_mb: Positive
     max_image_megapixels: Positive
     max_faces: Count
+    max_batch_images: Count
+    max_batch_mb: Positive
     timeout_s: Positive
     upload_s: Positive
     min_upload_kb_s: Positive
@@ -286,7 +384,15 @@ class Serve(Block):
     max_waiting: Count
     max_wait_s: Positive
     max_wait_s_per_client: Positive
+    max_streams: Count
+    max_streams_per_client: Count
+    max_stream_fps: Positive
+    allowed_origins: tuple[Origin, ...]
+    api_keys_file: str | None
     trusted_proxies: tuple[Network, ...]
+    log_dir: str | None
+    log_mb: Positive
+    log_hashes: bool
 
 
 class Params(Block):
@@ -302,6 +408,9 @@ class Params(Block):
     models: dict[str, Model]
     export: Export
     evaluate: Evaluate
+    explain: Explain
+    robustness: Robustness
+    fairness: Fairness
     registry: Register = Field(alias="register")
     package: Package
     serve: Serve
@@ -316,9 +425,27 @@ class Params(Block):
         return self
 
     @model_validator(mode="after")
+    def _costs_and_priors_are_of_the_classes(self) -> Self:
+        classes, given = self.data.classes, self.evaluate
+        named = {*given.costs, *(answer for row in given.costs.values() for answer in row), *given.priors}
+        if other := sorted(named - set(classes)):
+            raise _contradiction(
+                f"evaluate.costs or priors name {', '.join(other)}, not in data.classes: {', '.join(classes)}"
+            )
+        if given.priors and (lacking := [name for name in classes if name not in given.priors]):
+            raise _contradiction(f"evaluate.priors lacks {', '.join(lacking)}: give the share of every class, or {{}}")
+        return self
+
+    @model_validator(mode="after")
     def _a_model_is_compared_with_another(self) -> Self:
         if self.export.model == "baseline":
             raise _contradiction("export.model is baseline, which the exported model is compared with: name another")
+        exported = self.models.get(self.export.model)
+        if exported and exported.epochs == 0:
+            raise _contradiction(
+                f"export.model is {self.export.model}, which has 0 epochs: it exists already. Name a model that is "
+                "trained, or judge it as it is: ferops score"
+            )
         return self
 
     @model_validator(mode="after")
@@ -413,6 +540,8 @@ def _explain(detail: ErrorDetails) -> str:
 def _known_keys(parents: list[str]) -> list[str]:
     if len(parents) == 2 and parents[0] == "models":
         return _keys(Model)
+    if len(parents) == 3 and parents[:2] == ["register", "gates"]:
+        return _keys(Rule)
     block: type[BaseModel] = Params
     for parent in parents:
         kinds = {(field.alias or name): field.annotation for name, field in block.model_fields.items()}

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from ferops.config import Align, Choose, FaceSettings, Share, Tta
 from ferops.errors import FeropsError
-from ferops.files import read_bytes
+from ferops.files import read_json
 from ferops.records import Provenance, Record
 
 FP32_FILE = "model.onnx"
@@ -83,6 +83,8 @@ class ExportConfig(ModelConfig):
         served: the file that runs, in an export one of the .onnx files; `temperature` was fitted on its logits.
         tta: test-time augmentation, for which the temperature was fitted.
         low_confidence: calibrated confidences below it need human review.
+        coverage: share of the sets of classes that are to hold the label; None in exports of before, which have none.
+        set_threshold: a class is in the set from this probability on, chosen on the validation split.
     """
 
     stored_in: ClassVar[str] = "artifacts/export/config.json"
@@ -96,6 +98,8 @@ class ExportConfig(ModelConfig):
     choose: Choose
     align: Align = "eyes_nose"
     low_confidence: Share
+    coverage: Share | None = None
+    set_threshold: Share | None = None
 
     @property
     def faces(self) -> FaceSettings:
@@ -126,5 +130,5 @@ def read_training_config(folder: Path) -> ModelConfig:
     Raises:
         FeropsError: as `read_model_config`.
     """
-    exported = b'"served"' in read_bytes(folder / "config.json", made_by=ModelConfig.made_by)
-    return read_model_config(folder, ExportConfig if exported else ModelConfig)
+    found = read_json(folder / "config.json", made_by=ModelConfig.made_by)
+    return read_model_config(folder, ExportConfig if isinstance(found, dict) and "served" in found else ModelConfig)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import base64
+import io
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def render(package: str, template: str, **values: Any) -> str:
@@ -25,3 +31,19 @@ def _percent(share: float) -> str:
 
 def _points(difference: float) -> str:
     return f"{round(100 * difference, 1) + 0.0:+.1f}"  # never -0.0
+
+
+def image_uri(image: NDArray[np.uint8], *, side_px: int, kind: Literal["png", "jpeg"] = "png") -> str:
+    """Return a copy of an image `(H, W, 3)`, at most `side_px` a side, as a data URI: the page needs no other file."""
+    from PIL import Image
+
+    small = Image.fromarray(image)
+    small.thumbnail((side_px, side_px))
+    out = io.BytesIO()
+    small.save(out, format=kind.upper(), quality=85, optimize=True)  # PNG has no quality and takes no notice
+    return data_uri(out.getvalue(), kind)
+
+
+def data_uri(content: bytes, kind: Literal["png", "jpeg"]) -> str:
+    """Return an encoded image as a data URI."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"

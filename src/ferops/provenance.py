@@ -14,7 +14,6 @@ from ferops.errors import FeropsError
 from ferops.files import parse_yaml, read_bytes
 from ferops.layout import Layout
 from ferops.records import Provenance
-from ferops.tables import read_parquet
 
 
 def provenance(layout: Layout, params: Params) -> Provenance:
@@ -70,6 +69,8 @@ def split_hash(layout: Layout) -> str | None:
     """Return the SHA-256 (first 16 hex digits) of the sorted `image_id split` lines, or None before the split."""
     if not layout.assignment.exists():
         return None
+    from ferops.tables import read_parquet  # and pandas
+
     frame = read_parquet(layout.assignment, {"image_id": "text", "split": "text"}, made_by="ferops split")
     frame = frame[["image_id", "split"]].sort_values("image_id")
     lines = "\n".join(f"{image_id} {split}" for image_id, split in frame.itertuples(index=False))

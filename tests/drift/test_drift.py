@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from ferops.drift.versions import at_revision, current
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.drift import DriftSummary, SourceChange
+from repositories import dvc, git, make_repository
 from sample_images import encoded, noise, quick_params
 
 PARAMS = quick_params()
@@ -32,16 +31,12 @@ def _rows(source: str, count: int, *, first: int = 0, brighter: int = 0) -> list
     ]
 
 
-def _run(root: Path, *command: str) -> None:
-    subprocess.run(command, cwd=root, check=True, capture_output=True)
-
-
 def _commit(root: Path, tag: str) -> None:
-    _run(root, sys.executable, "-m", "dvc", "add", "-q", "data")
-    _run(root, sys.executable, "-m", "dvc", "push", "-q")
-    _run(root, "git", "add", "-A")
-    _run(root, "git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "-m", tag)
-    _run(root, "git", "tag", tag)
+    dvc(root, "add", "data")
+    dvc(root, "push")
+    git(root, "add", "-A")
+    git(root, "commit", "-q", "-m", tag)
+    git(root, "tag", tag)
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +45,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
     v2: one row relabelled, six removed, 60 brighter ones added. Now: a second source, in two files, too.
     """
-    root = tmp_path_factory.mktemp("drift") / "project"
-    root.mkdir()
+    root = make_repository(tmp_path_factory.mktemp("drift") / "project")
     layout = Layout(root)
-    _run(root, "git", "init", "-q")
-    _run(root, sys.executable, "-m", "dvc", "init", "-q")
     (root / ".dvc" / "config").write_text("[core]\n    remote = near\n['remote \"near\"']\n    url = ../../remote\n")
     (root / ".gitignore").write_text("/data\n/reports/\n")
     layout.data.mkdir()
@@ -100,8 +92,7 @@ def test_two_revisions(project: Layout) -> None:
     assert "anger -&gt; neutral" in page
     assert page.count("data:image/png;base64,") == 1 + 6 + 12
     assert _digest(project.data) == before
-    status = subprocess.run(["git", "status", "--porcelain"], cwd=project.root, capture_output=True, check=True)
-    assert status.stdout == b""
+    assert git(project.root, "status", "--porcelain") == ""
 
 
 def test_a_revision_and_what_is_there_now(project: Layout) -> None:
@@ -136,8 +127,8 @@ def test_what_cannot_be_compared_is_said(project: Layout, tmp_path: Path) -> Non
         compare_versions(project, PARAMS, "--all", None)
     with pytest.raises(FeropsError, match=r"no data in"):
         current(Layout(tmp_path))
-    _run(tmp_path, "git", "init", "-q")
-    _run(tmp_path, "git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty", "-m", "x")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-q", "--allow-empty", "-m", "x")
     with pytest.raises(FeropsError, match=r"revision HEAD has no data.dvc"):
         at_revision(Layout(tmp_path), "HEAD")
 

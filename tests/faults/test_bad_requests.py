@@ -17,7 +17,7 @@ from PIL import Image
 from service.refusals import CODES
 
 from ferops.config import Params
-from ferops.datasets.images import FORMATS
+from ferops.datasets.kinds import FORMATS
 from ferops.layout import Layout
 from ferops.packaging.bento import package
 from ferops.packaging.serve import serve_command

@@ -30,7 +30,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.synthetic.generate import rows
 from ferops.files import sha256, write_json
 from ferops.orchestration.child import child_environment
-from ferops.registry.gates import GATES
+from registry_project import GATES
 from shell import run as shell
 from sockets import free_port
 

@@ -64,20 +64,10 @@ def run(rounds: Sequence[Sequence[dict[str, Any]]], *, within_s: float = 300) ->
     return codes
 
 
-@pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty MLflow database, migrated once."""
-    root = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        connect(Layout(root))
-    return root
-
-
 def project(root: Path, store: Path) -> Layout:
     make_project(Layout(root))
-    for name in ("mlflow.db", "mlflow.db.schema"):
-        shutil.copy(store / name, root / name)
+    for path in (store, store.with_name("mlflow.db.schema")):
+        shutil.copy(path, root)
     return Layout(root)
 
 
@@ -136,8 +126,8 @@ def test_clones_that_register_at_once_make_one_version(
         make_project(clone)
     root = tmp_path / "server"
     root.mkdir()
-    for name in ("mlflow.db", "mlflow.db.schema"):
-        shutil.copy(store / name, root / name)
+    for path in (store, store.with_name("mlflow.db.schema")):
+        shutil.copy(path, root)
     places = ("--no-serve-artifacts", "--default-artifact-root", (root / "mlruns").as_uri())
     with mlflow_server(root, *places) as address:
         met = tmp_path / "met"

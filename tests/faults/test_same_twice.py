@@ -23,8 +23,11 @@ MEASURED = {
     "reports/evaluate/model_card.md": "cost, as in metrics.json",
     "reports/evaluate/report.html": "cost, as in metrics.json",
     "reports/evaluate/summary.json": "latency_ms_p50, as in metrics.json",
+    "reports/explain/summary.json": "seconds",
     "reports/export/summary.json": "latency of each file",
     "reports/preprocess/summary.json": "milliseconds per image",
+    "reports/fairness/summary.json": "seconds",
+    "reports/robustness/summary.json": "seconds",
     "reports/train/baseline/summary.json": "seconds, images per second, peak memory",
     "reports/train/candidate/summary.json": "the same",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,16 +34,17 @@ def _deployments() -> list[dict[str, Any]]:
 
 
 def test_the_deployments_are_those_that_the_documents_name(flows: dict[str, Any]) -> None:
-    assert set(flows) == {"pipeline/local", "package/local"}
+    assert set(flows) == {"pipeline/local", "package/local", "monitor/local"}
 
 
 def test_the_pipeline_runs_one_at_a_time_and_its_schedule_waits_for_a_person() -> None:
-    pipeline, package = _deployments()
+    pipeline, package, monitor = _deployments()
     assert pipeline["concurrency_limit"] == {"limit": 1, "collision_strategy": "ENQUEUE"}
     assert [schedule["active"] for schedule in pipeline["schedules"]] == [False]
     assert [schedule["active"] for schedule in package["schedules"]] == [True]
-    assert package["schedules"][0]["interval"] <= 120
-    assert {each["work_pool"]["name"] for each in (pipeline, package)} == {WORK_POOL}
+    assert package["schedules"][0]["interval"] >= 3600  # runs that find nothing to do bury the others
+    assert [schedule["active"] for schedule in monitor["schedules"]] == [False]
+    assert {each["work_pool"]["name"] for each in (pipeline, package, monitor)} == {WORK_POOL}
 
 
 @pytest.mark.parametrize("name", ["prefect.yaml", "prefect.toml"])
@@ -115,7 +117,38 @@ def test_a_stage_leaves_its_summary_as_an_artifact(
     assert "| epochs | 8 |" in made[0]["markdown"]
 
 
-@pytest.mark.parametrize("name", ["pipeline/local", "package/local"])
+def test_drift_starts_the_pipeline_once_a_week_where_someone_wants_it() -> None:
+    from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
+
+    (trigger,) = _deployments()[0]["triggers"]
+    parsed = DeploymentEventTrigger.model_validate(trigger)
+    assert not parsed.enabled
+    assert (parsed.expect, parsed.threshold, parsed.within.days) == ({"ferops.drift"}, 1, 7)
+
+
+def test_drift_is_an_event_and_is_said_once(flows: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    window = SimpleNamespace(word="large", alerted=False, drifted=["brightness"])
+    summary = SimpleNamespace(version="3", windows=(window,))
+    said: list[Any] = []
+    module = flows["monitor/local"].fn.__globals__
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("FEROPS_ALERT_URL", raising=False)
+    monkeypatch.setattr(stack, "require_tracking_server", lambda _layout: None)
+    monkeypatch.setattr(module["monitoring"], "monitor", lambda *_, **__: summary)
+    monkeypatch.setattr(module["monitoring"], "note_alerted", lambda _layout: setattr(window, "alerted", True))
+    monkeypatch.setitem(module, "lines", lambda _summary: ["version 3"])
+    monkeypatch.setitem(module, "get_run_logger", lambda: SimpleNamespace(info=lambda _text: None))
+    monkeypatch.setitem(module, "create_markdown_artifact", lambda **_: None)
+    monkeypatch.setitem(module, "emit_event", lambda event, **more: said.append((event, more)))
+    for _ in range(2):
+        assert flows["monitor/local"].fn() == "version 3"
+    ((event, more),) = said
+    assert event == "ferops.drift"
+    assert more["resource"] == {"prefect.resource.id": "ferops.model.ferops.3"}
+    assert more["payload"] == {"windows": 1, "quantities": ["brightness"]}
+
+
+@pytest.mark.parametrize("name", ["pipeline/local", "package/local", "monitor/local"])
 def test_flows_refuse_to_write_past_the_tracking_server(
     flows: dict[str, Any], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

@@ -183,7 +183,7 @@ def test_the_real_stack_runs_the_deployments(tmp_path: Path, ports: Ports, monke
         stack.up(layout, ports)
         assert (root / ".prefect" / "ui" / "v1").is_dir()  # not in site-packages
         done = run_deployment(layout, ports, "pipeline/local")
-        assert done["state_type"] == "COMPLETED"
+        assert done["state_type"] == "COMPLETED", done["state"]["message"]
         of_run = {"flow_runs": {"id": {"any_": [done["id"]]}}}
         tasks = ask(layout, ports, "task_runs/filter", of_run | {"sort": "EXPECTED_START_TIME_ASC"})
         assert [task["name"] for task in tasks] == ["first", "second@a"]

@@ -14,6 +14,7 @@ import pytest
 from ferops.errors import FeropsError
 from ferops.orchestration import dag
 from ferops.orchestration.child import child_environment
+from repositories import make_repository
 
 DVC_YAML = """
 stages:
@@ -43,7 +44,7 @@ stages:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("project")
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=root, check=True)
+    make_repository(root, scm=False)
     (root / "dvc.yaml").write_text(DVC_YAML, encoding="utf-8")
     return root
 
@@ -61,7 +62,7 @@ def test_no_project_is_said_plainly(tmp_path: Path) -> None:
 
 
 def test_a_broken_dvc_yaml_is_said_plainly(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "init", "--no-scm", "-q"], cwd=tmp_path, check=True)
+    make_repository(tmp_path, scm=False)
     (tmp_path / "dvc.yaml").write_text("stages: [", encoding="utf-8")
     with pytest.raises(FeropsError, match=r"dvc\.yaml"):
         dag.stages(tmp_path)
@@ -116,6 +117,7 @@ def test_an_interrupted_caller_leaves_no_stage_behind(project: Path) -> None:
     assert not _working_in(project)
 
 
+@pytest.mark.slow
 def test_a_second_caller_hears_who_is_at_work(project: Path) -> None:
     code = "import sys; from dvc.repo import Repo\nwith Repo('.').lock: print('held', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -58,7 +58,7 @@ def test_a_bento_holds_what_serving_needs_and_no_more(bentos: Layout) -> None:
     assert {"ferops/inference/predictor.py", "ferops/faces/detectors/weights/mtcnn.safetensors"} <= found
     assert "model/model-int8.onnx" not in found  # not served
     packages = {path.split("/")[1] for path in found if path.startswith("ferops/") and path.count("/") > 1}
-    assert packages == {"datasets", "export", "faces", "inference", "records"}
+    assert packages == {"datasets", "export", "faces", "inference", "monitoring", "records", "video"}
 
 
 def test_bentoml_lists_exactly_these_tags(bentos: Layout) -> None:
@@ -130,6 +130,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path: Path, params: Params) -> 
     assert not (tmp_path / "bentoml" / "serving.json").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_build_leaves_nothing_to_serve(tmp_path: Path, params: Params, make_export: Any) -> None:
     (tmp_path / "service").mkdir()
     (tmp_path / "service" / "service.py").write_text("raise RuntimeError('broken on purpose')\n")

@@ -14,7 +14,7 @@ from ferops.layout import Layout
 from ferops.packaging.bento import bento_folder, bentoml_environment
 from served import served
 
-HEAVY = ("torch", "torchvision", "timm", "sklearn", "scipy", "pandas", "ferops")
+HEAVY = ("torch", "torchvision", "timm", "sklearn", "pandas", "ferops")
 
 
 @pytest.mark.slow

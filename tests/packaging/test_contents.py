@@ -53,7 +53,8 @@ def test_serving_needs_no_training_and_every_package_is_pinned() -> None:
     names = {canonicalize_name(line.partition("==")[0]) for line in lines}
     assert {"bentoml", "opencv-python-headless", "openvino", "pillow", "ruamel-yaml", "safetensors"} <= names
     assert {"uvicorn", "pydantic-core"} <= names  # needed by bentoml and by pydantic
-    heavy = {"torch", "torchvision", "timm", "scikit-learn", "scipy", "pandas", "pyarrow", "mlflow", "prefect", "dvc"}
+    assert {"scipy", "websockets"} <= names  # streams: the tracker, and the protocol
+    heavy = {"torch", "torchvision", "timm", "scikit-learn", "pandas", "pyarrow", "mlflow", "prefect", "dvc"}
     assert not heavy & names
 
 

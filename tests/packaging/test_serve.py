@@ -12,7 +12,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging.bento import bento_folder
-from ferops.packaging.serve import require_address, serve_command
+from ferops.packaging.serve import checked_root_path, require_address, serve_command
 from sockets import free_port
 
 
@@ -47,3 +47,17 @@ def test_a_bento_of_an_older_ferops_is_to_be_built_anew(tmp_path: Path, quick_pa
     (bento_folder(layout, "ferops:v1") / "src" / "service").mkdir(parents=True)
     with pytest.raises(FeropsError, match=r"older ferops.*rm -r .*v1, then ferops serve"):
         serve_command(layout, quick_params, port=1, tag="ferops:v1")
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [("", ""), ("/", ""), ("/ferops", "/ferops"), ("ferops/", "/ferops"), ("/a/b-c_1.0~", "/a/b-c_1.0~")],
+)
+def test_a_root_path_begins_with_a_slash_and_ends_without(given: str, path: str) -> None:
+    assert checked_root_path(given) == path
+
+
+@pytest.mark.parametrize("given", ["/a?b", "/a b", "http://example.org/a", "/a//b", "/ä", "/a\n"])
+def test_what_is_no_path_is_refused(given: str) -> None:
+    with pytest.raises(FeropsError, match="such as /ferops"):
+        checked_root_path(given)

@@ -31,6 +31,9 @@ STARTS = {
     "train": "training",
     "export": "export",
     "evaluate": "evaluation",
+    "explain": "explanation",
+    "robustness": "robustness",
+    "fairness": "fairness",
     "register": "registry",
 }
 SHAPES_NO_RESULT = {
@@ -38,6 +41,7 @@ SHAPES_NO_RESULT = {
     "config.py": "the settings themselves are parameters of the stages",
     "errors.py": "messages",
     "files.py": "how files are written, not what is in them",
+    "inference/drawing.py": "draws answers into images",
     "layout.py": "where files are; another place would be another dependency or output",
     "machine.py": "names the CPU",
     "threads.py": "how many compute: results are the same (tests), and a training's summary says the number",
@@ -60,8 +64,9 @@ SHAPES_NO_WEIGHTS = {
     "training/resident.py": "where faces lie while a GPU trains",
     "training/report.py": "drawings in reports/train, which wait for the next training",
 }
-UNIMPORTED = {FEROPS / "classes.py", FEROPS / "inference" / "pyfunc.py"}
-"""Listed, but not among the imports that count: the words for labels, and what MLflow takes as a file."""
+UNIMPORTED = {FEROPS / "classes.py", FEROPS / "inference" / "pyfunc.py", FEROPS / "training" / "untrained.py"}
+"""Listed, but not among the imports that count: the words for labels, what MLflow takes as a file, and what `ferops
+train` does with 0 epochs."""
 
 DAG: dict[str, Any] = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 
@@ -142,7 +147,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     for folder in ("data", *outputs):
         (root / folder).mkdir(parents=True)
-        for name in ("manifest.parquet", "metrics.json", "faces.parquet"):
+        for name in ("manifest.parquet", "metrics.json", "faces.parquet", "predictions.parquet", "end_to_end.parquet"):
             (root / folder / name).write_text("{}")
     Repo.init(str(root), no_scm=True).close()
     with chdir(root), Repo() as repo:
@@ -178,7 +183,7 @@ def test_what_only_shows_or_judges_invalidates_no_training(project: Path) -> Non
 
 def test_what_shapes_the_weights_invalidates_trainings(project: Path) -> None:
     assert invalidated(project, "training/losses.py") == TRAININGS
-    assert invalidated(project, "training/model.py") == TRAININGS | {"export"}
+    assert invalidated(project, "training/model.py") == TRAININGS | {"export", "explain", "robustness"}
 
 
 def test_a_teacher_is_trained_before_its_pupil_which_follows_its_weights(project: Path) -> None:

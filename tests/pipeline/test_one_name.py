@@ -15,7 +15,18 @@ from ferops import cli, config, presets
 ROOT = Path(__file__).parents[2]
 MODELS = {"baseline", "candidate"}
 EXPORTED = "${export.model}"
-STAGES = ("validate", "split", "preprocess", "train", "export", "evaluate", "register")
+STAGES = (
+    "validate",
+    "split",
+    "preprocess",
+    "train",
+    "export",
+    "evaluate",
+    "explain",
+    "robustness",
+    "fairness",
+    "register",
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +75,7 @@ def test_the_figures_that_dvc_prints_are_in_an_output(dag: dict[str, Any]) -> No
     ]
     outs = {out.replace("${key}", name) for out in written for name in (*MODELS, EXPORTED)}
     assert {str(Path(path).parent) for path in tree["metrics"]} <= outs
-    assert len(tree["metrics"]) == len(MODELS) + 1
+    assert len(tree["metrics"]) == len(MODELS) + 3
 
 
 @pytest.mark.parametrize("preset", presets.names())

@@ -14,6 +14,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest, store, versioning
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from repositories import dvc, make_repository
 from sample_images import noise_png
 from shell import run
 
@@ -44,9 +45,7 @@ def _write_synthetic(root: Path, *, seed: int) -> None:
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project as a fresh clone with its embedded data: one commit, the data in a remote inside the repository."""
-    root = tmp_path_factory.mktemp("shipped") / "project"
-    root.mkdir()
-    run(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
+    root = make_repository(tmp_path_factory.mktemp("shipped") / "project")
     (root / ".dvc" / "config").write_text(CONFIG, encoding="utf-8")
     shutil.copy(ROOT / ".gitignore", root)
     (root / "params.yaml").write_text(presets.render("quick"), encoding="utf-8")
@@ -55,7 +54,8 @@ def shipped(tmp_path_factory: pytest.TempPathFactory) -> Path:
         versioning.add_data(Layout(root), repo)
     with (root / "data.dvc").open("a", encoding="utf-8") as file:
         file.write("  remote: embedded\n")
-    run(root, "dvc push -q data.dvc && git add . && git commit -qm shipped")
+    dvc(root, "push", "data.dvc")
+    run(root, "git add . && git commit -qm shipped")
     assert len(_files(root / ".dvc" / "embedded")) == 2  # the folder's list and its one file
     return root
 
@@ -124,6 +124,7 @@ def test_the_whole_cycle_as_documented(project: Path, image_folder: Path, tmp_pa
     assert provenance.data_version(Layout(project)) == first_name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "scheme"), [(1, "s3"), (2, "ssh")])
 def test_the_other_stores_are_named_as_documented_and_keys_stay_out_of_git(
     project: Path, number: int, scheme: str
@@ -143,7 +144,7 @@ def test_the_other_stores_are_named_as_documented_and_keys_stay_out_of_git(
 def test_a_version_made_by_hand_is_stopped_before_it_can_reach_the_repository(project: Path) -> None:
     embedded = _files(project / ".dvc" / "embedded")
     _write_synthetic(project, seed=50)
-    run(project, "dvc add -q data")
+    dvc(project, "add", "data")
     line = "  remote: embedded\n"
     text = (project / "data.dvc").read_text(encoding="utf-8")
     assert line in text  # DVC keeps it: this is the danger
@@ -151,5 +152,6 @@ def test_a_version_made_by_hand_is_stopped_before_it_can_reach_the_repository(pr
         versioning.require_current(Layout(project))
     (project / "data.dvc").write_text(text.replace(line, ""), encoding="utf-8")
     versioning.require_current(Layout(project))
-    run(project, f"dvc remote add -q -d store {project.parent / 'store'} && dvc push -q")
+    dvc(project, "remote", "add", "-d", "store", str(project.parent / "store"))
+    dvc(project, "push")
     assert _files(project / ".dvc" / "embedded") == embedded

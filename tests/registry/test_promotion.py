@@ -50,7 +50,9 @@ def test_promotion_and_the_champions_files(
     assert champion(layout, params, tmp_path / "again") is not None
 
     moved = promote(layout, params, "v2")
-    assert moved == Promotion(model="ferops", champion="2", promoted_from="1", changed=True, gates="passed")
+    assert moved == Promotion(
+        model="ferops", champion="2", promoted_from="1", changed=True, gates="passed", synthetic=True
+    )
     tags = client.get_model_version("ferops", "2").tags
     assert tags["promoted_from"] == "1"
     assert tags["promoted_by"]
@@ -79,7 +81,12 @@ def test_files_that_changed_in_the_store_are_refused(
 
 
 @pytest.mark.parametrize(
-    "gone", ["mlruns", "mlruns/*/models/*/artifacts/artifacts/export", "mlruns/**/model-int8.onnx"]
+    "gone",
+    [
+        "mlruns/**/model-int8.onnx",
+        pytest.param("mlruns", marks=pytest.mark.slow),
+        pytest.param("mlruns/*/models/*/artifacts/artifacts/export", marks=pytest.mark.slow),
+    ],
 )
 def test_a_version_whose_artifacts_were_deleted(
     layout: Layout, params: Params, client: MlflowClient, tmp_path: Path, gone: str
@@ -106,6 +113,7 @@ def test_a_version_whose_artifacts_were_deleted(
     assert promote(layout, params, "2").changed
 
 
+@pytest.mark.slow
 def test_a_server_that_goes_away_midway_is_named_and_nothing_is_made_twice(
     layout: Layout, params: Params, tmp_path: Path, die: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,13 +16,12 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.records.metrics import Metrics
 from ferops.records.register import RegisterSummary
-from ferops.registry.connection import fluent
+from ferops.registry.connection import connect, fluent
 from ferops.registry.creation import _without_advice
-from ferops.registry.gates import GATES
 from ferops.registry.stage import register
 from ferops.registry.versions import export_digest
 from ferops.registry.watch import training_run
-from registry_project import changed, write_metrics
+from registry_project import GATES, changed, write_metrics
 
 
 def failing(metrics: Metrics) -> Metrics:
@@ -62,8 +61,9 @@ def test_a_passing_candidate_becomes_the_challenger(layout: Layout, params: Para
     assert {f"evaluate/{name}" for name in ("report.html", "model_card.md", "metrics.json", "gates.json")} <= logged
 
 
-def test_the_version_answers_as_the_exported_file_does(layout: Layout, params: Params, client: MlflowClient) -> None:
-    summary = register(layout, params)
+def test_the_version_answers_as_the_exported_file_does(registered: Layout) -> None:
+    layout, client = registered, connect(registered)
+    summary = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
     faces = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
     session = onnxruntime.InferenceSession(layout.exported / "model-int8.onnx", providers=["CPUExecutionProvider"])
     logits = session.run(["logits"], {"faces": faces})[0].astype(np.float64) / 1.5  # the temperature in config.json
@@ -77,10 +77,8 @@ def test_the_version_answers_as_the_exported_file_does(layout: Layout, params: P
         model.predict(faces.astype(np.float32))
 
 
-def test_a_comparison_with_a_former_champion_does_not_count(
-    layout: Layout, params: Params, client: MlflowClient
-) -> None:
-    register(layout, params)
+def test_a_comparison_with_a_former_champion_does_not_count(version_1: Layout, params: Params) -> None:
+    layout, client = version_1, connect(version_1)
     client.set_registered_model_alias("ferops", "champion", "1")
     with pytest.raises(
         FeropsError, match=r"compared with no champion, but 'ferops' now has champion 1.*--force evaluate"
@@ -88,8 +86,9 @@ def test_a_comparison_with_a_former_champion_does_not_count(
         register(layout, params)
 
 
-def test_nothing_in_a_version_is_pickled(layout: Layout, params: Params, client: MlflowClient) -> None:
-    summary = register(layout, params)
+def test_nothing_in_a_version_is_pickled(registered: Layout) -> None:
+    layout, client = registered, connect(registered)
+    summary = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
     with fluent(client):
         folder = mlflow.artifacts.download_artifacts(summary.model_uri, dst_path=str(layout.root / "copy"))
     names = {path.name for path in (layout.root / "copy").rglob("*") if path.is_file()}
@@ -97,8 +96,9 @@ def test_nothing_in_a_version_is_pickled(layout: Layout, params: Params, client:
     assert not [name for name in names if name.endswith((".pkl", ".pickle", ".pt"))], folder
 
 
-def test_registering_again_makes_no_second_version(layout: Layout, params: Params, client: MlflowClient) -> None:
-    first = register(layout, params)
+def test_registering_again_makes_no_second_version(version_1: Layout, params: Params) -> None:
+    layout, client = version_1, connect(version_1)
+    first = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
     config = json.loads((layout.exported / "config.json").read_text())
     config["provenance"]["git_commit"] = "a later commit, the same weights"
     (layout.exported / "config.json").write_text(json.dumps(config))
@@ -107,8 +107,8 @@ def test_registering_again_makes_no_second_version(layout: Layout, params: Param
     assert len(client.search_model_versions("name = 'ferops'")) == 1
 
 
-def test_other_weights_make_the_next_version(layout: Layout, params: Params, client: MlflowClient) -> None:
-    register(layout, params)
+def test_other_weights_make_the_next_version(version_1: Layout, params: Params) -> None:
+    layout, client = version_1, connect(version_1)
     config = json.loads((layout.exported / "config.json").read_text()) | {"temperature": 2.0}
     (layout.exported / "config.json").write_text(json.dumps(config))
     assert register(layout, params).version == "2"
@@ -140,19 +140,18 @@ def test_an_overridden_gate_lets_through_and_is_recorded(
 
 
 def test_a_version_that_fails_later_is_no_challenger_any_more(
-    layout: Layout, params: Params, client: MlflowClient, metrics: Metrics
+    version_1: Layout, params: Params, metrics: Metrics
 ) -> None:
-    register(layout, params)
+    layout, client = version_1, connect(version_1)
     write_metrics(layout, failing(metrics))
     assert register(layout, params).version is None
     assert client.get_registered_model("ferops").aliases == {}
     assert client.get_model_version("ferops", "1").tags["gates"] == "failed"
 
 
-def test_weights_from_another_machine_get_a_run_from_their_history(
-    layout: Layout, params: Params, client: MlflowClient
-) -> None:
-    run_id = register(layout, params).run_id
+def test_weights_from_another_machine_get_a_run_from_their_history(registered: Layout, params: Params) -> None:
+    layout, client = registered, connect(registered)
+    run_id = RegisterSummary.read(layout.summary("register"), made_by="ferops register").run_id
     run = client.get_run(run_id)
     assert run.data.tags["ferops.restored"] == "true"
     assert "env.cpu" not in run.data.tags  # not this machine's: it trained nothing

@@ -25,13 +25,12 @@ from ferops.packaging.reconcile import reconcile
 from ferops.packaging.serve import serve_command
 from ferops.provenance import provenance
 from ferops.registry.connection import connect
-from ferops.registry.gates import GATES
 from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
 from ferops.registry.store import make_ready
 from ferops.registry.versions import export_digest, fetch
 from ferops.registry.watch import training_run
-from registry_project import make_trained, params_tree, write_metrics
+from registry_project import GATES, make_trained, params_tree, write_metrics
 from scoring_files import contents
 from trained import epoch
 
@@ -80,7 +79,14 @@ def naming(folder: Path, text: str) -> list[str]:
     return [each for each in found if each != "mlflow.db"]
 
 
-@pytest.mark.parametrize("way", ["moved", "copied", "moved below itself", "moved into a folder with spaces"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        "moved into a folder with spaces",
+        pytest.param("copied", marks=pytest.mark.slow),
+        pytest.param("moved below itself", marks=pytest.mark.slow),
+    ],
+)
 def test_everything_works_elsewhere(finished: Layout, params: Params, tmp_path: Path, way: str) -> None:
     old = finished.root
     if way == "copied":

@@ -87,6 +87,7 @@ def test_an_empty_registry_and_a_damaged_one(layout: Layout, tmp_path: Path) -> 
         fetch(layout, "models:/ferops@champion", tmp_path)
 
 
+@pytest.mark.slow
 def test_files_that_were_changed_or_deleted_since(layout: Layout, params: Params, tmp_path: Path) -> None:
     register_one(layout, params, temperature=1.1)
     (served,) = layout.root.glob("mlruns/**/export/config.json")

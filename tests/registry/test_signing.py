@@ -26,7 +26,7 @@ from ferops.registry.signing import TAG, own_key, sign, statements
 from ferops.registry.stage import register
 from ferops.registry.trust import add_key
 from ferops.registry.versions import fetch
-from registry_project import against_champion, changed, good_metrics, make_project, params_tree, write_metrics
+from registry_project import against_champion, changed, good_metrics, params_tree, write_metrics
 
 
 def signature_tag(version: ModelVersion) -> tuple[str, Signature]:
@@ -58,23 +58,20 @@ def refused(layout: Layout, params: Params, scratch: Path, why: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def registered(store: Path, params: Params, tmp_path_factory: pytest.TempPathFactory) -> Layout:
+def promoted(registered: Layout, tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """A project with version 1, champion, as whoever writes to the registry made it; copied for every test."""
-    layout = Layout(tmp_path_factory.mktemp("registered") / "project")
-    make_project(layout)
-    for path in (store, store.with_name("mlflow.db.schema")):
-        shutil.copy(path, layout.root / path.name)
+    layout = Layout(tmp_path_factory.mktemp("promoted") / "project")
+    shutil.copytree(registered.root, layout.root)
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        register(layout, params)
         connect(layout).set_registered_model_alias("ferops", "champion", "1")
     return layout
 
 
 @pytest.fixture
-def layout(registered: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
+def layout(promoted: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copytree(registered.root, tmp_path / "project")
+    shutil.copytree(promoted.root, tmp_path / "project")
     return Layout(tmp_path / "project")
 
 
@@ -228,7 +225,7 @@ def test_registering_signs_a_version_that_a_stranger_made_of_the_same_files(
     assert promote(layout, params, "1").gates == "passed"
 
 
-@pytest.mark.parametrize("spoil", ["model.onnx", "config.json"])
+@pytest.mark.parametrize("spoil", ["model.onnx", pytest.param("config.json", marks=pytest.mark.slow)])
 def test_a_version_that_only_claims_to_be_these_files_is_not_taken_for_them(
     layout: Layout, params: Params, client: MlflowClient, spoil: str
 ) -> None:

@@ -34,7 +34,7 @@ def _assigned(manifest: pd.DataFrame, seed: int, **changes: Any) -> pd.DataFrame
     return joined
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(manifest=tied_manifests(), seed=seeds, test=st.sampled_from([0.1, 0.2, 0.33, 0.5]))
 def test_drawn_nothing_crosses_and_nothing_is_lost(manifest: pd.DataFrame, seed: int, test: float) -> None:
     joined = _assigned(manifest, seed, test_share=test)
@@ -43,7 +43,7 @@ def test_drawn_nothing_crosses_and_nothing_is_lost(manifest: pd.DataFrame, seed:
     assert set(joined["split"]) == {"train", "val", "test"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(manifest=tied_manifests(usages=("train", "train", "train", "val", "test", None)), seed=seeds)
 def test_official_nothing_crosses_and_only_ties_to_the_test_are_left_out(manifest: pd.DataFrame, seed: int) -> None:
     has_test = set(manifest.loc[manifest["usage"] == "test", "source"])
@@ -56,7 +56,7 @@ def test_official_nothing_crosses_and_only_ties_to_the_test_are_left_out(manifes
     assert set(manifest["image_id"]) - set(joined["image_id"]) == set(manifest["image_id"].iloc[sorted(tied)])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(manifest=tied_manifests(), seed=seeds, folds=st.integers(2, 5), data=st.data())
 def test_folds_nothing_crosses_and_every_row_is_tested_once(
     manifest: pd.DataFrame, seed: int, folds: int, data: st.DataObject
@@ -72,7 +72,7 @@ def test_folds_nothing_crosses_and_every_row_is_tested_once(
     assert (joined.set_index("image_id")["fold"] == other.set_index("image_id")["fold"]).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     manifest=tied_manifests(usages=("train", "train", "train", "test")),
     seed=seeds,
@@ -104,7 +104,7 @@ manifests = st.builds(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(manifest=manifests, seed=seeds, test=st.sampled_from([0.1, 0.2, 0.33]))
 @example(manifest=make_manifest(131, people=61, clusters=215, seed=61), seed=0, test=0.2)
 def test_the_shares_are_met_as_far_as_the_groups_allow(manifest: pd.DataFrame, seed: int, test: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -11,17 +10,13 @@ import pytest
 from split_manifest import make_manifest, split_settings
 
 from ferops.config import Params
-from ferops.datasets import fer2013
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.provenance import split_hash
 from ferops.records.split import SplitSummary
 from ferops.split import assign as assign_module
 from ferops.split.stage import split
-from ferops.validation.stage import validate
-from sample_images import quick_params, write_source
-
-REAL = Path(__file__).parents[3] / "shared" / "data" / "fer2013.zip"
+from sample_images import quick_params
 
 
 def _project(tmp_path: Path, manifest: pd.DataFrame, **changes: object) -> tuple[Layout, Params]:
@@ -138,21 +133,3 @@ def test_a_leak_stops_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_without_a_manifest_the_command_is_named(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="It is made by: ferops validate"):
         split(Layout(tmp_path), quick_params())
-
-
-@pytest.mark.real
-@pytest.mark.skipif(not REAL.exists(), reason="needs ../shared/data/fer2013.zip, which is not part of the product")
-def test_the_official_test_of_fer2013_is_honoured(tmp_path: Path) -> None:
-    skipped: Counter[str] = Counter()
-    layout = Layout(tmp_path)
-    write_source(layout, "fer2013", fer2013.read_fer2013(REAL, skipped=skipped)[1])
-    params = quick_params(data={"sources": ("fer2013",)}, split={"official_test": True, "val_share": 0.15})
-    validate(layout, params)
-    summary = split(layout, params)
-    manifest = pd.read_parquet(layout.manifest)
-    joined = manifest.merge(pd.read_parquet(layout.assignment), on="image_id")
-    assert len(joined) == len(manifest) - summary.dropped_crossing
-    assert (joined["split"] == "test").sum() == (manifest["usage"] == "test").sum()
-    assert ((joined["split"] == "test") == (joined["usage"] == "test")).all()
-    assert summary.shares["val"] == pytest.approx(0.15, abs=0.005)
-    assert summary.leakage == 0

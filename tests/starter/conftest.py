@@ -17,6 +17,7 @@ from exports import provenance, write_export
 from ferops.files import write_text
 from ferops.layout import Layout
 from ferops.records.metrics import Interval, Metrics
+from repositories import dvc, make_repository
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,15 +66,16 @@ def make_judged(metrics: Metrics, tmp_path_factory: pytest.TempPathFactory) -> J
 def bare(tmp_path_factory: pytest.TempPathFactory, sh: Shell) -> Path:
     """A repository with an embedded data set and no starter yet."""
     root = tmp_path_factory.mktemp("bare") / "project"
-    (root / "data").mkdir(parents=True)
+    make_repository(root)
+    (root / "data").mkdir()
     (root / "data" / "synthetic.parquet").write_bytes(b"rendered faces")
-    sh(root, "git init -q -b main && git config user.email t@example.org && git config user.name t && dvc init -q")
     shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
     shutil.copy(ROOT / ".gitignore", root)
-    sh(
-        root,
-        "dvc add -q data && echo '  remote: embedded' >> data.dvc && dvc push -q && git add . && git commit -qm data",
-    )
+    dvc(root, "add", "data")
+    with (root / "data.dvc").open("a", encoding="utf-8") as file:
+        file.write("  remote: embedded\n")
+    dvc(root, "push")
+    sh(root, "git add . && git commit -qm data")
     return root
 
 

@@ -189,14 +189,15 @@ def test_what_should_not_be_published_is_remarked(tmp_path: Path) -> None:
 
 
 def test_the_notice_holds_the_terms_of_every_source() -> None:
-    trained = provenance(synthetic=False, sources=("fer2013", "ckplus", "mine"))
+    trained = provenance(synthetic=False, sources=("fer2013", "ckplus", "mine", "theirs"))
     start = {"source": "imagenet", "sha256": "f" * 64, "licence": "Apache-2.0 (Somebody)"}
     config = export_config(provenance=trained, licence="terms of fer2013, ckplus and mine", pretrained=start)
-    text = " ".join(notice(config).split())
+    text = " ".join(notice(config, {"theirs": "Their photographs. Terms: CC0"}).split())
     for name in ("fer2013", "ckplus"):
         assert SOURCES[name].licence in text
         assert SOURCES[name].citation in text
     assert "mine: on its owner's terms" in text
+    assert "theirs: Their photographs. Terms: CC0" in text
     assert "terms of fer2013, ckplus and mine" in text
     assert f"pretrained weights (imagenet, SHA-256 {'f' * 64}). Licence: Apache-2.0 (Somebody)" in text
     assert all(use in text for use in uses.PROHIBITED)

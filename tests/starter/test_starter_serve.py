@@ -18,6 +18,7 @@ import pytest
 from ferops import cli, presets
 from ferops.config import Params
 from ferops.datasets.synthetic.generate import rows
+from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.inference import answer
 from ferops.layout import Layout
@@ -159,6 +160,21 @@ def test_a_fresh_clone_without_a_store_has_no_champion_and_gets_no_store(
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert promotion.champion(Layout(tmp_path), params, tmp_path / "copy") is None
     assert list(tmp_path.iterdir()) == []  # a database would take seconds
+
+
+def test_the_verb_goes_back_to_the_starter(
+    fetched: Layout, built: list[str], monkeypatch: pytest.MonkeyPatch, make_judged: Any
+) -> None:
+    promote(monkeypatch, ("1", make_judged(favours="sad") / "artifacts" / "export"))
+    presets.apply_preset(fetched, "quick")
+    words: list[str] = []
+    monkeypatch.setattr(os, "execve", lambda _path, command, _env: words.extend(command))
+    monkeypatch.chdir(fetched.root)
+    cli.models.serve(port=3999, starter=True)
+    assert starter_tag(fetched) in words
+    assert built == [starter_tag(fetched)]
+    with pytest.raises(FeropsError, match="leave one out"):
+        cli.models.serve(port=3999, starter=True, follow=True)
 
 
 @pytest.mark.slow

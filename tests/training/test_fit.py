@@ -7,7 +7,7 @@ import signal
 import numpy as np
 import pytest
 import torch
-from fits import STILL, KilledError, before_steps, changed, cut_off, weights
+from fits import STILL, KilledError, before_steps, changed, cut_off, hurried, weights
 
 from ferops import threads
 from ferops.errors import FeropsError
@@ -23,7 +23,7 @@ def timeless(fit):
     return [row.model_dump(exclude={"seconds", "images_per_s", "peak_memory_mb"}) for row in fit.progress.history]
 
 
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("optimizer", ["adamw", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_resumes_to_the_same_bits(make_fit, capsys, optimizer):
     """Everything random is on, with accumulation; the second of three epochs is cut off in its middle."""
     settings = {"epochs": 3, "optimizer": optimizer, "accumulate": 2, "mixup_alpha": 0.2, "batch_size": 16}
@@ -41,29 +41,32 @@ def test_resumes_to_the_same_bits(make_fit, capsys, optimizer):
 
 
 def test_sigterm_saves_inside_an_epoch(make_fit):
-    whole = make_fit()
+    whole = hurried(make_fit())
     whole.run()
     whole.checkpoint.remove()
 
-    cut = make_fit()
+    cut = hurried(make_fit())
     before_steps(cut, lambda *place: place == (1, 2) and os.kill(os.getpid(), signal.SIGTERM))
     former = signal.getsignal(signal.SIGTERM)
     with pytest.raises(FeropsError, match="stopped as asked in epoch 2, step 3 of 6"):
         cut.run()
     assert signal.getsignal(signal.SIGTERM) is former
 
-    again = make_fit()
+    again = hurried(make_fit())
     again.run()
     assert not changed(weights(whole.state.net), weights(again.state.net))
 
 
 def test_a_training_gives_way_to_other_work_and_says_so(make_fit, capsys, monkeypatch):
+    count = [1]  # of threads; more than the cores of a busy machine would take seconds
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count[0])
+
     def give_way():
-        torch.set_num_threads(2)
+        count[0] = 2
         return "goes on with 2 threads"
 
     monkeypatch.setattr(threads, "choose_again", give_way)
-    fit = make_fit(epochs=2)
+    fit = hurried(make_fit(epochs=2))
 
     def kill(epoch, step):
         assert torch.get_num_threads() == epoch + 1
@@ -76,23 +79,23 @@ def test_a_training_gives_way_to_other_work_and_says_so(make_fit, capsys, monkey
     assert fit.progress.threads == (1, 2)
     assert "train: goes on with 2 threads\n" in capsys.readouterr().err
 
-    torch.set_num_threads(1)
-    again = make_fit(epochs=2)
+    count[0] = 1
+    again = hurried(make_fit(epochs=2))
     again.run()
     assert "threads so far: 1, 2; now 1. This changes the last bits of the weights" in capsys.readouterr().err
     assert again.progress.threads == (1, 2), "each number once"
 
 
 def test_a_damaged_checkpoint_is_not_used(make_fit, capsys):
-    first = make_fit(epochs=1)
+    first = hurried(make_fit(epochs=1))
     first.run()
     first.checkpoint.path.write_bytes(first.checkpoint.path.read_bytes()[:5000])
-    make_fit(epochs=1).run()
+    hurried(make_fit(epochs=1)).run()
     assert "damaged" in capsys.readouterr().err
 
 
 def test_a_failed_write_keeps_the_former_checkpoint(make_fit, monkeypatch):
-    fit = make_fit(epochs=1)
+    fit = hurried(make_fit(epochs=1))
     fit.run()
     before = fit.checkpoint.path.read_bytes()
 
@@ -107,7 +110,7 @@ def test_a_failed_write_keeps_the_former_checkpoint(make_fit, monkeypatch):
 
 
 def test_divergence_keeps_the_last_checkpoint(make_fit):
-    fit = make_fit()
+    fit = hurried(make_fit())
 
     def spoil(epoch, _step):
         if epoch == 1:
@@ -174,7 +177,7 @@ def test_accumulation_averages_the_gradients(make_fit):
 
 
 def test_learning_rate_warms_up_and_goes_down(make_fit):
-    fit = make_fit(epochs=4, warmup_share=0.25, max_lr=0.01)
+    fit = hurried(make_fit(epochs=4, warmup_share=0.25, max_lr=0.01))
     rates = []
     before_steps(fit, lambda *_: rates.append(fit.state.optimizer.param_groups[0]["lr"]))
     fit.run()
@@ -218,7 +221,7 @@ def spoil_gradients(fit):
 
 def test_a_nan_gradient_under_a_finite_loss_is_never_saved(make_fit, monkeypatch):
     """A checkpoint is due just after the step that spoils the weights."""
-    fit = make_fit()
+    fit = hurried(make_fit())
 
     def spoil(*place):
         if place == (1, 2):
@@ -232,13 +235,13 @@ def test_a_nan_gradient_under_a_finite_loss_is_never_saved(make_fit, monkeypatch
     assert (header.progress.epoch, header.progress.step) == (1, 0)
     assert all(tensor.isfinite().all() for tensor in tensors.values() if tensor.is_floating_point())
     monkeypatch.undo()
-    again = make_fit()
+    again = hurried(make_fit())
     again.run()  # from that checkpoint
     assert again.progress.epoch == 2
 
 
 def test_a_nan_gradient_is_found_by_the_end_of_the_epoch(make_fit):
-    fit = make_fit(epochs=1)
+    fit = hurried(make_fit(epochs=1))
     before_steps(fit, lambda _, step: step == fit.plan.per_epoch - 1 and spoil_gradients(fit))
     with pytest.raises(FeropsError, match="validation loss is nan in epoch 1"):
         fit.run()
@@ -249,7 +252,7 @@ def test_no_training_takes_the_checkpoint_of_another(make_fit, capsys):
     """A is left for B and gone on with; of several trainings left, the newest are kept."""
     first = make_fit()
     first.save()
-    other = make_fit(digest="b", epochs=1)
+    other = hurried(make_fit(digest="b", epochs=1))
     other.run()
     assert "other data, settings or hardware" in capsys.readouterr().err
     assert other.checkpoint.path != first.checkpoint.path

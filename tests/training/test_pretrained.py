@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import argparse
 import hashlib
 import http.server
 import os
 import threading
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import huggingface_hub
@@ -12,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from exports import provenance
 from ferops.classes import DEFAULT_CLASSES
@@ -131,6 +134,18 @@ def test_the_new_head_is_small_and_drawn_from_the_generator(backbone, weights, t
     assert not backbone.get_classifier().bias.any()
 
 
+def in_a_training_loop(tensors):
+    """A compiled network within another one, settings, numbers of numpy, an optimiser, and an average of weights."""
+    return {
+        "model_state_dict": {f"encoder.backbone.{name}": torch.zeros_like(t) for name, t in tensors.items()},
+        "ema": {f"encoder._orig_mod.backbone.{name}": t for name, t in tensors.items()}
+        | {"loss.centre": torch.ones(2)},
+        "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}, "param_groups": [{"lr": np.float64(0.1)}]},
+        "args": argparse.Namespace(lr=np.float32(0.1), out=Path("runs")),
+        "best": {"confusion": np.eye(2), "per_class": defaultdict(list, happy=[0.5])},
+    }
+
+
 @pytest.mark.parametrize(
     ("name", "wrap"),
     [
@@ -140,13 +155,15 @@ def test_the_new_head_is_small_and_drawn_from_the_generator(backbone, weights, t
         ("w.pth", lambda tensors: {"model": tensors}),
         ("w.pth", lambda tensors: {"state_dict": {f"module.{name}": t for name, t in tensors.items()}}),
         ("w.pth", without_counters),
+        ("w.t7", lambda tensors: {"net": {f"module.{name}": t for name, t in tensors.items()}, "acc": np.float64(0.7)}),
+        ("w.pt", in_a_training_loop),
     ],
-    ids=["safetensors", "state_dict", "in state_dict", "in model", "parallel", "no counters"],
+    ids=["safetensors", "state_dict", "in state_dict", "in model", "parallel", "no counters", "in net", "a loop's"],
 )
 def test_a_local_file(backbone, weights, tmp_path, name, wrap):
     path = tmp_path / name
     if wrap:
-        torch.save(wrap(weights), path)
+        torch.save(wrap(weights), path, _use_new_zipfile_serialization=name != "w.t7")  # as before PyTorch 1.6
     else:
         save_file(weights, path)
     before = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
@@ -155,6 +172,40 @@ def test_a_local_file(backbone, weights, tmp_path, name, wrap):
     assert holds(backbone, before | without_counters(weights) if wrap is without_counters else weights)
     assert start.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert start.licence == "unknown (a local file)"
+
+
+class Elsewhere(nn.Module):
+    """Of a program that whoever takes the weights does not have."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.net = backbone
+        self.criterion = nn.CrossEntropyLoss(weight=torch.ones(7))
+
+    def __setstate__(self, state):
+        raise AssertionError("run")
+
+
+def test_a_whole_module_is_read_and_none_of_its_code_is_run(backbone, weights, tmp_path):
+    """As some known expression models are published: `torch.save(model)`."""
+    net = zoo.create(NET, num_classes=1000, size_px=32)
+    net.load_state_dict(weights)
+    torch.save(Elsewhere(net), tmp_path / "w.pth")
+    said = pretrain(backbone, NET, str(tmp_path / "w.pth")).said
+    assert holds(backbone, weights)
+    count = len(weights)
+    assert f"{count - 2} of {count + 1} tensors taken, whose names begin with net.; left: fc." in said
+    assert said.endswith("criterion.weight")
+
+
+def test_a_deeper_network_is_not_taken_for_this_one(backbone, weights, tmp_path):
+    """Its layers have all the names that are wanted, and more; a part of another name is no layer of the network."""
+    save_file(weights | {"projection.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
+    said = pretrain(backbone, NET, str(tmp_path / "w.safetensors")).said
+    assert set(said.partition("left: ")[2].split(", ")) == {"fc.weight", "fc.bias", "projection.weight"}
+    save_file(weights | {"layer1.7.conv1.weight": torch.zeros(2)}, tmp_path / "w.safetensors")
+    with pytest.raises(FeropsError, match=r"layer1\.7\.conv1\.weight: unknown layer\nfound: .*\nwanted: conv1"):
+        pretrain(backbone, NET, str(tmp_path / "w.safetensors"))
 
 
 def trained_folder(folder: Path, *, classes=DEFAULT_CLASSES):
@@ -185,6 +236,20 @@ def test_a_folder_that_was_trained_brings_its_normalisation_and_licence(backbone
     assert backbone.fc.out_features == 6
 
 
+def test_classes_that_both_have_keep_their_part_of_the_head(backbone, tmp_path):
+    """And those of one's own start small, whatever stands at their place in the other head."""
+    net = trained_folder(tmp_path / "run", classes=("happy", "neutral", "sad"))
+    ours = ("sad", "pain", "happy", "bored", "engaged", "anger")
+    pretrain(backbone, NET, str(tmp_path / "run"), classes=ours)
+    theirs, found = net.backbone.fc, backbone.fc
+    for row, origin in ((0, 2), (2, 0)):
+        assert torch.equal(found.weight[row], theirs.weight[origin])
+        assert found.bias[row] == theirs.bias[origin]
+    new = found.weight[[1, 3, 4, 5]]
+    assert 0.005 < float(new.detach().std()) < 0.02
+    assert not found.bias[[1, 3, 4, 5]].any()
+
+
 def test_a_model_of_seven_classes_can_be_loaded_as_it_is(tmp_path):
     net = trained_folder(tmp_path / "run", classes=(*DEFAULT_CLASSES, "neutral"))
     loaded, config = model.load(tmp_path / "run")
@@ -201,13 +266,13 @@ def test_weights_of_another_network_name_the_layers(backbone, tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
-def test_a_wrong_shape_and_an_unknown_layer_are_named(backbone, weights, tmp_path):
+def test_a_wrong_shape_is_named(backbone, weights, tmp_path):
     name = next(name for name in weights if name.startswith("layer2") and name.endswith("conv1.weight"))
-    save_file(weights | {name: torch.zeros(3, 3), "extra.weight": torch.zeros(1)}, tmp_path / "w.safetensors")
+    save_file(weights | {name: torch.zeros(3, 3)}, tmp_path / "w.safetensors")
     with pytest.raises(FeropsError) as caught:
         pretrain(backbone, NET, str(tmp_path / "w.safetensors"))
     assert f"{name}: shape (3, 3), wanted {tuple(weights[name].shape)}" in str(caught.value)
-    assert "extra.weight: unknown layer" in str(caught.value)
+    assert "found: " in str(caught.value)
 
 
 def test_a_transformer_of_another_image_size_is_adapted(tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 import torch
-from fits import STILL, changed, weights
+from fits import STILL, changed, hurried, weights
 
 from blobs import blobs, write_faces
 from ferops.errors import FeropsError
@@ -29,7 +29,7 @@ def test_only_the_head_learns_while_the_rest_is_frozen(make_fit, optimizer):
 
 def test_freezing_survives_an_interruption(make_fit):
     """Stopped between the frozen epoch and the next, the training goes on to the same bits."""
-    whole = make_fit(freeze_epochs=1, epochs=3)
+    whole = hurried(make_fit(freeze_epochs=1, epochs=2))
     whole.run()
     whole.checkpoint.remove()
 
@@ -41,14 +41,14 @@ def test_freezing_survives_an_interruption(make_fit):
             raise StopError
 
     with pytest.raises(StopError):
-        make_fit(freeze_epochs=1, epochs=3).run(stop)
-    again = make_fit(freeze_epochs=1, epochs=3)
+        hurried(make_fit(freeze_epochs=1, epochs=2)).run(stop)
+    again = hurried(make_fit(freeze_epochs=1, epochs=2))
     again.run()
     assert not changed(weights(whole.state.net), weights(again.state.net))
 
 
 def test_frozen_layers_keep_their_weights_and_statistics(make_fit):
-    fit = make_fit(freeze_layers=2, max_lr=0.05)  # the stem and the first block
+    fit = hurried(make_fit(freeze_layers=2, max_lr=0.05))  # the stem and the first block
     start = weights(fit.state.net)
     fit.run()
     frozen = {name for name in start if name not in changed(start, weights(fit.state.net))}
@@ -63,7 +63,7 @@ def test_some_layer_must_learn(make_fit):
 
 def test_small_faces_come_first(make_fit):
     """Two of three epochs see 16 px, validation and the last epoch all of them."""
-    fit = make_fit(epochs=3, small_px=16, small_share=0.6)
+    fit = hurried(make_fit(epochs=3, small_px=16, small_share=0.6))
     seen, classify = [], fit.stepper.classify
     fit.stepper.classify = lambda pixels: (seen.append(pixels.shape[-1]), classify(pixels))[1]
     fit.run()
@@ -85,7 +85,7 @@ def test_small_faces_show_the_same(make_fit):
 
 def test_the_average_is_that_of_a_loop_by_hand(make_fit):
     """Decay warms up as 1 - (1 + t)^(-2/3), t from 0, to `ema_decay`; norms' statistics are averaged too."""
-    fit = make_fit(ema_decay=0.6, epochs=1)
+    fit = hurried(make_fit(ema_decay=0.6, epochs=1))
     state = fit.state
     names = [name for name, tensor in state.net.state_dict().items() if tensor.is_floating_point()]
     mean = {name: state.net.state_dict()[name].double() for name in names}
@@ -136,7 +136,7 @@ class GivenScores:
     ],
 )
 def test_the_best_epoch_is_kept_and_patience_ends(make_fit, scores, patience, epochs, best):
-    fit = make_fit(early_stopping=patience, epochs=5, checkpoint_every=100)
+    fit = hurried(make_fit(early_stopping=patience, epochs=5, checkpoint_every=100))
     fit.evaluator = GivenScores(list(scores))
     seen = []
     fit.run(lambda *_: seen.append(weights(fit.state.eval_model)))
@@ -186,7 +186,7 @@ def test_votes_are_what_the_loss_sees(make_fit, layout):
 def test_auto_takes_a_step_of_batch_size_in_micro_batches(make_fit):
     """The step holds batch_size faces whatever the budget; a small budget takes it in several micro-batches."""
     large = make_fit(accumulate="auto", batch_size=16, memory_gb=4.0)
-    small = make_fit(accumulate="auto", batch_size=16, memory_gb=0.013)
+    small = make_fit(accumulate="auto", batch_size=16, memory_gb=0.013, epochs=1)
     assert (large.plan.micro_batches, large.plan.images) == (1, 16)
     assert small.plan.images == 16
     assert small.plan.micro_batches in (2, 4, 8, 16)

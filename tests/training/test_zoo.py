@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import timm
 import torch
 
 from ferops.errors import FeropsError
 from ferops.training import zoo
+from quoted import python_blocks
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize(
@@ -63,6 +68,13 @@ def test_the_small_resnet_keeps_the_resolution_of_small_faces():
         assert net.forward_features(torch.zeros(1, 3, 48, 48)).shape == (1, 384, 6, 6)  # resnet18: (1, 512, 2, 2)
         assert net(torch.zeros(2, 3, 96, 96)).shape == (2, 7)
     assert sum(p.numel() for p in net.parameters()) < 8e6  # in half precision 16 MB
+
+
+def test_the_example_of_a_backbone_is_one():
+    example = python_blocks(ROOT / "docs" / "extending.md")["src/ferops/training/zoo.py"]
+    exec(compile(example, "zoo.py", "exec", dont_inherit=True), dict(vars(zoo)))
+    network = zoo.create("resnet10_example", num_classes=6, size_px=64)
+    assert sum(weight.numel() for weight in network.parameters()) < 6e6  # a ResNet-18 has 11 million
 
 
 def test_nothing_is_near_to_nonsense():

@@ -99,6 +99,7 @@ def test_without_a_label_review_no_views_are_kept(tmp_path: Path) -> None:
     assert len(measure_sources(layout, ("one",), off).views) == 0
 
 
+@pytest.mark.slow
 def test_every_image_is_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the whole stage: the label review and the near-duplicates work on what the one decoding left."""
     decoded = Counter[bytes]()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -21,19 +22,11 @@ KINDS = {
 
 def drift_page(summary: DriftSummary, examples: pd.DataFrame, images: dict[tuple[str, str], bytes]) -> str:
     """Return the page. `examples` has kind, source, image_id, old, new; `images` their encoded images."""
-    names = list(dict.fromkeys(shift.source for shift in summary.shifts))
     return render(
         "ferops.drift",
         "report.html.j2",
         summary=summary,
-        groups=[
-            {
-                "name": name,
-                "classes": [_with_bars(one) for one in summary.shifts if one.source == name and one.kind == "shares"],
-                "numbers": [_with_lines(one) for one in summary.shifts if one.source == name and one.kind == "numbers"],
-            }
-            for name in names
-        ],
+        groups=shift_groups(summary.shifts),
         shifted=[shift for shift in summary.shifts if shift.word != "no"],
         examples=[
             {
@@ -52,6 +45,19 @@ def drift_page(summary: DriftSummary, examples: pd.DataFrame, images: dict[tuple
             if (examples["kind"] == kind).any()
         ],
     )
+
+
+def shift_groups(shifts: Sequence[ShareShift | NumberShift]) -> list[dict[str, Any]]:
+    """Return the groups, one of each source, that the macro `tables` of drift/shifts.html.j2 shows."""
+    names = list(dict.fromkeys(shift.source for shift in shifts))
+    return [
+        {
+            "name": name,
+            "classes": [_with_bars(one) for one in shifts if one.source == name and one.kind == "shares"],
+            "numbers": [_with_lines(one) for one in shifts if one.source == name and one.kind == "numbers"],
+        }
+        for name in names
+    ]
 
 
 def _with_bars(shift: ShareShift) -> dict[str, Any]:

@@ -30,7 +30,7 @@ UNTESTED: dict[str, Any] = {"q": 1.0, "word": "no"}
 """What `adjusted` fills in."""
 
 
-def shift_of_shares(before: pd.Series, after: pd.Series, *, source: str) -> ShareShift:
+def shift_of_shares(before: pd.Series, after: pd.Series, *, source: str, quantity: str = "class") -> ShareShift:
     """Compare the shares of labels (null counts as unlabelled): chi-square test, population stability index (with half
     a row where a label has none)."""
     from scipy.stats import chi2_contingency
@@ -47,7 +47,7 @@ def shift_of_shares(before: pd.Series, after: pd.Series, *, source: str) -> Shar
     plain = table / np.maximum(table.sum(axis=1, keepdims=True), 1)
     return ShareShift(
         source=source,
-        quantity="class",
+        quantity=quantity,
         n=(len(before), len(after)),
         statistic=float(test.statistic) if test else 0.0,
         p=float(test.pvalue) if test else 1.0,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -17,6 +18,7 @@ from starlette.types import ASGIApp
 
 from ferops.layout import Layout
 from ferops.local.access import allowed_origins
+from ferops.local.announce import Announce, run_package
 from ferops.local.guard import Guard
 from ferops.registry.store import own_database
 
@@ -52,8 +54,7 @@ def _mlflow() -> ASGIApp:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(store, store, artifacts)
-    served: ASGIApp = app
-    return served
+    return Announce(app, partial(run_package, layout))
 
 
 if __name__ == "__main__":

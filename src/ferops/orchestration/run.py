@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from ferops.datasets.store import outputs_not_stored
 from ferops.datasets.versioning import require_current
@@ -13,10 +14,9 @@ from ferops.formats import figure, interval, percent
 from ferops.layout import Layout
 from ferops.orchestration.child import child_environment
 from ferops.orchestration.dag import NOT_STORED
-from ferops.records.metrics import Metrics
+from ferops.orchestration.outcome import Outcome
+from ferops.orchestration.overview import write_overview
 from ferops.records.register import RegisterSummary
-from ferops.records.train import TrainSummary
-from ferops.records.validate import ValidateSummary
 
 
 def run(layout: Layout) -> str:
@@ -36,26 +36,24 @@ def run(layout: Layout) -> str:
     _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Fix it and run the same command again")
     if lost := outputs_not_stored(layout):
         raise FeropsError(NOT_STORED.format(", ".join(lost)))
-    return closing(layout)
+    outcome = Outcome.read(layout)
+    return closing(outcome, overview=write_overview(layout, outcome))
 
 
-def closing(layout: Layout) -> str:
+def closing(outcome: Outcome, *, overview: Path) -> str:
     """Return what was trained, how good it is, what the gates decided, and what to do next."""
-    metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
-    registered = RegisterSummary.read(layout.summary("register"), made_by="ferops register")
-    validated = ValidateSummary.read(layout.summary("validate"), made_by="ferops validate")
+    metrics, registered, validated, trained = outcome.metrics, outcome.registered, outcome.validated, outcome.trained
     origin, candidate = metrics.provenance, metrics.candidate
-    model = origin.params["export"]["model"]
-    trained = TrainSummary.read(layout.summary(f"train/{model}"), made_by=f"ferops train {model}")
     best = f", best epoch {trained.best_epoch}" if trained.epochs else ""  # an ensemble has none
     models = origin.params["models"]
+    tool = "make" if (overview.parents[1] / "Makefile").exists() else "ferops"
     lines = [
         "",
         f"Data      {', '.join(origin.sources)}, version {origin.data_version[:10]}: "
         f"{validated.accepted:,} of {validated.rows_in:,} rows accepted",
         f"Trained   {trained.architecture} at {origin.params['preprocess']['size_px']} px "
         f"({metrics.cost.parameters / 1e6:.1f} M parameters{best}), "
-        f"baseline {models['baseline']['architecture']}",
+        f"baseline {_baseline(models['baseline'])}",
         f"Test      accuracy {interval(candidate.accuracy)} %, macro-F1 {figure(candidate.macro_f1)} "
         f"on {metrics.n:,} faces{f', tta {candidate.tta}' if candidate.tta != 'off' else ''}",
         f"          baseline {percent(metrics.baseline.accuracy.value)}, chance {percent(metrics.chance.accuracy)}",
@@ -68,12 +66,17 @@ def closing(layout: Layout) -> str:
         f"Registry  {_version(registered)}",
         *(["          Rendered faces: these numbers say nothing about real people."] if origin.synthetic else []),
         "",
-        f"Report    {layout.reports('evaluate') / 'report.html'}",
-        "MLflow    make up",
+        f"Reports   {overview}",
+        f"MLflow    {tool} up",
     ]
     if registered.version is not None:
-        lines += [f"Promote   make promote VERSION={registered.version}", "Serve     make package && make serve"]
+        which = f"VERSION={registered.version}" if tool == "make" else registered.version
+        lines += [f"Promote   {tool} promote {which}", f"Serve     {tool} package && {tool} serve"]
     return "\n".join(lines)
+
+
+def _baseline(settings: dict[str, Any]) -> str:
+    return str(settings["architecture"]) if settings["epochs"] else f"{settings['learns_from']} as it is"
 
 
 def _version(registered: RegisterSummary) -> str:

@@ -36,9 +36,7 @@ def markdown(path: Path) -> str:
 def _provenance_line(provenance: dict[str, Any]) -> str:
     keys = ("data_version", "split_hash", "git_commit", "preset", "seed")
     known = [
-        f"{_words(key)} `{escape.code(_short(str(provenance[key])))}`"
-        for key in keys
-        if provenance.get(key) is not None
+        f"{_words(key)} `{escape.code(short(str(provenance[key])))}`" for key in keys if provenance.get(key) is not None
     ]
     line = ", ".join(known)
     if provenance.get("synthetic"):
@@ -46,7 +44,8 @@ def _provenance_line(provenance: dict[str, Any]) -> str:
     return line
 
 
-def _short(identifier: str) -> str:
+def short(identifier: str) -> str:
+    """Return the first 12 digits of a version or a commit."""
     digest, dash, state = identifier.partition("-")  # a commit may end in -dirty, which must stay in sight
     return digest[:12] + dash + state
 

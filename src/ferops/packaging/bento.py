@@ -37,6 +37,9 @@ SERVICE = "service.service:Ferops"
 _RELEASE = "src/service/release.json"
 _BUILDING = "building"
 
+MAX_FORMER = 20
+"""Tags that are remembered for `ferops rollback`."""
+
 
 @dataclass(frozen=True)
 class PackageResult:
@@ -68,7 +71,7 @@ def package(layout: Layout, params: Params, *, model_folder: Path, version: str)
     release = _release(params, model_folder, tag=f"v{version}", version=version)
     with _lock(layout):
         result = _ensure(layout, release, model_folder)
-        write_json(_pointer(layout), {"tag": result.tag})
+        write_json(pointer(layout), {"tag": result.tag, "former": _former(layout, result.tag)})
     return result
 
 
@@ -95,9 +98,29 @@ def package_starter(
         return _ensure(layout, release, starter_folder)
 
 
+def former_tags(layout: Layout) -> list[str]:
+    """Return the tags that were packaged before the one that is served now, the latest last."""
+    file = pointer(layout)
+    found = read_json(file, made_by="ferops package").get("former", []) if file.exists() else []
+    return [str(tag) for tag in found]
+
+
+def _former(layout: Layout, tag: str) -> list[str]:
+    """Return what `former_tags` is once `tag` is served: going back to one forgets those after it."""
+    former, now = former_tags(layout), packaged(layout)
+    if tag in former:
+        return former[: former.index(tag)]
+    return [*former, *([now] if now not in (None, tag) else [])][-MAX_FORMER:]
+
+
 def forget(layout: Layout) -> None:
     """Make `serve` start no Bento, because no version is champion. The Bentos stay."""
-    _pointer(layout).unlink(missing_ok=True)
+    pointer(layout).unlink(missing_ok=True)
+
+
+def pointer(layout: Layout) -> Path:
+    """Return the file that names the Bento which `package` made last."""
+    return _home(layout) / "serving.json"
 
 
 def bento_folder(layout: Layout, tag: str) -> Path:
@@ -108,10 +131,10 @@ def bento_folder(layout: Layout, tag: str) -> Path:
 
 def packaged(layout: Layout) -> str | None:
     """Return the exact tag of the Bento that `package` made, or found, last; None before that."""
-    pointer = _pointer(layout)
-    if not pointer.exists():
+    file = pointer(layout)
+    if not file.exists():
         return None
-    tag = str(read_json(pointer, made_by="ferops package")["tag"])
+    tag = str(read_json(file, made_by="ferops package")["tag"])
     return tag if _is_whole(bento_folder(layout, tag)) else None
 
 
@@ -222,7 +245,9 @@ def _run_bentoml(layout: Layout, release: Release, model_folder: Path, *, store:
     release.write(staging / "service" / "release.json")
     copy_model(model_folder, staging / "model", config)
     copy_ferops(contents.files, staging / "ferops")
-    pins = pinned_requirements(contents.imported, layout.root / "requirements.lock")
+    # A log is opt-in, and pyarrow is a quarter of what a Bento needs
+    imported = contents.imported | ({"pyarrow"} if release.limits.log_dir else set())
+    pins = pinned_requirements(imported, layout.root / "requirements.lock")
     write_text(staging / "requirements.txt", "\n".join(pins) + "\n")
     done = subprocess.run(
         [sys.executable, "-c", _BUILD, str(staging), str(os.getpid())],
@@ -265,7 +290,3 @@ def _build_arguments(release: Release, pins: list[str]) -> dict[str, Any]:
 
 def _home(layout: Layout) -> Path:
     return (layout.root / "bentoml").resolve()
-
-
-def _pointer(layout: Layout) -> Path:
-    return _home(layout) / "serving.json"

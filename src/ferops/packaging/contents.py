@@ -10,8 +10,9 @@ import importlib.metadata
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -121,15 +122,17 @@ def pinned_requirements(imported: Iterable[str], lock: Path) -> list[str]:
         for name, found, _ in [entry.partition("==")]
         if found and not name.startswith("#")
     }
-    installed = importlib.metadata.packages_distributions()
+    installed = _installed_modules()
     wanted: dict[str, str] = {}
     queue: list[Requirement] = []
-    for module in sorted({name.partition(".")[0] for name in imported}):
-        candidates = installed.get(module, [])
+    for module in sorted({".".join(name.split(".")[:2]) for name in imported}):
+        candidates = installed.get(module.partition(".")[0], [])
         if not candidates:
             raise FeropsError(f"the service imports {module}, which is not installed. Reinstall ferops")
-        # A namespace (ruamel) or a module of two packages (cv2) has several candidates
-        queue += [Requirement(name) for name in candidates if len(candidates) == 1 or canonicalize_name(name) in pinned]
+        if len(candidates) > 1:  # a namespace (ruamel, google), or a module of two packages (cv2)
+            candidates = [name for name in candidates if canonicalize_name(name) in pinned]
+            candidates = [name for name in candidates if _holds(name, module)] or candidates
+        queue += [Requirement(name) for name in candidates]
     while queue:
         requirement = queue.pop()
         name = canonicalize_name(requirement.name)
@@ -146,6 +149,17 @@ def pinned_requirements(imported: Iterable[str], lock: Path) -> list[str]:
             if needed.marker is None or any(needed.marker.evaluate({"extra": extra}) for extra in extras):
                 queue.append(needed)
     return [wanted[name] for name in sorted(wanted)]
+
+
+def _holds(package: str, module: str) -> bool:
+    """Return whether an installed package has files of the dotted name `module`."""
+    return any(str(file).startswith(module.replace(".", "/")) for file in importlib.metadata.files(package) or ())
+
+
+@cache
+def _installed_modules() -> Mapping[str, list[str]]:
+    """Return the packages of each installed module; asking takes a second."""
+    return importlib.metadata.packages_distributions()
 
 
 def _module_files(name: str) -> list[Path]:

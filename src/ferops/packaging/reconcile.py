@@ -45,8 +45,7 @@ def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> s
     Raises:
         FeropsError: as `reconcile`; or the starter cannot be fetched or packaged.
     """
-    from ferops.packaging.bento import package_starter, packaged
-    from ferops.starter.folder import CARD_FILE, NOTICE_FILE, fetch
+    from ferops.packaging.bento import packaged
 
     try:
         say(reconcile(layout, params))
@@ -60,10 +59,25 @@ def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> s
     tag = packaged(layout)
     if tag is not None:
         return tag
+    return starter_to_serve(layout, params, say=say, until_then=True)
+
+
+def starter_to_serve(
+    layout: Layout, params: Params, *, say: Callable[[str], None], until_then: bool = False
+) -> str | None:
+    """Make sure that there is a Bento of the starter model and return its tag; None if the project has no starter.
+
+    Raises:
+        FeropsError: it cannot be fetched or packaged.
+    """
+    from ferops.packaging.bento import package_starter
+    from ferops.starter.folder import CARD_FILE, NOTICE_FILE, fetch
+
     starter = fetch(layout)
     if starter is None:
         return None
-    say("Until then, the starter model is served.")
+    if until_then:
+        say("Until then, the starter model is served.")
     built = package_starter(
         layout, params, starter_folder=starter.folder, starter_version=starter.version, about=starter.about
     )

@@ -51,7 +51,7 @@ def apply_preset(layout: Layout, name: str, *, overwrite: bool = False) -> list[
         FeropsError: the preset is unknown, or params.yaml holds edits of its own, or no YAML, and `overwrite` is false.
     """
     text = render(name)
-    wanted = _parse(text)
+    wanted = parse(text)
     config.parse(wanted, origin=f"preset {name}")
     current = _current(layout.params_file, overwrite=overwrite)
     edits = _edits(current)
@@ -63,6 +63,22 @@ def apply_preset(layout: Layout, name: str, *, overwrite: bool = False) -> list[
         )
     write_text(layout.params_file, text)
     return _differences(current, wanted)
+
+
+def change(layout: Layout, changes: dict[str, Any]) -> None:
+    """Change settings in params.yaml, by block; comments and all else stay.
+
+    Raises:
+        FeropsError: the settings would not be usable; the file is then as before.
+    """
+    yaml = YAML()
+    yaml.width = 120
+    tree = yaml.load(layout.params_file.read_text(encoding="utf-8"))
+    _overlay(tree, changes)
+    rendered = io.StringIO()
+    yaml.dump(tree, rendered)
+    config.parse(parse(rendered.getvalue()), origin=str(layout.params_file))
+    write_text(layout.params_file, rendered.getvalue())
 
 
 def _current(path: Path, *, overwrite: bool) -> dict[str, Any]:
@@ -81,7 +97,7 @@ def _edits(current: dict[str, Any]) -> list[str]:
     origin = str(current.get("preset"))
     if origin not in names():
         return [f"preset: {origin} is not one of {', '.join(names())}"]
-    return _differences(_parse(render(origin)), current)
+    return _differences(parse(render(origin)), current)
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
@@ -100,7 +116,8 @@ def _overlay(tree: Any, changes: Any) -> None:
             tree[key] = value
 
 
-def _parse(text: str) -> dict[str, Any]:
+def parse(text: str) -> dict[str, Any]:
+    """Return the settings in the text of a params.yaml, unchecked."""
     tree = YAML(typ="safe").load(text)
     return tree if isinstance(tree, dict) else {}
 

@@ -14,6 +14,7 @@ class ImportResult(Record):
         classes: label -> rows; `unlabelled` for none.
         skipped: reason -> files that were left out.
         noticed: reason -> rows that came in, but are unusual.
+        left_out: the list of the files that were left out, with their reasons; None for an empty one.
     """
 
     source: str
@@ -23,6 +24,7 @@ class ImportResult(Record):
     classes: dict[str, int]
     skipped: dict[str, int]
     noticed: dict[str, int]
+    left_out: str | None
     data_version: str
 
 
@@ -51,3 +53,18 @@ class SourceEntry(Record):
     licence: str | None
     citation: str | None
     tight: bool | None
+
+
+class Correction(Record):
+    """What a person said of the label of one image; null for an image that shows none.
+
+    Attributes:
+        was: the label before; the same where the person confirmed it.
+        who, when: as the annotation tool names them; "" where it does not.
+    """
+
+    image_id: str
+    was: str | None
+    label: str | None
+    who: str
+    when: str

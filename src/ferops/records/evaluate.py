@@ -50,7 +50,12 @@ class EvaluateSummary(Record):
 
 
 class Headline(Record):
-    """The few flat numbers that `dvc metrics` and `dvc exp show` print, one column each."""
+    """The few flat numbers that `dvc metrics` and `dvc exp show` print, one column each.
+
+    Attributes:
+        cost_per_face: of the answers with the lowest expected cost; without `evaluate.costs` and `evaluate.priors`
+            every error costs 1, so it is 1 - accuracy.
+    """
 
     stored_in: ClassVar[str] = "reports/evaluate/metrics.json"
     made_by: ClassVar[str] = "ferops evaluate"
@@ -64,3 +69,4 @@ class Headline(Record):
     baseline_accuracy: float | None
     chance_accuracy: float
     test_images: int
+    cost_per_face: float | None

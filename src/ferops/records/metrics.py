@@ -235,6 +235,49 @@ class EndToEnd(Record):
     agreement: Interval
 
 
+class LabelSets(Record):
+    """The sets of classes that the candidate answers beside the label.
+
+    Attributes:
+        wanted: share of the sets that are to hold the label, over all faces.
+        threshold: a class is in the set from this probability on.
+        coverage: share of the sets that hold the label.
+        mean_size: classes in a set.
+        sizes: how many sets have 1, 2, ... classes.
+        by_class: the coverage of each class, about which nothing is promised.
+    """
+
+    wanted: float
+    threshold: float
+    coverage: Interval
+    mean_size: Interval
+    sizes: tuple[int, ...]
+    by_class: dict[str, Interval]
+
+
+class Decision(Record):
+    """What the candidate's answers cost per face, in the unit of `evaluate.costs`.
+
+    Attributes:
+        costs: true class -> answer -> cost.
+        priors: class -> share of it in the place of use, which the costs are weighted with; None for that of the test
+            faces.
+        learnt: class -> share that the probabilities assume, by the training faces and their weights.
+        cost_of_likeliest: of the class with the largest probability, which is what the Predictor answers.
+        cost: of the class with the lowest expected cost.
+        saved: the difference, paired.
+        changed_share: share of the test faces for which the two answers differ.
+    """
+
+    costs: dict[str, dict[str, float]]
+    priors: dict[str, float] | None
+    learnt: dict[str, float]
+    cost_of_likeliest: Interval
+    cost: Interval
+    saved: Interval
+    changed_share: float
+
+
 class Metrics(Record):
     """The evaluation of the candidate on the test split, beside baseline, champion and chance.
 
@@ -251,6 +294,8 @@ class Metrics(Record):
             shares fewer than two classes with the candidate.
         end_to_end: the candidate on the images as published, where all else is measured on the packed faces.
         data: by split.
+        decision: None without `evaluate.costs` and `evaluate.priors`.
+        sets: None for an export of before, which has none.
     """
 
     stored_in: ClassVar[str] = "artifacts/evaluate/metrics.json"
@@ -280,3 +325,5 @@ class Metrics(Record):
     data: dict[str, SplitCounts]
     end_to_end: EndToEnd
     cost: Cost
+    decision: Decision | None = None
+    sets: LabelSets | None = None

@@ -1,172 +1,101 @@
-"""Gates: pure functions of the evaluation's metrics. What is undefined, or rests on too few samples, fails.
+"""Gates: the rules of `register.gates`, as pure functions of metrics.json. What is undefined or missing fails.
 
-Differences are compared by the bound of their interval, not by their value: a candidate passes when even the unlucky
-end of the paired bootstrap is acceptable.
+The presets compare differences by the bound of their interval, not by their value: a candidate passes when even the
+unlucky end of the paired bootstrap is acceptable.
 """
 
 from __future__ import annotations
 
 import difflib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 
-from ferops.config import Register
+from ferops.config import POLICY, Register, Rule
 from ferops.errors import FeropsError
-from ferops.records.metrics import Difference, Metrics
+from ferops.records.metrics import Metrics
 from ferops.records.register import Gate
+from ferops.registry.figures import UndefinedError, figure_of
 
-
-class _UndefinedError(Exception):
-    """The reason why a gate has no figure to judge."""
+_WORDS = {"at_least": "of at least", "at_most": "of at most", "above": "above", "below": "below"}
+_REFERENCES = {
+    "absolute": "{}",
+    "chance": "{} minus the accuracy of guessing",
+    "baseline": "{} (candidate - baseline)",
+    "champion": "{} (candidate - champion)",
+    "people": "{} of the worst group of people, minus the whole,",
+    "source": "{} of the worst source, minus the whole,",
+    "condition": "{} of the worst condition, minus the whole,",
+}
 
 
 def evaluate_gates(metrics: Metrics, settings: Register) -> tuple[Gate, ...]:
-    """Return the outcome of every gate, in the order of GATES, with the overrides of `settings` applied.
+    """Return the outcome of every rule, in the order of `settings.gates`, with its overrides applied.
 
     Args:
         metrics: artifacts/evaluate/metrics.json.
-        settings: the `register` block; bounds are shares in 0-1.
+        settings: the `register` block.
 
     Raises:
         FeropsError: an override names no gate, or gives no reason.
     """
-    _check_overrides(settings.overrides)
-    gates = (gate_of(name, metrics, settings) for name, gate_of in _GATES.items())
-    return tuple(
-        gate
-        if gate.passed or gate.name not in settings.overrides
-        else gate.model_copy(update={"overridden": settings.overrides[gate.name].strip()})
-        for gate in gates
-    )
+    _check_overrides(settings.overrides, [*settings.gates, POLICY])
+    tree = metrics.model_dump()
+    return tuple(overridden(_gate(name, rule, tree), settings.overrides) for name, rule in settings.gates.items())
 
 
-def _enough_samples(name: str, metrics: Metrics, settings: Register) -> Gate:
-    return _gate(
-        name,
-        wanted=f"at least {settings.min_test_samples} test faces",
-        observe=lambda: metrics.n,
-        holds=lambda n: n >= settings.min_test_samples,
-    )
+def overridden(gate: Gate, overrides: Mapping[str, str]) -> Gate:
+    """Return `gate` with a person's reason, if it failed and there is one."""
+    if gate.passed or gate.name not in overrides:
+        return gate
+    return gate.model_copy(update={"overridden": overrides[gate.name].strip()})
 
 
-def _beats_chance(name: str, metrics: Metrics, _settings: Register) -> Gate:
-    chance = metrics.chance
-    guesses = (chance.accuracy, chance.uniform_accuracy)
-    return _gate(
-        name,
-        wanted=f"lower bound of accuracy above that of guessing ({max(guesses):.3f})",
-        observe=lambda: _number(metrics.candidate.accuracy.low, "candidate.accuracy.low"),
-        holds=lambda low: low > max(_number(guess, "chance accuracy") for guess in guesses),
-    )
-
-
-def _macro_f1(name: str, metrics: Metrics, settings: Register) -> Gate:
-    return _gate(
-        name,
-        wanted=f"macro-F1 of at least {settings.min_macro_f1:.3f}",
-        observe=lambda: _number(metrics.candidate.macro_f1.value, "candidate.macro_f1.value"),
-        holds=lambda value: value >= settings.min_macro_f1,
-    )
-
-
-def _baseline(name: str, metrics: Metrics, settings: Register) -> Gate:
-    return _loss_gate(name, metrics.candidate_minus_baseline, "baseline", max_loss=settings.max_loss_to_baseline)
-
-
-def _champion(name: str, metrics: Metrics, settings: Register) -> Gate:
-    if metrics.champion is None and metrics.candidate_minus_champion is None:
-        wanted = "no worse than the champion, if there is one"
+def _gate(name: str, rule: Rule, tree: Mapping[str, object]) -> Gate:
+    ((bound_name, bound),) = rule.bounds.items()
+    signed = rule.reference != "absolute"
+    what = _REFERENCES[rule.reference].format(_name(rule.metric))
+    wanted = f"{what} {_WORDS[bound_name]} {_number(bound, signed=signed)}"
+    if rule.reference == "champion" and tree["champion"] is None:
         return Gate(name=name, passed=True, observed=None, wanted=wanted, reason="there is no champion yet")
-    return _loss_gate(name, metrics.candidate_minus_champion, "champion", max_loss=settings.max_loss_to_champion)
-
-
-def _calibration(name: str, metrics: Metrics, settings: Register) -> Gate:
-    return _gate(
-        name,
-        wanted=f"calibration error of at most {settings.max_calibration_error:.3f}",
-        observe=lambda: _number(metrics.candidate.calibration_error.value, "candidate.calibration_error.value"),
-        holds=lambda value: value <= settings.max_calibration_error,
-    )
-
-
-def _worst_slice(name: str, metrics: Metrics, settings: Register) -> Gate:
-    return _gate(
-        name,
-        wanted=f"accuracy of every group of people at most {settings.max_slice_gap:.3f} below the whole",
-        observe=lambda: _largest_gap(metrics),
-        holds=lambda gap: gap <= settings.max_slice_gap,
-    )
-
-
-_GATES: dict[str, Callable[[str, Metrics, Register], Gate]] = {
-    "enough_samples": _enough_samples,
-    "beats_chance": _beats_chance,
-    "macro_f1": _macro_f1,
-    "baseline": _baseline,
-    "champion": _champion,
-    "calibration": _calibration,
-    "worst_slice": _worst_slice,
-}
-
-GATES = tuple(_GATES)
-"""The gates' names, as `register.overrides` uses them."""
-
-
-def _loss_gate(name: str, difference: Difference | None, reference: str, *, max_loss: float) -> Gate:
-    def observe() -> float:
-        if difference is None:
-            raise _UndefinedError(f"the {reference} shares too few classes with the candidate to be compared")
-        return _number(difference.accuracy.low, f"candidate_minus_{reference}.accuracy.low")
-
-    return _gate(
-        name,
-        wanted=f"lower bound of (candidate - {reference}) accuracy of at least {-max_loss:+.3f}",
-        observe=observe,
-        holds=lambda low: low >= -max_loss,
-    )
-
-
-def _gate(name: str, *, wanted: str, observe: Callable[[], float], holds: Callable[[float], bool]) -> Gate:
+    rising = bound_name in ("at_least", "above")
     try:
-        observed = observe()
-        passed = holds(observed)
-    except _UndefinedError as error:
+        observed = figure_of(rule.metric, rule.reference, tree, worst=min if rising else max)
+    except UndefinedError as error:
         return Gate(name=name, passed=False, observed=None, wanted=wanted, reason=str(error))
-    found = f"{observed:.0f}" if float(observed).is_integer() and abs(observed) > 1 else f"{observed:.3f}"
-    reason = f"found {found}" if passed else f"found {found}, wanted {wanted}"
-    return Gate(name=name, passed=passed, observed=observed, wanted=wanted, reason=reason)
+    margin = observed - bound if rising else bound - observed
+    # The comparison itself, not the sign of a rounded difference
+    passed = {
+        "at_least": observed >= bound,
+        "at_most": observed <= bound,
+        "above": observed > bound,
+        "below": observed < bound,
+    }[bound_name]
+    found = f"found {_number(observed, signed=signed)}"
+    reason = found if passed else f"{found}, wanted {wanted}"
+    return Gate(name=name, passed=passed, observed=observed, wanted=wanted, reason=reason, margin=margin)
 
 
-def _largest_gap(metrics: Metrics) -> float:
-    """Whole accuracy minus that of the worst group of people with enough samples; below 0 if every group is better.
-
-    A group in which the detector found no face at all fails before any number: its accuracy is unknown.
-    """
-    people = [each for each in metrics.slices if each.kind == "people"]
-    if not people:
-        raise _UndefinedError("the data describes no groups of people (group_* columns), so none can be compared")
-    for each in people:
-        if each.n == 0:
-            raise _UndefinedError(
-                f"no face was found in any of the {each.n_no_face} test images of {each.column}={each.value}"
-            )
-    large = [each for each in people if not each.small]
-    if not large:
-        raise _UndefinedError("every group of people has too few samples to judge")
-    whole = _number(metrics.candidate.accuracy.value, "candidate.accuracy.value")
-    return max(whole - _number(each.accuracy.value, f"{each.column}={each.value} accuracy.value") for each in large)
+def _name(path: str) -> str:
+    """Return a path into metrics.json in words: `candidate.macro_f1.low` is the lower bound of macro-F1."""
+    if path == "n":
+        return "test faces"
+    *parts, last = path.removeprefix("candidate.").split(".")
+    ends = {"value": "", "low": "lower bound of ", "high": "upper bound of "}
+    if last not in ends:
+        parts, last = [*parts, last], "value"
+    return ends[last] + " ".join(parts).replace("macro_f1", "macro-F1").replace("_", " ")
 
 
-def _number(value: float | None, name: str) -> float:
-    if value is None or not math.isfinite(value):
-        raise _UndefinedError(f"{name} is {value}, not a number")
-    return value
+def _number(value: float, *, signed: bool) -> str:
+    if float(value).is_integer() and abs(value) > 1:
+        return f"{value:.0f}"
+    return f"{value:+.3f}" if signed else f"{value:.3f}"
 
 
-def _check_overrides(overrides: Mapping[str, str]) -> None:
+def _check_overrides(overrides: Mapping[str, str], names: Iterable[str]) -> None:
+    known = list(names)
     for name, reason in overrides.items():
-        if name not in _GATES:
-            near = difflib.get_close_matches(name, GATES, n=2, cutoff=0.4) or list(GATES)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2, cutoff=0.4) or known
             raise FeropsError(
                 f"register.overrides names {name!r}, which is not a gate; did you mean {' or '.join(near)}?"
             )

@@ -7,13 +7,23 @@ from pathlib import Path
 
 from ferops.config import Params
 from ferops.layout import Layout
+from ferops.model_config import ExportConfig, read_model_config
 from ferops.records.register import Promotion
 from ferops.records.signature import AcceptedVersion
 from ferops.registry.connection import connected
 from ferops.registry.store import has_store
 from ferops.registry.tracking import user_name
 from ferops.registry.trust import add_accepted
-from ferops.registry.versions import CHAMPION, champion_version, copy_files, download, file_digests, resolve
+from ferops.registry.versions import (
+    CHAMPION,
+    champion_version,
+    copy_files,
+    download,
+    file_digests,
+    resolve,
+    set_alias,
+    set_tags,
+)
 from ferops.scratch import scratch_folder
 
 
@@ -31,21 +41,22 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
         chosen = resolve(client, f"models:/{name}/{version}")
         wanted = str(chosen.version)  # SQLite gives an int, the server a string
         with scratch_folder(layout.state, "version") as scratch:
-            _, gates = download(layout, client, chosen, scratch / "model", judged=True)
+            copy, gates = download(layout, client, chosen, scratch / "model", judged=True)
+            synthetic = read_model_config(copy, ExportConfig).provenance.synthetic
         former = champion_version(client, name)
         before = str(former.version) if former else None
         if before != wanted:
             promoted_at = datetime.now(UTC).isoformat(timespec="seconds")
-            client.set_model_version_tag(name, wanted, "promoted_from", before or "none")
-            client.set_model_version_tag(name, wanted, "promoted_at", promoted_at)
-            client.set_model_version_tag(name, wanted, "promoted_by", user_name())
-            client.set_registered_model_alias(name, CHAMPION, wanted)
+            tags = {"promoted_from": before or "none", "promoted_at": promoted_at, "promoted_by": user_name()}
+            set_tags(client, name, wanted, tags)
+            set_alias(client, name, CHAMPION, wanted)
     return Promotion(
         model=name,
         champion=wanted,
         promoted_from=before,
         changed=before != wanted,
         gates=gates,
+        synthetic=synthetic,
     )
 
 
@@ -66,6 +77,19 @@ def champion(layout: Layout, params: Params, destination: Path, *, judged: bool 
             return None
         copy, _ = download(layout, client, holder, destination, judged=judged)
         return str(holder.version), copy
+
+
+def champion_number(layout: Layout, params: Params) -> str | None:
+    """Return which version is champion, without its files; None without a champion.
+
+    Raises:
+        FeropsError: the registry cannot be reached.
+    """
+    if not has_store(layout):
+        return None
+    with connected(layout) as client:
+        holder = champion_version(client, params.registry.model_name)
+        return None if holder is None else str(holder.version)
 
 
 def accept(layout: Layout, params: Params, version: str) -> AcceptedVersion:

@@ -12,16 +12,18 @@ from filelock import FileLock
 import ferops
 from ferops.config import Params, flatten
 from ferops.errors import FeropsError
-from ferops.files import atomic_folder, require, sha256
+from ferops.files import atomic_folder, require, sha256, write_text
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig, read_model_config
 from ferops.provenance import provenance
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate, RegisterSummary
 from ferops.records.signature import Statement, verdict
+from ferops.registry.card import decided, gates_table
 from ferops.registry.connection import connected, experiment_id
 from ferops.registry.creation import create, remove_begun_models, same_files
 from ferops.registry.gates import evaluate_gates
+from ferops.registry.policy import policy_gate
 from ferops.registry.signing import note_verdict, sign
 from ferops.registry.store import own_database
 from ferops.registry.tracking import (
@@ -33,7 +35,15 @@ from ferops.registry.tracking import (
     start_run,
     weights_digest,
 )
-from ferops.registry.versions import CHALLENGER, champion_version, export_digest, file_digests
+from ferops.registry.versions import (
+    CHALLENGER,
+    all_versions,
+    champion_version,
+    export_digest,
+    file_digests,
+    set_alias,
+    set_tags,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -52,16 +62,22 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
     config = read_model_config(layout.exported, ExportConfig)
-    gates = evaluate_gates(metrics, params.registry)
+    rules = evaluate_gates(metrics, params.registry)
     layout.state.mkdir(parents=True, exist_ok=True)
     # What this folder has begun and not ended is then left by a kill
     with FileLock(layout.state / "register.lock"), connected(layout) as client:
         remove_begun_runs(client, layout, params.export.model)
         remove_begun_models(client, layout)
-        summary = _record(client, layout, params, metrics=metrics, gates=gates, config=config)
+        summary = _record(client, layout, params, metrics=metrics, rules=rules, config=config)
         remove_begun_models(client, layout)
+        card = (layout.reports("evaluate") / "model_card.md").read_text(encoding="utf-8")
+        card = decided(card, summary, all_versions(client, params.registry.model_name))
+        client.log_text(summary.run_id, card, "register/model_card.md")
+        if layout.reports("explain").exists():
+            client.log_artifacts(summary.run_id, str(layout.reports("explain")), "explain")
     with atomic_folder(layout.reports("register")) as folder:
         summary.write(folder / "summary.json")
+        write_text(folder / "model_card.md", card)
     return summary
 
 
@@ -71,13 +87,15 @@ def _record(
     params: Params,
     *,
     metrics: Metrics,
-    gates: tuple[Gate, ...],
+    rules: tuple[Gate, ...],
     config: ExportConfig,
 ) -> RegisterSummary:
     """Bring run, version and alias in line with the gates; return the summary. Safe to repeat."""
     name = params.registry.model_name
     _require_same_champion(client, name, compared=metrics.champion.version if metrics.champion else None)
     run_id = _candidate_run(client, layout, params.export.model)
+    policy, change, looks = policy_gate(client, run_id, params.registry, split_hash=metrics.provenance.split_hash)
+    gates = (*rules, policy)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
     def tags(files: dict[str, str]) -> dict[str, str]:
@@ -98,9 +116,10 @@ def _record(
         version, files = known[0]
         _describe(client, layout, name, version, metrics=metrics, tags=tags(files))
         note_verdict(layout, export_digest(layout.exported), failed=False)
-        client.set_registered_model_alias(name, CHALLENGER, version)
+        set_alias(client, name, CHALLENGER, version)
 
-    return _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
+    summary = _summary(client, layout, params, gates=gates, run_id=run_id, version=version)
+    return summary.model_copy(update={"policy_change": change, "looks": looks})
 
 
 def _statement(
@@ -156,18 +175,13 @@ def _log_evaluation(
     log_metrics(client, run_id, {f"test/{key.removesuffix('/value')}": value for key, value in numbers.items()})
     client.log_artifacts(run_id, str(layout.reports("evaluate")), "evaluate")
     client.log_artifact(run_id, str(layout.artifacts("evaluate") / "metrics.json"), "evaluate")
+    client.log_artifact(run_id, str(layout.artifacts("evaluate") / "end_to_end.parquet"), "evaluate")
     client.log_dict(run_id, {"gates": [gate.as_json() for gate in gates]}, "evaluate/gates.json")
     client.set_tag(run_id, "tta", metrics.candidate.tta)
     client.set_tag(run_id, "gates", verdict(gates))
     for gate in gates:
         client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
     client.set_tag(run_id, "mlflow.note.content", gates_table(gates))
-
-
-def gates_table(gates: Sequence[Gate]) -> str:
-    """Return the gates as a Markdown table, for the run's page."""
-    rows = [f"| {gate.name} | {gate.wanted} | {_outcome(gate)} |" for gate in gates]
-    return "\n".join(["| gate | wanted | outcome |", "|---|---|---|", *rows])
 
 
 def _outcome(gate: Gate) -> str:
@@ -189,8 +203,7 @@ def _describe(
     every = made_from.model_dump(include={"data_version", "split_hash", "git_commit", "preset", "synthetic"})
     every |= {"accuracy": f"{candidate.accuracy.value:.4f}", "macro_f1": f"{candidate.macro_f1.value:.4f}"}
     every |= {"tta": candidate.tta} | dict(tags)
-    for key, value in every.items():
-        client.set_model_version_tag(name, version, key, str(value))
+    set_tags(client, name, version, {key: str(value) for key, value in every.items()})
     client.update_model_version(name, version, description=_card_head(layout.reports("evaluate") / "model_card.md"))
 
 
@@ -203,8 +216,7 @@ def _card_head(card: Path) -> str:
 
 
 def _withdraw(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, str]) -> None:
-    for key, value in tags.items():
-        client.set_model_version_tag(name, version, key, value)
+    set_tags(client, name, version, tags)
     if str(client.get_registered_model(name).aliases.get(CHALLENGER, "")) == version:
         client.delete_registered_model_alias(name, CHALLENGER)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +32,29 @@ DIGEST_TAG = "digest"
 """The tag that holds a version's `export_digest`."""
 
 _ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/v?(?P<number>\d+))")
+
+
+def set_tags(client: MlflowClient, name: str, version: str, tags: Mapping[str, str]) -> None:
+    """Set tags of a version, which others may be setting at the same moment."""
+    for key, value in tags.items():
+        _repeated(client.set_model_version_tag, name, version, key, value)
+
+
+def set_alias(client: MlflowClient, name: str, alias: str, version: str) -> None:
+    """Move an alias to a version; the last one to do so has it."""
+    _repeated(client.set_registered_model_alias, name, alias, version)
+
+
+def _repeated(change: Callable[..., object], *arguments: str) -> None:
+    """Where two set the same new thing at once, MLflow's store refuses one of them; a second try replaces it."""
+    from mlflow import MlflowException
+
+    try:
+        change(*arguments)
+    except MlflowException as error:
+        if error.error_code != "BAD_REQUEST":
+            raise
+        change(*arguments)
 
 
 def resolve(client: MlflowClient, address: str) -> ModelVersion:

@@ -7,6 +7,7 @@ import math
 import re
 import shutil
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -22,14 +23,26 @@ from ferops.layout import Layout
 from ferops.model_config import WEIGHTS_FILE, ExportConfig
 from ferops.records.metrics import Metrics
 from ferops.records.starter import StarterMetrics
-from ferops.starter.folder import CARD_FILE, METRICS_FILE, NOTICE_FILE, named_version, run_dvc, summary, terms
+from ferops.starter.folder import (
+    CARD_FILE,
+    METRICS_FILE,
+    NOTICE_FILE,
+    OWN_TERMS,
+    named_version,
+    run_dvc,
+    summary,
+    terms,
+)
+from ferops.training.model import in_half_precision
 
 MAX_MB = {"starter": 12.0}
 OTHERS_MAX_MB = 25.0
 """Largest accepted folder, in 10^6 bytes: git keeps every version for good, and every clone downloads it."""
 
 
-def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
+def adopt(
+    layout: Layout, project: Path, name: str = "starter", *, terms_of: Mapping[str, str] | None = None
+) -> list[str]:
     """Let ferops come with the model in `project`/artifacts/export: `name`/, `name`.dvc and the remote `embedded`.
 
     The folder has the trained weights too, for trainings that start from them: matrices in half precision, which halves
@@ -39,6 +52,7 @@ def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
     Args:
         project: the folder of the project (a clone, or this one) that trained, exported and evaluated the model.
         name: `starter`, which `ferops serve` takes, or `models/NAME`.
+        terms_of: title, terms and citation of sources that the catalogue does not know, for NOTICE, by their names.
 
     Returns:
         What was done, and what is left to do, in lines.
@@ -61,7 +75,7 @@ def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
         _write_weights(source.model(trained_as), folder)
         shutil.copyfile(card, folder / CARD_FILE)
         write_json(folder / METRICS_FILE, metrics.model_dump(mode="json", exclude_defaults=True))
-        write_text(folder / NOTICE_FILE, notice(config))
+        write_text(folder / NOTICE_FILE, notice(config, terms_of or {}))
         size_mb = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         if size_mb > most:
             raise FeropsError(
@@ -82,15 +96,15 @@ def adopt(layout: Layout, project: Path, name: str = "starter") -> list[str]:
 
 
 def _write_weights(source: Path, folder: Path) -> None:
-    """Write the trained weights, matrices in half precision; norms and biases, whose range is wide, as they are."""
     trained = require(source / WEIGHTS_FILE, made_by=f"ferops train {source.name}")
-    tensors = {name: t.half() if t.dim() > 1 else t for name, t in load_file(trained).items()}
-    if not all(t.isfinite().all() for t in tensors.values()):
-        raise FeropsError(f"{trained} has weights beyond half precision (65,504)")
+    try:
+        tensors = in_half_precision(load_file(trained))
+    except FeropsError as error:
+        raise FeropsError(f"{trained}: {error}") from error
     save_file(tensors, folder / WEIGHTS_FILE)
 
 
-def notice(config: ExportConfig) -> str:
+def notice(config: ExportConfig, terms_of: Mapping[str, str]) -> str:
     """Return the text of NOTICE: what the weights were trained on, their terms, and what they must not be used for."""
     paragraphs = [
         "A model that comes with ferops",
@@ -111,7 +125,7 @@ def notice(config: ExportConfig) -> str:
         paragraphs.append(
             f"{about.title}. Terms: {about.licence}. Cite: {about.citation}"
             if about
-            else f"{name}: on its owner's terms"
+            else f"{name}: {terms_of.get(name, OWN_TERMS)}"
         )
     paragraphs += [uses.DISCLAIMER, "Not to be used for:", *uses.PROHIBITED]
     return "\n\n".join(textwrap.fill(each, 100, break_on_hyphens=False) for each in paragraphs) + "\n"

@@ -22,6 +22,9 @@ from ferops.records.starter import AboutStarter, StarterMetrics
 
 CARD_FILE, NOTICE_FILE, METRICS_FILE = "MODEL_CARD.md", "NOTICE", "metrics.json"
 
+OWN_TERMS = "on its owner's terms"
+"""What is said of a source that the catalogue does not know."""
+
 
 @dataclass(frozen=True)
 class Starter:
@@ -38,24 +41,34 @@ class Starter:
 
 
 def fetch(layout: Layout) -> Starter | None:
-    """Bring starter/ to the version that starter.dvc names, from the cache or by `dvc pull`; None without starter.dvc.
+    """Bring starter/ to the version that starter.dvc names (`bring`) and read it; None without starter.dvc.
 
     Raises:
-        FeropsError: the next `dvc push` would publish a model of the user's, files in starter/ were changed, or DVC
-            cannot get the version.
+        FeropsError: as `bring`, or the next `dvc push` would publish a model of the user's.
     """
-    version = named_version(layout.starter_dvc)
-    if version is None:
+    if not layout.starter_dvc.exists():
         return None
     require_own_remote(layout, layout.starter_dvc)
-    if not layout.starter.is_dir() or folder_md5(layout.starter) != version:
-        _pull(layout)
     return Starter(
         folder=layout.starter,
-        version=version,
+        version=bring(layout),
         config=read_model_config(layout.starter, ExportConfig),
         metrics=StarterMetrics.read(layout.starter / METRICS_FILE, made_by=f"dvc pull {layout.starter_dvc.name}"),
     )
+
+
+def bring(layout: Layout) -> str:
+    """Bring starter/ to the version that starter.dvc names, from the cache or by `dvc pull`, and return that version.
+
+    Raises:
+        FeropsError: files in starter/ were changed, or DVC cannot get the version.
+    """
+    version = named_version(layout.starter_dvc)
+    if version is None:
+        raise FeropsError(f"{layout.starter_dvc} does not exist: this project comes without a starter model")
+    if not layout.starter.is_dir() or folder_md5(layout.starter) != version:
+        _pull(layout)
+    return version
 
 
 def named_version(dvc_file: Path) -> str | None:
@@ -102,7 +115,7 @@ def summary(config: ExportConfig, metrics: StarterMetrics) -> str:
 def terms(config: ModelConfig) -> str:
     """Return under which terms the weights may be used, by what they were trained on."""
     sources = "; ".join(
-        f"{SOURCES[name].title}: {SOURCES[name].licence}" if name in SOURCES else f"{name}: on its owner's terms"
+        f"{SOURCES[name].title}: {SOURCES[name].licence}" if name in SOURCES else f"{name}: {OWN_TERMS}"
         for name in config.provenance.sources
     )
     start = f" They started from weights under {config.pretrained['licence']}." if config.pretrained else ""

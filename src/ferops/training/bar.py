@@ -33,7 +33,7 @@ class Bar:
         self, *, images: int, done: int, epochs: int, shown: bool = True, stream: TextIO | None = None
     ) -> None:
         stream = stream or sys.stderr
-        terminal = _can_draw(stream)
+        terminal = can_draw(stream)
         self._stream = stream
         self._epochs, self._score = epochs, "F1" if terminal else "val macro-F1"
         self._tqdm: tqdm[Any] = tqdm(
@@ -72,7 +72,7 @@ class Bar:
         self._tqdm.set_postfix_str(found)
 
 
-def _can_draw(stream: TextIO) -> bool:
+def can_draw(stream: TextIO) -> bool:
     """Whether the stream is a terminal whose size is known; tqdm draws nothing in one of 0 rows, as `script` makes."""
     return stream.isatty() and os.get_terminal_size(stream.fileno()).lines > 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -56,9 +56,11 @@ class ExpressionNet(nn.Module):
 
     def answer(self, pixels: Tensor) -> Tensor:
         """Map float32 `(N, 3, S, S)` in 0-1 to logits `(N, K)`; their colour goes where the network has seen none."""
-        if self.grayscale:
-            pixels = self.luminance(pixels).repeat(1, 3, 1, 1)
-        return self.classify(pixels)
+        return self.classify(self.shown(pixels))
+
+    def shown(self, pixels: Tensor) -> Tensor:
+        """Return the pixels without their colour where the network has seen none."""
+        return self.luminance(pixels).repeat(1, 3, 1, 1) if self.grayscale else pixels
 
     def luminance(self, pixels: Tensor) -> Tensor:
         """Map float32 `(N, 3, S, S)` to its grey levels `(N, 1, S, S)`."""
@@ -124,6 +126,18 @@ def save(folder: Path, module: nn.Module, config: ModelConfig) -> None:
     write_json(folder / "config.json", config.model_dump(mode="json"))
 
 
+def in_half_precision(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the matrices among `tensors` as float16; norms and biases, whose range is wide, stay as they are.
+
+    Raises:
+        FeropsError: a weight is beyond the range of float16.
+    """
+    halved = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
+    if not all(tensor.isfinite().all() for tensor in halved.values()):
+        raise FeropsError("there are weights beyond half precision (65,504), or not finite")
+    return halved
+
+
 def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
     """Read what `save` wrote; the network is on the CPU, in evaluation mode.
 
@@ -139,7 +153,7 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
         raise FeropsError(f"{path} does not exist. Weights are made by: ferops train NAME") from error
     except SafetensorError as error:
         raise FeropsError(f"{path} is damaged, or not a safetensors file ({error}). Train the model again") from error
-    net = _ensemble(config) if config.members else _network(config, config)
+    net = from_config(config)
     problems = zoo.mismatches(wanted=net.state_dict(), found=tensors)
     if problems:
         raise FeropsError(
@@ -149,8 +163,15 @@ def load(folder: Path) -> tuple[ExpressionNet, ModelConfig]:
     return net.eval(), config
 
 
+def from_config(config: ModelConfig) -> ExpressionNet:
+    """Make the network that `config` describes, with random weights."""
+    if not config.members:
+        return _network(config, config)
+    members = [_network(member, config) for member in config.members]
+    return combine(members, [member.temperature for member in config.members])
+
+
 def _network(one: ModelConfig | Member, config: ModelConfig) -> ExpressionNet:
-    """Make the network of `one`, `config` itself or a member of it, with random weights."""
     return build(
         one.architecture,
         num_classes=len(config.classes),
@@ -159,8 +180,3 @@ def _network(one: ModelConfig | Member, config: ModelConfig) -> ExpressionNet:
         std=one.std,
         grayscale=one.grayscale,
     )
-
-
-def _ensemble(config: ModelConfig) -> ExpressionNet:
-    members = [_network(member, config) for member in config.members]
-    return combine(members, [member.temperature for member in config.members])

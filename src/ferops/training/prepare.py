@@ -60,11 +60,13 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
     world, train, classes = from_environment(), training_settings(params, name), params.data.classes
     net, start = network(
         params.models[name],
-        num_classes=len(classes),
+        classes=classes,
         size_px=params.preprocess.size_px,
         small_px=train.small_px,
         seed=params.seed,
     )
+    if start and start.said and world.main:
+        print(start.said, file=sys.stderr)
     lesson = read_lesson(layout, params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
@@ -20,6 +18,7 @@ from ferops.files import sha256
 from ferops.model_config import Channels, read_training_config
 from ferops.training.faces import channels
 from ferops.training.packaged import PACKAGED
+from ferops.training.weight_files import Found, few, read_weights
 from ferops.training.zoo import head_parameters, heads, mismatches, published, resolve, summarise
 
 HUB_TIMEOUT_S = 10.0
@@ -30,7 +29,8 @@ HUB_TIMEOUT_S = 10.0
 class Pretrained:
     """Weights to start from: `source` as the settings name it (and where packaged ones are from), `sha256` of the file
     (None where it has none), their licence, and the normalisation that they were learnt with (per RGB channel, in units
-    of 0-1). `folded`: the batch norms need the statistics of the faces (`norms.restate`)."""
+    of 0-1). `folded`: the batch norms need the statistics of the faces (`norms.restate`). `said`: how many tensors were
+    taken from a file of the user's, and which were left."""
 
     source: str
     sha256: str | None
@@ -38,13 +38,15 @@ class Pretrained:
     mean: Channels
     std: Channels
     folded: bool = False
+    said: str = ""
 
 
-def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
+def pretrain(backbone: nn.Module, architecture: str, source: str, *, classes: Sequence[str] = ()) -> Pretrained:
     """Load pretrained weights into all of `backbone` but its head, which starts small.
 
     timm draws a head's weights so large that, with few classes, the first steps spoil the features. So the new head is
-    drawn with a standard deviation of 0.01. Weights of a transformer that were learnt at another image size are adapted
+    drawn with a standard deviation of 0.01; where `source` is a model of expressions, the classes that both have keep
+    its rows. Weights of a transformer that were learnt at another image size are adapted
     as timm does it (its position embeddings are resampled).
 
     Args:
@@ -52,35 +54,49 @@ def pretrain(backbone: nn.Module, architecture: str, source: str) -> Pretrained:
             the Hugging Face cache), or the path of a .safetensors, .pth or .pt file of weights, or of a folder that
             `ferops train` wrote or that ferops comes with (`starter`). Pixels are normalised as PACKAGED or the
             folder's config.json says, else as for timm's own weights of this backbone.
+        classes: the K that `backbone` answers, in order; without them the whole head is new.
 
     Raises:
         FeropsError: no network, no such file, a damaged file, or weights that do not fit (which layers).
     """
     name = resolve(architecture)
     if source in PACKAGED or source == "package":
-        start, tensors = _packaged(name, source)
+        start, found = _packaged(name, source)
     else:
-        start, tensors = _fetched(name, source)
-    _load(backbone, tensors, name=name, source=source)
+        start, found = _fetched(name, source, backbone)
+    said = _load(backbone, found, name=name, source=source)
     for layer in (layer for head in heads(backbone) for layer in head.modules()):
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
-    return start
+    if classes and Path(source).is_dir():
+        _keep_rows(backbone, found.tensors, theirs=read_training_config(Path(source)).classes, ours=classes)
+    return start if source in {*PACKAGED, "hub"} else replace(start, said=said)
 
 
-def _fetched(name: str, source: str) -> tuple[Pretrained, dict[str, Tensor]]:
+@torch.no_grad()
+def _keep_rows(backbone: nn.Module, tensors: dict[str, Tensor], *, theirs: Sequence[str], ours: Sequence[str]) -> None:
+    """Copy the head's weights of the classes in both `theirs`, the rows of `tensors`, and `ours`."""
+    pairs = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
+    own = dict(backbone.named_parameters())
+    for key in head_parameters(backbone) & tensors.keys():
+        if own[key].shape[1:] == tensors[key].shape[1:] and len(tensors[key]) == len(theirs):
+            for row, origin in pairs:
+                own[key][row] = tensors[key][origin]
+
+
+def _fetched(name: str, source: str, backbone: nn.Module) -> tuple[Pretrained, Found]:
     """Read the weights of the hub, or of a path."""
     known = published(name)
     licence, mean, std = str(known.license or "unknown"), channels(known.mean), channels(known.std)
     if source == "hub":
-        return Pretrained(source, None, licence, mean, std), _from_hub(name, known)
+        return Pretrained(source, None, licence, mean, std), Found(_from_hub(name, known))
     path, licence = _local(source), "unknown (a local file)"
     if Path(source).is_dir():
         trained = read_training_config(Path(source))
         licence, mean, std = trained.licence, trained.mean, trained.std
-    return Pretrained(source, sha256(path), licence, mean, std), _read(path)
+    return Pretrained(source, sha256(path), licence, mean, std), read_weights(path, wanted=backbone.state_dict())
 
 
 def _from_hub(name: str, known: PretrainedCfg) -> dict[str, Tensor]:
@@ -138,7 +154,7 @@ def _local(source: str) -> Path:
     return path
 
 
-def _packaged(name: str, source: str) -> tuple[Pretrained, dict[str, Tensor]]:
+def _packaged(name: str, source: str) -> tuple[Pretrained, Found]:
     """Read the weights that come with ferops."""
     if source == "package":
         raise FeropsError("pretrained: package is now called imagenet; weights that were learnt on faces are faces")
@@ -152,44 +168,38 @@ def _packaged(name: str, source: str) -> tuple[Pretrained, dict[str, Tensor]]:
     start = Pretrained(
         f"{source}: {entry.origin}", entry.sha256, entry.licence, entry.mean, entry.std, folded=entry.folded
     )
-    return start, load_file(entry.path)
+    return start, Found(load_file(entry.path))
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name; nothing is unpickled but tensors. Takes `state_dict` files as training loops save them."""
-    try:
-        if path.suffix == ".safetensors":
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise FeropsError(
-            f"{path} is not a readable file of weights ({reason}). Supported: a .safetensors file, or a .pth or .pt "
-            "file that holds tensors only (torch.save(model.state_dict(), ...))"
-        ) from error
-    for key in ("state_dict", "model"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not found or not all(isinstance(tensor, Tensor) for tensor in found.values()):
-        raise FeropsError(f"{path} does not hold weights by layer name. Supported: torch.save(model.state_dict(), ...)")
-    return {name.removeprefix("module.").removeprefix("backbone."): tensor for name, tensor in found.items()}
-
-
-def _load(backbone: nn.Module, tensors: dict[str, Tensor], *, name: str, source: str) -> None:
+def _load(backbone: nn.Module, found: Found, *, name: str, source: str) -> str:
+    """Put the weights into all of the network but its head; return what was taken and what was left, in words."""
+    tensors, head = found.tensors, head_parameters(backbone)
     problems = _problems(backbone, tensors)
     if problems:
         tensors = _adapted(backbone, tensors)
     if problems and _problems(backbone, tensors):
-        raise FeropsError(f"the weights of {source} do not fit {name}:\n{summarise(problems)}")
-    head = head_parameters(backbone)
-    backbone.load_state_dict({key: tensor for key, tensor in tensors.items() if key not in head}, strict=False)
+        wanted = [key for key in backbone.state_dict() if key not in head]
+        raise FeropsError(
+            f"the weights of {source} do not fit {name}:\n{summarise(problems)}\n"
+            f"found: {few(list(found.tensors))}\nwanted: {few(wanted)}"
+        )
+    taken = {key: tensor for key, tensor in tensors.items() if key in backbone.state_dict() and key not in head}
+    backbone.load_state_dict(taken, strict=False)
+    left = [*(key for key in tensors if key not in taken), *found.outside]
+    return (
+        f"weights of {source}: {len(taken)} of {len(tensors) + len(found.outside)} tensors taken"
+        + (f", from {found.place}" if found.place else "")
+        + (f", whose names begin with {found.prefix}" if found.prefix else "")
+        + (f"; left: {few(left)}" if left else "")
+    )
 
 
 def _problems(backbone: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
     head = head_parameters(backbone)
     wanted = {key: t for key, t in backbone.state_dict().items() if key not in head}
-    found = {key: tensors[key] for key in tensors if key not in head}
+    # Another head, or a part that is not of the network, is left; more layers in one of its parts are another network's
+    parts = {part for part, _ in backbone.named_children()} - {key.partition(".")[0] for key in head}
+    found = {key: t for key, t in tensors.items() if key in wanted or key.partition(".")[0] in parts}
     return [line for line in mismatches(wanted=wanted, found=found) if "num_batches_tracked" not in line]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from ferops.config import Model, Train
@@ -14,17 +16,17 @@ from ferops.training.pretrained import Pretrained
 
 
 def network(
-    wanted: Model, *, num_classes: int, size_px: int, seed: int, small_px: int = 0
+    wanted: Model, *, classes: Sequence[str], size_px: int, seed: int, small_px: int = 0
 ) -> tuple[ExpressionNet, Pretrained | None]:
-    """Return the network for faces of `size_px`, and of `small_px` unless that is 0, and where its weights are from
-    unless they are random.
+    """Return the network of `classes` for faces of `size_px`, and of `small_px` unless that is 0, and where its weights
+    are from unless they are random.
 
     Raises:
         FeropsError: a network or weights that do not exist, or do not fit.
     """
     net = model.build(
         wanted.architecture,
-        num_classes=num_classes,
+        num_classes=len(classes),
         size_px=size_px,
         seed=seed,
         drop_rate=wanted.drop_rate,
@@ -37,7 +39,7 @@ def network(
         return net, None
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # of the new head
-        return net, pretrained.pretrain(net.backbone, wanted.architecture, wanted.pretrained)
+        return net, pretrained.pretrain(net.backbone, wanted.architecture, wanted.pretrained, classes=classes)
 
 
 def fit_to_faces(

@@ -1,0 +1,56 @@
+"""reports/index.html: may this model be shipped, by which gates, and where is the rest?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ferops import pages
+from ferops.files import write_text
+from ferops.formats import figure, interval, percent
+from ferops.layout import Layout
+from ferops.orchestration.outcome import Outcome
+from ferops.orchestration.summary import short
+
+PAGES = {
+    "evaluate/report.html": "How good the model is: figures with intervals, slices, mistakes, calibration, cost",
+    "register/model_card.md": "The model card: decision, uses, limits, data, figures",
+    "explain/index.html": "Why it answers what it answers: heat maps, mistakes, what the confidence is worth",
+    "explain/map.html": "The test faces as the network sees them, in two and three dimensions",
+    "robustness/index.html": "What becomes of the answers when images get worse, and whether the model behaves",
+    "fairness/index.html": "Whether faces are found and answered equally well in every group of people",
+    "validate/index.html": "What came in, what was held back and why, which labels look wrong",
+    "validate/near_duplicates.html": "Copies and near-duplicates",
+    "validate/data_docs/index.html": "The expectations of the data, by Great Expectations",
+    "split/index.html": "What went to training, validation and test, and that nothing leaks",
+    "preprocess/contact_sheet.png": "Faces as they were cropped",
+    "preprocess/no_face.png": "Images in which no face was found",
+    "drift/index.html": "What changed between two versions of the data",
+}
+"""Every page that a stage or a verb leaves below reports/, and what it answers; those that exist are linked."""
+
+
+def write_overview(layout: Layout, outcome: Outcome) -> Path:
+    """Write the page for the run that left `outcome`, and return its path."""
+    metrics, registered = outcome.metrics, outcome.registered
+    path = layout.root / "reports" / "index.html"
+    html = pages.render(
+        "ferops.orchestration",
+        "overview.html.j2",
+        name=metrics.provenance.params["register"]["model_name"],
+        registered=registered,
+        origin=metrics.provenance,
+        short=short,
+        tiles={
+            "accuracy, %": interval(metrics.candidate.accuracy),
+            "macro-F1": figure(metrics.candidate.macro_f1),
+            "accuracy of the baseline": percent(metrics.baseline.accuracy.value),
+            "accuracy of the most frequent answer": percent(metrics.chance.accuracy),
+            "test faces": f"{metrics.n:,}",
+            "rows accepted": f"{outcome.validated.accepted:,} of {outcome.validated.rows_in:,}",
+        },
+        confidence=metrics.confidence_level,
+        about=f"{outcome.trained.architecture} at {outcome.trained.size_px} px",
+        links={page: what for page, what in PAGES.items() if (path.parent / page).exists()},
+    )
+    write_text(path, html)
+    return path
