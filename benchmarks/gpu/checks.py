@@ -74,7 +74,7 @@ def _trainer(job: Job, *, amp: str = "auto") -> Trainer:
     recipe = Recipe("test_resnet" if tiny else "mobilenetv1", None if tiny else "faces", 96, PRESET, 5, changes)
     train, validation = (job.pack.splits[name] for name in ("train", "val"))
     rows = np.arange(len(train)) if tiny else np.random.default_rng(0).permutation(len(train))[:8192]
-    return Trainer(recipe, train[rows], validation, classes=len(job.pack.classes))
+    return Trainer(recipe, train[rows], validation, classes=job.pack.classes)
 
 
 def _cut(fit: Fit, *, epoch: int, step: int) -> None:

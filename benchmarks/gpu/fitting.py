@@ -6,6 +6,7 @@ import copy
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -117,17 +118,17 @@ class Trainer:
         train: Split,
         validation: Split,
         *,
-        classes: int,
+        classes: Sequence[str],
         teacher: Teacher | None = None,
     ) -> None:
         self.recipe, self.settings, self.teacher = recipe, recipe.train, teacher
         self.scratch = Path(tempfile.mkdtemp())
         self.faces, self.validation = train.faces(recipe.size_px), validation.faces(recipe.size_px)
-        self.targets = train.targets(classes, votes=self.settings.votes)
+        self.targets = train.targets(len(classes), votes=self.settings.votes)
         sampling = {name: each for name, each in self.settings.sampling.items() if name in set(train.sources)}
         self.weights = drawing_weights(train.labels, train.sources, sampling) if sampling else None
         self.precision = precision.choose(self.settings)
-        self.net, self.start = network(recipe.model, num_classes=classes, size_px=recipe.size_px, seed=recipe.seed)
+        self.net, self.start = network(recipe.model, classes=classes, size_px=recipe.size_px, seed=recipe.seed)
         step = max(1, len(self.faces) // STATISTICS_FACES)
         some = Faces(self.faces.images[::step], self.faces.labels[::step])
         self.mean, self.std = fit_to_faces(self.net, some, self.start, train=self.settings, seed=recipe.seed)

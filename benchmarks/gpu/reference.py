@@ -30,7 +30,7 @@ def reference(kind: str, job: Job) -> dict[str, Any]:
     recipe = RECIPE
     if job.tiny:
         recipe = replace(RECIPE, architecture="test_resnet", size_px=64, changes={**RECIPE.changes, "batch_size": 8})
-    trainer = Trainer(recipe, train, validation, classes=len(six.classes))
+    trainer = Trainer(recipe, train, validation, classes=six.classes)
     trained = trainer.train(until=job.until, together=job.together, epochs=1 if job.tiny else None)
     device = trainer.precision.device
     own = scores(validation.labels, plain_logits(trained.net, trainer.validation, device))

@@ -52,7 +52,7 @@ def save(
     )
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in trained.net.state_dict().items()}
     if sum(tensor.nbytes for tensor in tensors.values()) > LIMIT:
-        tensors = {name: tensor.half() if tensor.dim() > 1 else tensor for name, tensor in tensors.items()}
+        tensors = model.in_half_precision(tensors)
     save_file(tensors, path, metadata={"config": json.dumps(config.as_json())})
     return config
 
@@ -72,14 +72,7 @@ def load(path: Path) -> tuple[ExpressionNet, ModelConfig]:
     with safe_open(path, framework="pt") as file:
         config = ModelConfig.model_validate_json(file.metadata()["config"])
         tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, not a dict
-    net = model.build(
-        config.architecture,
-        num_classes=len(config.classes),
-        size_px=config.size_px,
-        mean=config.mean,
-        std=config.std,
-        grayscale=config.grayscale,
-    )
+    net = model.from_config(config)
     net.load_state_dict(
         {name: each.to(torch.float32) if each.is_floating_point() else each for name, each in tensors.items()}
     )
