@@ -1,4 +1,4 @@
-"""`python docs/architecture.py`: draw the packages of ferops and their imports into docs/architecture.md."""
+"""`python docs/architecture.py`: draw the packages of ferops and their imports, docs/images/packages.svg."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "src" / "ferops"
-PAGE = ROOT / "docs" / "architecture.md"
-BEGIN, END = "<!-- drawing: python docs/architecture.py -->\n", "<!-- end of the drawing -->\n"
+DRAWING = ROOT / "docs" / "images" / "packages.svg"
 
 ORDER = (
     "datasets",
@@ -21,11 +20,19 @@ ORDER = (
     "audit",
     "training",
     "export",
+    "edge",
     "inference",
+    "video",
     "evaluation",
+    "across",
+    "explanation",
+    "robustness",
+    "fairness",
     "registry",
-    "scoring",
     "starter",
+    "scoring",
+    "review",
+    "monitoring",
     "packaging",
     "orchestration",
     "local",
@@ -34,6 +41,7 @@ ORDER = (
 """The packages; each imports only those before it, and what is common."""
 
 COMMON = (
+    "api_keys",
     "classes",
     "config",
     "errors",
@@ -98,20 +106,31 @@ def package_graph() -> dict[str, set[str]]:
 
 
 def drawing() -> str:
-    """Return the packages and their imports as a Mermaid graph."""
-    lines = ["```mermaid", "graph LR"]
-    for package, used in package_graph().items():
-        if package == "cli":  # wires all of them together
-            continue
-        lines += [f"  {package}"] if not used else []
-        lines += [f"  {other} --> {package}" for other in ORDER if other in used]
-    return "\n".join([*lines, "```", ""])
-
-
-def page() -> str:
-    """Return the page with the current drawing."""
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    return before + BEGIN + drawing() + END + rest.partition(END)[2]
+    """Return the packages, one below the other, with an arc from each to those that import it, as SVG."""
+    graph = {name: used for name, used in package_graph().items() if name != "cli"}  # cli wires all of them together
+    row, left, top = 28, 130, 20  # px
+    y = {name: top + row * i for i, name in enumerate(graph)}
+    longest = max(y[name] - y[other] for name, used in graph.items() for other in used)
+    width, height = left + longest // 2 + 20, top + row * len(graph)
+    lines = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">',
+        f'<rect width="{width}" height="{height}" rx="6" fill="#fff"/>',
+        '<marker id="to" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<path d="M0 0 8 4 0 8z" fill="context-stroke"/></marker>',
+    ]
+    for i, (name, place) in enumerate(y.items()):
+        colour = f"hsl({i * 360 // len(y)} 65% 40%)"  # of the arcs that leave a package
+        lines.append(
+            f'<text x="{left - 12}" y="{place + 5}" text-anchor="end" font-family="sans-serif" font-size="15" '
+            f'fill="{colour}">{name}</text>'
+        )
+        for other in [each for each, used in graph.items() if name in used]:
+            radius = (y[other] - place) / 2
+            lines.append(
+                f'<path d="M{left} {place}A{radius:g} {radius:g} 0 0 1 {left} {y[other]}" fill="none" '
+                f'stroke="{colour}" stroke-width="1.5" marker-end="url(#to)"/>'
+            )
+    return "\n".join([*lines, "</svg>", ""])
 
 
 @functools.cache
@@ -120,4 +139,4 @@ def _modules() -> set[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    DRAWING.write_text(drawing(), encoding="utf-8")
