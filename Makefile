@@ -2,6 +2,7 @@
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
+DOCS := .venv-docs
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo "$$p"; break; }; done)
@@ -15,11 +16,11 @@ export GX_ANALYTICS_ENABLED = false
 export HF_HUB_DISABLE_TELEMETRY = 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-# On all cores, a file at a time so that its fixtures are made once
-PYTEST := pytest -n auto --dist loadfile
+# On all cores, a folder at a time so that what its tests share is made once; slow tests share little: a file at a time
+PYTEST := pytest -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit sbom run test test-all lint format up down serve promote package clean
+.PHONY: help install lock audit proto sbom run test test-all lint format docs up down serve promote package clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -44,8 +45,13 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	@echo '$(CURDIR)' > $@
 
 lock: ## pin anew what pyproject.toml asks for, with hashes: make lock [UPGRADE=--upgrade]
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --all-extras --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra s3 --extra ssh --no-annotate \
 		--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+		--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) --output-file docs/requirements.lock docs/requirements.in
+
+proto: install ## make service/ferops_pb2.py anew of ferops.proto
+	python -m grpc_tools.protoc -I service --python_out=service --pyi_out=service service/ferops.proto
 
 audit: install ## ask whether a known vulnerability concerns a pinned package (needs a network)
 	@python .ci/audit.py
@@ -63,13 +69,22 @@ test: install ## lint, type-check and test
 	$(PYTEST)
 
 test-all: install ## every test but the soaks, the slow ones and those on real data too
-	$(PYTEST) -m 'not soak'
+	$(PYTEST) --dist loadfile -m 'not soak'
 
 lint: install ## lint and type-check only
 	ruff check . && ruff format --check . && mypy
 
 format: install ## rewrite the code in the house style
 	ruff check --fix . && ruff format .
+
+$(DOCS)/.installed: docs/requirements.lock
+	@test -n "$(PYTHON)" || { echo "The site needs Python 3.11 or 3.12; none was found. Name one: make docs PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PYTHON) -m venv --clear $(DOCS)
+	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
+	@touch $@
+
+docs: $(DOCS)/.installed ## build the documentation in site/, to be read without a network
+	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet && echo "Open site/index.html in a browser"
 
 up: install ## start Prefect, its worker and MLflow on this machine
 	@ferops up
