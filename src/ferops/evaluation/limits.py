@@ -30,6 +30,7 @@ def sentences(metrics: Metrics) -> dict[str, str]:
         "taken": taken(metrics),
         "costing": costing(metrics),
         "covering": covering(metrics),
+        "ceiling": ceiling(metrics),
     }
 
 
@@ -170,6 +171,26 @@ def covering(metrics: Metrics) -> str:
         f"{figure(sets.mean_size, 2)} classes on average.{kept} The promise is about all faces together: for {worst}, "
         f"the class with the least, it is {percent(known[worst])}."
     )
+
+
+def ceiling(metrics: Metrics) -> str:
+    """Say how well one annotator does what the candidate does; empty without votes."""
+    found = metrics.annotators
+    if found is None:
+        return ""
+    label, majority = found.label, found.majority
+    text = (
+        f"On the {found.n:,} test faces with votes ({found.votes_per_face:.1f} on average) one annotator gives the "
+        f"published label in {interval(label.annotator)} %, the candidate in {interval(label.candidate)} %. "
+        f"By what most of the other annotators say, one of them is right in {interval(majority.annotator)} %, which is "
+        f"the label ceiling, and the candidate in {interval(majority.candidate)} %."
+    )
+    if found.mistakes_of_most is not None:
+        text += (
+            f" Of the candidate's {found.mistakes:,} mistakes, {percent(found.mistakes_of_most, 0)} are what more than "
+            f"half of the annotators answered, and {percent(found.mistakes_of_one, 0)} what at least one did."
+        )
+    return text
 
 
 def taken(metrics: Metrics) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ferops.config import Evaluate
+from ferops.evaluation.annotators import measure_annotators
 from ferops.evaluation.decision import decision, learnt_shares
 from ferops.evaluation.inputs import Answers, Data
 from ferops.evaluation.performance import Performance, constant_answer, difference, performance
@@ -98,6 +99,7 @@ def measure(
         cost=cost,
         decision=_decision(data, candidate, settings, provenance) if settings.costs or settings.priors else None,
         sets=_sets(data, candidate),
+        annotators=measure_annotators(test, measured.predicted, data.index),
     )
 
 

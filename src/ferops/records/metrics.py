@@ -278,6 +278,57 @@ class Decision(Record):
     changed_share: float
 
 
+class People(Record):
+    """One annotator and the candidate, judged by the same answers on the same faces; the difference is paired."""
+
+    annotator: Interval
+    candidate: Interval
+    candidate_minus_annotator: Interval
+
+
+class Confused(Record):
+    """A mistake that the candidate makes on `n` faces: `answer` where the label says `label`.
+
+    Attributes:
+        candidate, annotator: share of the faces with this label for which it, or one annotator, gives this answer.
+    """
+
+    label: str
+    answer: str
+    n: int
+    candidate: Interval
+    annotator: Interval
+    candidate_minus_annotator: Interval
+
+
+class Annotators(Record):
+    """What the votes of several annotators say, on the test faces with two votes or more for the classes.
+
+    Attributes:
+        n: such faces.
+        votes_per_face: for the classes, the mean.
+        other_votes: share of their votes that is for none of the classes, and left out.
+        label: by the published label: how often one annotator gives it.
+        majority: by what most of the other annotators say: the label ceiling. A tie counts by its share.
+        confusion: rows labels, columns answers: the sum over faces of the share of votes.
+        pairs: the candidate's most frequent mistakes.
+        mistakes: of the candidate, by the label.
+        mistakes_of_one, mistakes_of_most: share of them in which at least one annotator, or more than half of them,
+            gave the same answer; None without mistakes.
+    """
+
+    n: int
+    votes_per_face: float
+    other_votes: float
+    label: People
+    majority: People
+    confusion: tuple[tuple[float, ...], ...]
+    pairs: tuple[Confused, ...]
+    mistakes: int
+    mistakes_of_one: float | None
+    mistakes_of_most: float | None
+
+
 class Metrics(Record):
     """The evaluation of the candidate on the test split, beside baseline, champion and chance.
 
@@ -296,6 +347,7 @@ class Metrics(Record):
         data: by split.
         decision: None without `evaluate.costs` and `evaluate.priors`.
         sets: None for an export of before, which has none.
+        annotators: None where the data hold no votes.
     """
 
     stored_in: ClassVar[str] = "artifacts/evaluate/metrics.json"
@@ -327,3 +379,4 @@ class Metrics(Record):
     cost: Cost
     decision: Decision | None = None
     sets: LabelSets | None = None
+    annotators: Annotators | None = None
