@@ -20,7 +20,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 PYTEST := pytest -n auto --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit proto sbom run test test-all lint format docs up down serve promote package clean
+.PHONY: help install lock audit proto sbom run test test-all lint format docs manifests up down serve promote package clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
@@ -85,6 +85,9 @@ $(DOCS)/.installed: docs/requirements.lock
 
 docs: $(DOCS)/.installed ## build the documentation in site/, to be read without a network
 	@NO_MKDOCS_2_WARNING=1 $(DOCS)/bin/python -m mkdocs build --quiet && echo "Open site/index.html in a browser"
+
+manifests: ## write deploy/kubernetes/service.yaml from the Helm chart
+	helm template ferops deploy/helm/ferops-service > deploy/kubernetes/service.yaml
 
 up: install ## start Prefect, its worker and MLflow on this machine
 	@ferops up

@@ -61,7 +61,7 @@ def wrong_commands(text: str) -> list[str]:
         wrong += [f"ferops {verb} {name}" for name in re.findall(r"(?<!\S)--[a-z][\w-]*", rest) if name not in known]
     wrong += [f"make {name}" for name in re.findall(r"(?<![\w./-])make +([a-z][\w-]*)", code) if name not in TARGETS]
     quoted = re.findall(
-        r"(?<![\w./-])((?:src|tests|benchmarks|docs|service|flows|notebooks|\.ci)/[\w./-]*\w)(?![\w*])", code
+        r"(?<![\w./-])((?:src|tests|benchmarks|docs|deploy|service|flows|notebooks|\.ci)/[\w./-]*\w)(?![\w*])", code
     )
     return wrong + [path for path in quoted if not any(name in path for name in EXAMPLES) and not _exists(path)]
 
