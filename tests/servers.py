@@ -36,10 +36,24 @@ def mlflow_server(root: Path, *options: str) -> Iterator[str]:
         server.wait(timeout=30)
 
 
+@contextmanager
+def s3_server() -> Iterator[str]:
+    """Run moto's S3 server, which holds objects in memory; yield its address."""
+    port = free_port()
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_for(f"http://127.0.0.1:{port}", server)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
 def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + 90
     while time.monotonic() < deadline:
-        assert server.poll() is None, "the MLflow server ended at once"
+        assert server.poll() is None, "the server ended at once"
         try:
             urllib.request.urlopen(url, timeout=1).close()
         except OSError:

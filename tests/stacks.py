@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -31,8 +32,8 @@ class Running(NamedTuple):
 
 
 def free_ports() -> Ports:
-    """Return three ports on which nobody listens now."""
-    return Ports(*_free_ports(3))
+    """Return ports on which nobody listens now."""
+    return Ports(*_free_ports(len(dataclasses.fields(Ports))))
 
 
 def _free_ports(count: int) -> list[int]:

@@ -30,7 +30,7 @@ def test_what_is_no_port_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) 
 def test_one_port_cannot_serve_two(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEROPS_PREFECT_PORT", "5001")
     monkeypatch.setenv("FEROPS_MLFLOW_PORT", "5001")
-    with pytest.raises(FeropsError, match="three different ports"):
+    with pytest.raises(FeropsError, match="a port of its own"):
         Ports.from_environment()
 
 

@@ -14,6 +14,7 @@ from ferops.cli import data, edge, local, models, predict, stages, start
 from ferops.cli.base import app
 from ferops.errors import FeropsError
 from ferops.escape import lines, plain_stream
+from ferops.layout import Layout
 from ferops.orchestration.child import NO_TELEMETRY
 
 __all__ = ["app", "data", "edge", "local", "main", "models", "predict", "stages", "start"]
@@ -39,10 +40,11 @@ def main() -> None:
 
 def _log_in() -> None:
     """Let every verb reach the project's own stack, where the environment names it and this user has started it."""
-    if not os.environ.keys() & {"MLFLOW_TRACKING_URI", "PREFECT_API_URL"}:
+    layout = Layout.find(or_here=True)
+    named = os.environ.keys() & {"MLFLOW_TRACKING_URI", "PREFECT_API_URL"}
+    if not named and not (layout.state / "stack.json").exists():
         return  # importing the rest takes a moment
-    from ferops.layout import Layout
     from ferops.local import stack
 
     with suppress(FeropsError):  # another user's stack; the server says that it wants a login
-        os.environ.update(stack.logins(Layout.find(or_here=True)))
+        os.environ.update(stack.logins(layout))

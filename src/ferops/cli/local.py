@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Literal
+
 import typer
 
 from ferops.cli.base import say
@@ -19,11 +22,19 @@ def run() -> None:
 
 
 @verbs.command()
-def up() -> None:
+def up(
+    stack: Annotated[
+        Literal["local", "team"],
+        typer.Option(envvar="FEROPS_STACK", help="local: SQLite and files; team: PostgreSQL and S3 (docs/team.md)"),
+    ] = "local",
+    try_s3: Annotated[
+        bool, typer.Option("--try-s3", help="for a look at a team stack: moto's S3 server, emptied by `ferops down`")
+    ] = False,
+) -> None:
     """Start the local stack: Prefect server and worker, MLflow server."""
     from ferops.local.stack import up as start
 
-    say(start(Layout.find(or_here=True)))
+    say(start(Layout.find(or_here=True), kind=stack, try_s3=try_s3))
 
 
 @verbs.command()
@@ -32,6 +43,38 @@ def down() -> None:
     from ferops.local.stack import down as stop
 
     say(stop(Layout.find(or_here=True)))
+
+
+@verbs.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="the tar file to write; it must not exist")],
+    stack: Annotated[
+        Literal["local", "team"], typer.Option(envvar="FEROPS_STACK", help="whose registry: SQLite's or PostgreSQL's")
+    ] = "local",
+    data: Annotated[bool, typer.Option(help="DVC's cache, too; a shared store (dvc push) may hold it already")] = True,
+) -> None:
+    """Write registry, runs, artifacts, Bentos, DVC's cache and the signing key to one file, each with its hash."""
+    from ferops.local.backup import backup as write
+
+    made = write(Layout.find(), file, stack, data=data)
+    say(
+        f"{file}: {len(made.files)} files, {file.stat().st_size / 1e6:,.1f} MB, each read again and compared with its "
+        "SHA-256. It holds the project's signing key: keep it where nobody else reads it."
+    )
+
+
+@verbs.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="what `ferops backup` wrote")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="replace a registry that is there")] = False,
+) -> None:
+    """Bring back what a backup holds, after every file was compared with its hash."""
+    from ferops.local.backup import restore as bring_back
+
+    made = bring_back(Layout.find(or_here=True), file, overwrite=overwrite)
+    say(
+        f"Restored {len(made.files)} files of {made.made_at} ({made.kind} stack). The data of this commit: dvc checkout"
+    )
 
 
 @verbs.command()

@@ -68,7 +68,8 @@ class Guard:
         embedded = headers.get("sec-fetch-dest") not in (None, "document")
         if origin is None and embedded and headers.get("sec-fetch-site") in ("cross-site", "same-site"):
             return _forbidden("Pages of another origin may not use this server")
-        if headers.get("content-type", "").partition(";")[0].strip().lower() in _FORMS:
+        form = headers.get("content-type", "").partition(";")[0].strip().lower() in _FORMS
+        if form and scope.get("method") != "PUT":  # for a PUT a browser asks first; MLflow's artifacts come so
             return PlainTextResponse("Send JSON", status_code=HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
         if self.authorization and scope["path"] not in PROBES:
             given = headers.get("authorization", "").encode()

@@ -15,18 +15,25 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Ports:
-    """TCP ports on this machine; FEROPS_PREFECT_PORT, FEROPS_MLFLOW_PORT and FEROPS_SERVICE_PORT change them."""
+    """TCP ports on this machine; FEROPS_PREFECT_PORT, FEROPS_MLFLOW_PORT and so on change them.
+
+    Attributes:
+        postgres: of the project's own PostgreSQL. Not 5432, where Debian starts one of its own.
+        s3: of the S3 server that `--try-s3` starts.
+    """
 
     prefect: int = 4200
     mlflow: int = 5000
     service: int = 3000
+    postgres: int = 5433
+    s3: int = 9000
 
     @staticmethod
     def from_environment() -> Ports:
         """Return the ports that the environment names. Raises FeropsError: a value is not a port, or given twice."""
         ports = Ports(**{field.name: _port(field.name) for field in dataclasses.fields(Ports)})
-        if len({ports.prefect, ports.mlflow, ports.service}) < 3:
-            raise FeropsError(f"Prefect, MLflow and the service need three different ports, found {ports}")
+        if len(set(dataclasses.astuple(ports))) < len(dataclasses.fields(Ports)):
+            raise FeropsError(f"each server needs a port of its own, found {ports}")
         return ports
 
     @property
@@ -40,6 +47,10 @@ class Ports:
     @property
     def service_url(self) -> str:
         return f"http://{HOST}:{self.service}"
+
+    @property
+    def s3_url(self) -> str:
+        return f"http://{HOST}:{self.s3}"
 
 
 def require_free(port: int, *, variable: str, what: str) -> None:

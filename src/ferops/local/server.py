@@ -1,4 +1,6 @@
-"""`python -m ferops.local.server prefect|mlflow PORT FD`: a server behind its guard, as `ferops up` starts it.
+"""`python -m ferops.local.server NAME PORT FD`: a server behind its guard, as `ferops up` starts it.
+
+`NAME` is `prefect`, `mlflow`, or with `team-` before it that of a team stack.
 
 `FD` is the listening socket. `ferops up` opens it, and the worker holds it too: the port stays the stack's even if the
 server dies, so that no other user can take it and give orders to the worker. Secrets come in the environment, never on
@@ -12,11 +14,13 @@ import socket
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from ferops.layout import Layout
+from ferops.local import team
 from ferops.local.access import allowed_origins
 from ferops.local.announce import Announce, run_package
 from ferops.local.guard import Guard
@@ -25,10 +29,11 @@ from ferops.registry.store import own_database
 
 def main() -> None:
     name, port, descriptor = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-    if name == "prefect":  # which asks for PREFECT_SERVER_API_AUTH_STRING itself
+    if name.endswith("prefect"):  # which asks for PREFECT_SERVER_API_AUTH_STRING itself
         app, login = _prefect(), None
     else:
-        app, login = _mlflow(), f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
+        app = _team_mlflow() if name == "team-mlflow" else _mlflow()
+        login = f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
     guarded = Guard(app, port=port, origins=allowed_origins(), login=login)
     config = uvicorn.Config(guarded, log_level="info", access_log=False)
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
@@ -55,6 +60,36 @@ def _mlflow() -> ASGIApp:
 
     initialize_backend_stores(store, store, artifacts)
     return Announce(app, partial(run_package, layout))
+
+
+def _team_mlflow() -> ASGIApp:
+    """What `mlflow server --artifacts-destination s3://...` serves over PostgreSQL: its clients need no key of S3."""
+    from mlflow.server import constants
+
+    database, root = os.environ[team.database_variable("mlflow")], "mlflow-artifacts:/"
+    os.environ[constants.BACKEND_STORE_URI_ENV_VAR] = database
+    os.environ[constants.ARTIFACT_ROOT_ENV_VAR] = root
+    os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = f"{os.environ[team.S3]}/mlflow"
+    os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
+    _migrate(database)
+    from mlflow.server.fastapi_app import app
+    from mlflow.server.handlers import initialize_backend_stores
+
+    initialize_backend_stores(database, database, root)
+    return Announce(app, partial(run_package, Layout(Path.cwd())))
+
+
+def _migrate(database: str) -> None:
+    """As `mlflow db upgrade`, whose command line would show the password to everybody."""
+    from mlflow.store.db import utils as untyped
+
+    utils: Any = untyped
+    engine = utils.create_sqlalchemy_engine_with_retry(database)
+    if utils._is_empty_database(engine):
+        utils._initialize_tables(engine)
+    else:
+        utils._upgrade_db(engine)
+    engine.dispose()
 
 
 if __name__ == "__main__":

@@ -14,16 +14,21 @@ from urllib.parse import urlsplit
 
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.local import access, prefect_api, processes
+from ferops.local import access, postgres, prefect_api, processes, team
 from ferops.local.guard import own_origins
 from ferops.local.ports import HOST, Ports
 from ferops.local.prefect_api import WORK_POOL
 from ferops.local.processes import Process
+from ferops.local.team import Stores
 from ferops.orchestration.child import child_environment
 from ferops.registry.store import make_ready, own_database
 from ferops.scratch import lent_folder, remove_leftovers
 
 WORKER = "ferops"
+POSTGRES = "postgresql"
+STORES = (POSTGRES, "s3")
+"""The processes that the servers need, so that they end last."""
+
 SERVER_WITHIN_S = 120.0  # seconds on a quiet machine; the first start migrates a database
 SETUP_WITHIN_S = 120.0
 _SCRATCH = "ferops-worker"
@@ -34,18 +39,29 @@ class Begin(Protocol):
 
 
 def start_all(
-    layout: Layout, ports: Ports, *, sockets: tuple[int, int], begin: Begin, say: Callable[[str], None]
+    layout: Layout,
+    ports: Ports,
+    *,
+    sockets: tuple[int, int],
+    begin: Begin,
+    say: Callable[[str], None],
+    stores: Stores | None = None,
 ) -> None:
+    """Start the servers and the worker, with `stores` as a team stack, and wait until all are ready."""
     env = _stack_environment(layout, ports)
+    databases = start_stores(layout, ports, stores, env=env, begin=begin, say=say) if stores else {}
     say("Starting the Prefect server, the MLflow server and a worker (10 to 60 s) ...")
 
     def serve(name: str, port: int, socket: int) -> Process:
-        command = ["-m", "ferops.local.server", name, str(port), str(socket)]
-        return begin(f"{name}-server", command, _server_environment(env, name, port), keep=[socket], umask=0o077)
+        command = ["-m", "ferops.local.server", f"team-{name}" if stores else name, str(port), str(socket)]
+        own = _server_environment(env, name, port)
+        own |= team.server_environment(name, stores, databases) if stores else {}
+        return begin(f"{name}-server", command, own, keep=[socket], umask=0o077)
 
     prefect_server = serve("prefect", ports.prefect, sockets[0])
-    # Servers and stages may meet in a fresh database: make it ready before anyone opens it
-    make_ready(own_database(layout))
+    if not stores:
+        # Servers and stages may meet in a fresh database: make it ready before anyone opens it
+        make_ready(own_database(layout))
     access.close_to_others(layout)
     mlflow_server = serve("mlflow", ports.mlflow, sockets[1])
     processes.wait_until(
@@ -71,6 +87,35 @@ def start_all(
     )
 
 
+def start_stores(
+    layout: Layout,
+    ports: Ports,
+    stores: Stores,
+    *,
+    env: dict[str, str],
+    begin: Begin,
+    say: Callable[[str], None],
+) -> dict[str, str]:
+    """Start what the team stack was not given, check what it was, and return the databases' addresses by name.
+
+    Raises:
+        FeropsError: a database or the bucket cannot be used.
+    """
+    if stores.s3.get("AWS_ENDPOINT_URL") == ports.s3_url:
+        say("Starting moto's S3 server, for a look: it asks nobody for a login, and `ferops down` empties it ...")
+        s3 = begin("s3", ["-m", "moto.server", "-H", HOST, "-p", str(ports.s3)], env)
+        processes.wait_until(lambda: processes.answers(ports.s3_url), s3, within_s=SERVER_WITHIN_S)
+    if team.require_bucket(stores):
+        say(f"Made the bucket {stores.bucket_name}")
+    if stores.databases is not None:
+        team.require_databases(stores.databases)
+        return dict(stores.databases)
+    say(f"Starting PostgreSQL in {postgres.folder(layout)} ...")
+    postgres.make_cluster(layout)
+    server = begin(POSTGRES, postgres.command(layout, ports), env, umask=0o077)
+    return postgres.wait_and_make_databases(layout, ports, server)
+
+
 def clear() -> None:
     """Remove the temporary files of workers that have ended."""
     remove_leftovers(Path(tempfile.gettempdir()), _SCRATCH)
@@ -79,8 +124,9 @@ def clear() -> None:
 def _stack_environment(layout: Layout, ports: Ports) -> dict[str, str]:
     """What servers, worker and flows share. The logins are in the environment, which only their owner can read."""
     root = layout.root.resolve()
+    own = {name: value for name, value in child_environment().items() if name not in team.SECRETS}
     return {
-        **child_environment(),
+        **own,
         **access.client_environment(layout, ports),
         "PREFECT_HOME": str(root / ".prefect"),  # absolute: the worker starts flows in a temporary folder
         "PREFECT_UI_STATIC_DIRECTORY": str(root / ".prefect" / "ui"),  # else Prefect writes into site-packages

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -21,6 +21,7 @@ class StackState(Record):
     Attributes:
         folder: device and inode of the project's folder: the same after a move, another one in a copy, which must not
             take the original's servers for its own.
+        kind: `local` with SQLite and files, `team` with PostgreSQL and S3.
         processes: with logs relative to the project's folder.
     """
 
@@ -28,6 +29,7 @@ class StackState(Record):
     made_by: ClassVar[str] = "ferops up"
 
     folder: str
+    kind: Literal["local", "team"]
     ports: Ports
     processes: tuple[Process, ...]
 
