@@ -45,7 +45,7 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	@echo '$(CURDIR)' > $@
 
 lock: ## pin anew what pyproject.toml asks for, with hashes: make lock [UPGRADE=--upgrade]
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --extra s3 --extra ssh --extra team --no-annotate \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --extra dev --no-annotate \
 		--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) --output-file requirements.lock pyproject.toml
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 		--no-emit-index-url --custom-compile-command 'make lock' $(UPGRADE) --output-file docs/requirements.lock docs/requirements.in

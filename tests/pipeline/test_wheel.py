@@ -82,12 +82,10 @@ def test_from_init_to_a_label(installed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_predict_needs_the_packages_that_its_page_lists(installed: Path, tmp_path: Path) -> None:
-    """And what they need: none of those for training. docs/predict.md has the list."""
-    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
-    _, after = page.split("pip install --no-deps ferops\npip install ")
-    allowed = {"ferops"} | _with_theirs(after.partition("\n")[0].split())
-    assert not {"torch", "mlflow", "dvc", "prefect"} & allowed
+def test_predict_needs_no_extra(installed: Path, tmp_path: Path) -> None:
+    """With `pip install ferops` alone: an image, tables of both kinds, and the image with the face drawn in."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    allowed = {"ferops"} | _with_theirs([Requirement(line).name for line in project["dependencies"]])
     table = pq.read_table(installed / "ferops" / "project" / shipped.objects("data.dvc")[1], columns=["image"])
     (tmp_path / "photo.png").write_bytes(table["image"][0].as_py())
     absent = {
@@ -95,11 +93,11 @@ def test_predict_needs_the_packages_that_its_page_lists(installed: Path, tmp_pat
         for top, owners in packages_distributions().items()
         if not allowed & {canonicalize_name(owner) for owner in owners}
     }
-    assert {"torch", "pandas", "pyarrow", "mlflow"} <= absent
+    assert {"torch", "bentoml", "dvc", "mlflow", "prefect", "sklearn"} <= absent
     code = (
         f"import sys; sys.modules.update(dict.fromkeys({absent!r}))\n"  # None: there is no such module
         "from ferops.cli import app\n"
-        "app(['predict', 'photo.png', '--csv', '-'])"
+        "app(['predict', 'photo.png', '--csv', '-', '--parquet', 'faces.parquet', '--annotated', 'drawn'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -111,6 +109,8 @@ def test_predict_needs_the_packages_that_its_page_lists(installed: Path, tmp_pat
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1].startswith("photo.png,")
+    assert pq.read_table(tmp_path / "faces.parquet").num_rows == 1
+    assert (tmp_path / "drawn" / "photo.png").exists()
 
 
 def _with_theirs(names: list[str]) -> set[str]:

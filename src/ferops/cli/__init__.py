@@ -15,6 +15,7 @@ from ferops.cli.base import app
 from ferops.errors import FeropsError
 from ferops.escape import lines, plain_stream
 from ferops.layout import Layout
+from ferops.missing import remedy
 from ferops.orchestration.child import NO_TELEMETRY
 
 __all__ = ["app", "data", "edge", "local", "main", "models", "predict", "stages", "start"]
@@ -35,6 +36,11 @@ def main() -> None:
     except FeropsError as error:
         # Indented, so that a line break in a file's name cannot begin a message of its own
         print(lines(f"ferops: {error}").replace("\n", "\n  "), file=sys.stderr)
+        sys.exit(1)
+    except ModuleNotFoundError as error:
+        if (told := remedy(error)) is None:
+            raise
+        print(f"ferops: {told}", file=sys.stderr)
         sys.exit(1)
 
 

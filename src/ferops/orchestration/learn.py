@@ -20,6 +20,7 @@ from ferops.datasets.raw import files_of
 from ferops.errors import FeropsError
 from ferops.formats import interval, percent
 from ferops.layout import Layout
+from ferops.missing import need
 from ferops.model_config import read_training_config
 from ferops.orchestration.outcome import Outcome
 from ferops.orchestration.project import init
@@ -62,6 +63,7 @@ def learn(
     Raises:
         FeropsError: the images cannot be imported, params.yaml has edits of another preset, or a stage failed.
     """
+    need("torch")
     if not images.exists():
         raise FeropsError(f"{images} does not exist. Name a folder with a folder for each class: photos/happy/1.jpg")
     name = _name(images)

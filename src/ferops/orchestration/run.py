@@ -12,6 +12,7 @@ from ferops.datasets.versioning import require_current
 from ferops.errors import FeropsError
 from ferops.formats import figure, interval, percent
 from ferops.layout import Layout
+from ferops.missing import need
 from ferops.orchestration.child import child_environment
 from ferops.orchestration.dag import NOT_STORED
 from ferops.orchestration.outcome import Outcome
@@ -25,6 +26,7 @@ def run(layout: Layout) -> str:
     Raises:
         FeropsError: the data cannot be pulled or are another version, or a stage failed (its own message stands above).
     """
+    need("torch")
     if not any(layout.data.glob("*.parquet")):
         _dvc(layout, "pull", "data.dvc", failed="the data could not be pulled; import a data set: ferops import --help")
     for file in layout.shipped_dvc:
