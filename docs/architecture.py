@@ -33,6 +33,7 @@ ORDER = (
     "scoring",
     "review",
     "monitoring",
+    "rollout",
     "packaging",
     "orchestration",
     "local",

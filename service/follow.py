@@ -15,6 +15,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ferops.monitoring.traffic import KEY_VARIABLE
 from ferops.records.release import Release
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ class Follower:
         self, pointer: Path, *, source: Path, tag: str, swap: Callable[[Path, Release], Awaitable[None]]
     ) -> None:
         self._pointer = pointer
-        self._code = code_of(source)
-        self._tag = tag
+        self.code = code_of(source)
+        self.tag = tag
         self._swap = swap
         self._seen: object = None
 
@@ -60,22 +61,42 @@ class Follower:
             tag = str(json.loads(self._pointer.read_text(encoding="utf-8"))["tag"])
         except (OSError, ValueError, KeyError):
             return  # no champion, or `ferops package` has not said yet which
-        if tag == self._tag or seen == self._seen:
+        if tag == self.tag or seen == self._seen:
             return
         self._seen = seen
         try:
-            name, _, version = tag.partition(":")
-            source = self._pointer.parent / "bentos" / name / version / "src"
-            release = Release.read(source / "service" / "release.json", made_by="ferops package")
-            if await asyncio.to_thread(code_of, source) != self._code:
-                log.error("still serving %s: %s has other code. Start ferops serve anew to serve it", self._tag, tag)
-                return
-            await self._swap(source / "model", release)
+            await self._swap(*await opened(self._pointer.parent, tag, code=self.code))
+        except OtherCodeError as error:
+            log.error("still serving %s: %s. Start ferops serve anew to serve it", self.tag, error)  # noqa: TRY400
         except Exception:
-            log.exception("still serving %s: %s cannot be loaded", self._tag, tag)
+            log.exception("still serving %s: %s cannot be loaded", self.tag, tag)
         else:
-            log.info("serving %s from now on, in place of %s", tag, self._tag)
-            self._tag = tag
+            log.info("serving %s from now on, in place of %s", tag, self.tag)
+            self.tag = tag
+
+
+class OtherCodeError(Exception):
+    """A Bento has other code than the running one."""
+
+
+async def opened(home: Path, tag: str, *, code: str) -> tuple[Path, Release]:
+    """Return the folder of a Bento's model, and its release.
+
+    Args:
+        home: BentoML's, which holds all Bentos.
+        tag: of the Bento.
+        code: `code_of` the one that runs.
+
+    Raises:
+        OtherCodeError: it has other code.
+        FeropsError: it is not there.
+    """
+    name, _, version = tag.partition(":")
+    source = home / "bentos" / name / version / "src"
+    release = Release.read(source / "service" / "release.json", made_by="ferops package")
+    if await asyncio.to_thread(code_of, source) != code:
+        raise OtherCodeError(f"{tag} has other code")
+    return source / "model", release
 
 
 def code_of(source: Path) -> str:
@@ -87,6 +108,11 @@ def code_of(source: Path) -> str:
                 digest.update(f"{file.relative_to(source)}\0{file.stat().st_size}\0".encode())
                 digest.update(file.read_bytes())
     return digest.hexdigest()
+
+
+def key() -> bytes:
+    """Return the key by which a canary's clients are chosen; `ferops serve --follow` names its file."""
+    return Path(os.environ[KEY_VARIABLE]).read_bytes()
 
 
 def pointer() -> Path | None:

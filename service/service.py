@@ -13,11 +13,12 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import cache, partial
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import bentoml
 from bentoml._internal.context import server_context
@@ -30,8 +31,12 @@ from ferops.inference.extras import NONE, Wanted
 from ferops.inference.several import BatchAnswer, StreamAnswer
 from ferops.monitoring.recorder import Recorder, recorder
 from ferops.records.release import Release
+from ferops.rollout.shadow import pair_log
 from service import batch, follow, guard, logs, worker
 from service.batch import Batches
+from service.beside import Companions
+from service.canary import CHAMPION
+from service.counters import count_refusal, counters
 from service.engine import Engine
 from service.guard import Guard
 from service.keys import Door, keys_of
@@ -39,6 +44,7 @@ from service.known import Known
 from service.openapi import document
 from service.query import EXPLAIN_MEGAPIXELS
 from service.refusals import Refusal
+from service.shadow import Shadow
 from service.shown import Shown
 from service.stream import Streams
 from service.uploads import Uploads
@@ -60,6 +66,9 @@ BATCHES = Batches(LIMITS)
 BATCH_UPLOAD_S = LIMITS.upload_s * max(1.0, LIMITS.max_batch_mb / LIMITS.max_body_mb)
 KEYS = keys_of(LIMITS.api_keys_file)
 SHOWN = Shown(MODEL, RELEASE, needs_key=KEYS is not None)
+
+SHADOW_WITHIN_S = 120.0
+"""For an image: a shadow works where nobody else does, so it may take long."""
 
 GRPC_ADDRESS = "FEROPS_GRPC"
 """The environment variable that holds where gRPC listens, as in 127.0.0.1:3001; without it, nowhere."""
@@ -96,39 +105,11 @@ class BatchForm(bentoml.IODescriptor):  # type: ignore[misc] # bentoml is untype
         return form
 
 
-class Counters:
-    """What Prometheus may know: numbers, never images."""
-
-    def __init__(self) -> None:
-        from prometheus_client import Counter, Histogram  # after BentoML has chosen its multi-process folder
-
-        self.images = Counter("ferops_images", "Images answered", ["status"])
-        self.faces = Histogram("ferops_faces_per_image", "Faces found in an image", buckets=(0, 1, 2, 3, 5, 10, 20))
-        self.labels = Counter("ferops_labels", "Faces by predicted expression", ["label", "status"])
-        self.frames = Counter("ferops_frames", "Frames of streams answered", ["status"])
-        self.refused = Counter("ferops_refused", "Uploads refused", ["code"])
-        self.confidence = Histogram(
-            "ferops_confidence", "Calibrated confidence of faces", buckets=[step / 10 for step in range(1, 11)]
-        )
-
-    def count(self, result: Answer) -> None:
-        self.images.labels(result.status).inc()
-        self.faces.observe(result.faces_found)
-        for face in result.faces:
-            self.labels.labels(face.label, face.status).inc()
-            self.confidence.observe(face.confidence)
-
-
-@cache
-def counters() -> Counters:
-    return Counters()
-
-
-def count_refusal(code: str) -> None:
-    counters().refused.labels(code).inc()
-
-
 STREAMS = Streams(LIMITS, on_refusal=count_refusal)
+
+
+Job: TypeAlias = "Callable[[], Awaitable[Any]]"
+"""What the queue does: it asks a worker, and which one is decided when it is the image's turn."""
 
 
 class Service(bentoml.Service):  # type: ignore[misc]
@@ -161,12 +142,13 @@ class Ferops:
     def __init__(self) -> None:
         counters()
         self._engine = engine(MODEL, RELEASE)
-        self._following: asyncio.Task[None] | None = None
+        self._following: list[asyncio.Task[None]] = []
+        self._companions: Companions | None = None
         self._grpc: Grpc | None = None
         self._recorder: Recorder | None = None
         STREAMS.look, STREAMS.forget = self._look, self._forget
         self._queue = Queue(
-            self._run,
+            _call,
             max_waiting=LIMITS.max_waiting,
             max_wait_s=LIMITS.max_wait_s,
             max_wait_s_per_client=LIMITS.max_wait_s_per_client,
@@ -183,13 +165,24 @@ class Ferops:
             await self._start_grpc(address)
         if (pointer := follow.pointer()) is not None:
             follower = follow.Follower(pointer, source=HERE.parent, tag=RELEASE.tag, swap=self._swap)
-            self._following = asyncio.get_running_loop().create_task(follower.run())
+            self._companions = Companions(
+                pointer.parent,
+                code=follower.code,
+                champion=lambda: follower.tag,
+                start=start_beside,
+                shadow=Shadow(idle=self._queue.idle, pairs=pair_log(LIMITS)),
+                key=follow.key(),
+            )
+            # Apart: the champion must not wait for a shadow to load
+            self._following = [asyncio.create_task(each.run()) for each in (follower, self._companions)]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        if self._following is not None:
-            self._following.cancel()
-            await asyncio.gather(self._following, return_exceptions=True)
+        for task in self._following:
+            task.cancel()
+        await asyncio.gather(*self._following, return_exceptions=True)
+        if self._companions is not None:
+            self._companions.stop()
         if self._grpc is not None:
             await self._grpc.stop()
         self._engine.stop()
@@ -224,10 +217,18 @@ class Ferops:
             following.stop()
             raise
         self._engine = following
+        if self._companions is not None and self._companions.canary is not None:
+            self._companions.canary.begin_anew()
         await former.retire()
 
-    async def _run(self, job: Callable[[], Any]) -> Any:
+    async def _by_champion(self, job: Callable[[], Any]) -> Any:
         return await self._engine.run(job)
+
+    async def _by_role(self, job: Callable[[], Any], client: str, megapixels: float) -> tuple[Answer, Any, str]:
+        canary = self._companions.canary if self._companions is not None else None
+        if canary is None:
+            return *await self._engine.run(job), CHAMPION
+        return await canary.run(job, client=client, megapixels=megapixels, champion=self._engine)
 
     async def __is_ready__(self) -> bool:
         return self._engine.is_ready
@@ -257,18 +258,26 @@ class Ferops:
         start = time.perf_counter()
         try:
             megapixels += EXPLAIN_MEGAPIXELS * wanted.explain
-            result, measured = await self._done(partial(worker.predict, encoded, wanted), client, megapixels)
+            job = partial(worker.predict, encoded, wanted)
+            result, measured, role = await self._done(
+                partial(self._by_role, job, client, megapixels), client, megapixels
+            )
         except Refusal as refusal:
             count_refusal(refusal.code)
             raise
-        counters().count(result)
+        counters().count(result, role=role)
+        latency_ms = 1e3 * (time.perf_counter() - start)
         if self._recorder is not None:
-            latency_ms = 1e3 * (time.perf_counter() - start)
-            self._recorder.note(result, measured, path=path, latency_ms=latency_ms, encoded=encoded, client=client)
+            self._recorder.note(
+                result, measured, path=path, latency_ms=latency_ms, encoded=encoded, client=client, role=role
+            )
+        if self._companions is not None and role == CHAMPION:
+            came = datetime.now(UTC) - timedelta(milliseconds=latency_ms)
+            self._companions.shadow.offer(encoded, result, path=path, time=came)
         return result
 
     async def _look(self, job: Callable[[], StreamAnswer], client: str, megapixels: float) -> StreamAnswer:
-        answer: StreamAnswer = await self._done(job, client, megapixels)
+        answer: StreamAnswer = await self._done(partial(self._by_champion, job), client, megapixels)
         counters().frames.labels(answer.status).inc()
         return answer
 
@@ -276,7 +285,7 @@ class Ferops:
         with suppress(Refusal):  # a worker that is gone has forgotten
             await self._engine.run(partial(worker.forget, stream))
 
-    async def _done(self, job: Callable[[], Any], client: str, megapixels: float) -> Any:
+    async def _done(self, job: Job, client: str, megapixels: float) -> Any:
         try:
             return await self._queue.answer(job, client=client, megapixels=megapixels)
         except UnreadableImageError as error:
@@ -288,8 +297,29 @@ class Ferops:
             raise Refusal("failed", "The image could not be answered; the service's log says why.") from error
 
 
-def engine(model: Path, release: Release) -> Engine[Callable[[], Any], Any]:
-    return Engine(partial(worker.load, model, release, os.getpid()), worker.run, limit_s=LIMITS.timeout_s)
+def engine(
+    model: Path, release: Release, *, limit_s: float = LIMITS.timeout_s, behind: bool = False
+) -> Engine[Callable[[], Any], Any]:
+    return Engine(partial(worker.load, model, release, os.getpid(), behind=behind), worker.run, limit_s=limit_s)
+
+
+async def start_beside(role: str, model: Path, release: Release) -> Engine[Callable[[], Any], Any]:
+    """Return the engine of a shadow or canary, started."""
+    release = release.model_copy(update={"limits": LIMITS})
+    if role == "shadow":
+        started = engine(model, release, limit_s=SHADOW_WITHIN_S, behind=True)
+    else:  # the champion answers what it does not, within the same time
+        started = engine(model, release, limit_s=LIMITS.timeout_s / 2)
+    try:
+        await started.start()
+    except BaseException:
+        started.stop()
+        raise
+    return started
+
+
+async def _call(job: Job) -> Any:
+    return await job()
 
 
 def uploads(*, at_once: int, per_client: int, within_s: float) -> Uploads:

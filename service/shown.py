@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from ferops.inference import answer as answers
 from ferops.model_config import ExportConfig, read_model_config
 from ferops.monitoring.recorder import log_folder
+from service.follow import pointer
+
+COMPARED = " While a new version is tried, it answers them too, unseen, after the answer is sent."
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +27,8 @@ class Shown:
     def show(self, model: Path, release: Release) -> None:
         """Raises FeropsError: the folder `model` holds no model that this code can serve."""
         config = read_model_config(model, ExportConfig)
-        self.info = answers.info(
+        info = answers.info(
             release=release, config=config, needs_key=self._needs_key, logged=log_folder(release.limits) is not None
         )
+        self.info = info.model_copy(update={"privacy": info.privacy + COMPARED}) if pointer() is not None else info
         self.release = release

@@ -91,6 +91,11 @@ class Queue(Generic[J, T]):
             if mine in self._waiting:
                 self._waiting.remove(mine)
 
+    async def idle(self) -> None:
+        """Wait until nothing waits and nothing is worked on."""
+        while self._worker is not None and not self._worker.done():
+            await asyncio.wait((self._worker,))
+
     def _admit(self, client: str, cost: float) -> None:
         own = self._of(client)
         if own and self._expected_s(own) + cost * self._s_per_megapixel > self._max_wait_s_per_client:

@@ -35,14 +35,17 @@ _watchers: dict[int, Watcher] = {}
 _loaded: tuple[Predictor, Release] | None = None
 
 
-def load(model: Path, release: Release, parent: int) -> int:
+def load(model: Path, release: Release, parent: int, *, behind: bool = False) -> int:
     """Load the model, once per worker, and return the worker's process id.
 
     Args:
         model: folder of the exported model.
         parent: process id of the server; its end, even by SIGKILL, ends the worker.
+        behind: work only where a processor has nothing else to do.
     """
     global _loaded  # noqa: PLW0603 # the process exists for this one value
+    if behind:  # first: the threads that libraries start inherit it
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group: the server ends its worker in order
         signal.signal(number, signal.SIG_IGN)

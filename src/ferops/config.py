@@ -395,6 +395,16 @@ class Serve(Block):
     log_hashes: bool
 
 
+class Canary(Block):
+    """The share of the clients that the version with the alias canary answers, and what ends it."""
+
+    share: Annotated[float, Field(ge=0.0, le=0.9)]
+    min_images: Annotated[int, Field(ge=20)]
+    max_error_share: Share
+    max_latency_ratio: Annotated[float, Field(gt=1.0)]
+    max_confidence_drop: Share
+
+
 class Params(Block):
     """All settings: the blocks of params.yaml, `validate` as `validation`, `register` as `registry`."""
 
@@ -414,6 +424,7 @@ class Params(Block):
     registry: Register = Field(alias="register")
     package: Package
     serve: Serve
+    canary: Canary
 
     @model_validator(mode="after")
     def _small_faces_are_small(self) -> Self:

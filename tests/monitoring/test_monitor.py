@@ -71,6 +71,7 @@ def served(folder: Path, frame: pd.DataFrame, *, first: int = 0, key: bytes = b"
                 TrafficRow(
                     time=START + timedelta(minutes=number),
                     model_version=version,
+                    role="champion",
                     path="/predict",
                     status=str(row["status"]),
                     faces_found=int(found),

@@ -27,8 +27,8 @@ from ferops.monitoring.traffic import PATTERN, TrafficLog, TrafficRow, keyed_has
 def row(number: int = 1) -> TrafficRow:
     probabilities = dict.fromkeys(DEFAULT_CLASSES, 0.1) | {"anger": 0.5}
     return TrafficRow(
-        datetime.now(UTC), "3", "/predict", "ok", 1, number, "anger", 0.5, 0.99, 80, 9, 120, -3, 55, None, None,
-        probabilities,
+        datetime.now(UTC), "3", "champion", "/predict", "ok", 1, number, "anger", 0.5, 0.99, 80, 9, 120, -3, 55, None,
+        None, probabilities,
     )  # fmt: skip
 
 

@@ -23,7 +23,7 @@ def layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A project whose champion is version 2, and whose Bento is packaged as soon as anybody asks."""
     layout = Layout(tmp_path)
     layout.params_file.write_text(presets.render("quick"))
-    monkeypatch.setattr(promotion, "champion_number", lambda *_: "2")
+    monkeypatch.setattr(promotion, "aliases", lambda *_: {"champion": "2"})
     monkeypatch.setattr(follow, "packaged", lambda _: pointer(layout).exists() and "ferops:v2")
     return layout
 
@@ -41,11 +41,12 @@ def test_a_champion_without_a_bento_is_packaged_once(layout: Layout, monkeypatch
 def test_the_server_keeps_what_it_serves_and_the_reason_is_said_once(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
-    def champion_number(*_: object) -> None:
+    def aliases(*_: object) -> dict[str, str]:
         if "away" in said:
             raise RegistryAwayError(said)
+        return {}
 
-    monkeypatch.setattr(promotion, "champion_number", champion_number)
+    monkeypatch.setattr(promotion, "aliases", aliases)
     monkeypatch.setattr(follow, "EVERY_S", 0.05)
     told: list[str] = []
     server = [sys.executable, "-c", "import time; time.sleep(1); raise SystemExit(7)"]

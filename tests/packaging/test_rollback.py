@@ -35,7 +35,7 @@ def served(tmp_path: Path, quick_params: Params, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(rollback, "promote", promote)
     monkeypatch.setattr(rollback, "reconcile", reconcile)
-    monkeypatch.setattr(rollback, "champion_number", lambda *_: alias[-1])
+    monkeypatch.setattr(rollback, "aliases", lambda *_: {"champion": alias[-1]})
     return layout, alias
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,9 +12,12 @@ from mlflow import MlflowClient
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.packaging.bento import beside_file
+from ferops.packaging.beside import ENDED, note_ended, wanted
 from ferops.packaging.reconcile import reconcile
 from ferops.records.register import Promotion
-from ferops.registry.promotion import champion, promote
+from ferops.records.rollout import CanaryEnd
+from ferops.registry.promotion import aliases, champion, place, promote, withdraw
 from ferops.registry.stage import register
 from ferops.registry.versions import all_versions, export_digest, fetch
 
@@ -131,3 +134,44 @@ def test_a_server_that_goes_away_midway_is_named_and_nothing_is_made_twice(
         gone.setattr(MlflowClient, "get_model_version_by_alias", die)
         with pytest.raises(FeropsError, match="no longer answers"):
             champion(layout, params, tmp_path / "champion")
+
+
+def test_versions_beside_the_champion(layout: Layout, params: Params, client: MlflowClient) -> None:
+    register_with_temperature(layout, params, 1.1)
+    with pytest.raises(FeropsError, match=r"no version is champion, so there is nothing for a shadow to run beside"):
+        place(layout, params, "1", "shadow")
+    register_with_temperature(layout, params, 1.2)
+    promote(layout, params, "1")
+    with pytest.raises(FeropsError, match=r"version 1 is champion itself"):
+        place(layout, params, "1", "canary")
+    done = place(layout, params, "v2", "canary")
+    assert (done.version, done.before, done.changed, done.gates) == ("2", None, True, "passed")
+    assert not place(layout, params, "2", "canary").changed
+    place(layout, params, "2", "shadow")
+    tags = client.get_model_version("ferops", "2").tags
+    assert tags["canary_by"]
+    assert datetime.fromisoformat(tags["canary_since"]).tzinfo is not None
+    assert wanted(aliases(layout, params)) == {"shadow": "2", "canary": "2"}
+    assert withdraw(layout, params, "shadow") == "2"
+    with pytest.raises(FeropsError, match=r"no version of ferops has the alias shadow"):
+        withdraw(layout, params, "shadow")
+
+    folder = beside_file(layout).parent
+    folder.mkdir()
+    ended = CanaryEnd(
+        tag="ferops:v2",
+        version="2",
+        champion="ferops:v1",
+        reason="latency",
+        said="it is slow",
+        images=200,
+        at=datetime(2026, 11, 29, 12, tzinfo=UTC),
+    )
+    ended.write(folder / ENDED)
+    (said,) = note_ended(layout, params)
+    assert said == "The canary, version 2, was ended: it is slow. Its alias was taken away."
+    tags = client.get_model_version("ferops", "2").tags
+    assert (tags["canary_ended_by"], tags["canary_ended_because"]) == ("latency", "it is slow")
+    assert wanted(aliases(layout, params)) == {}
+    assert not (folder / ENDED).exists()
+    assert note_ended(layout, params) == []

@@ -1,4 +1,4 @@
-"""Verbs about models: score, ensemble, compare, promote, trust, accept, package, serve, monitor."""
+"""Verbs about models: score, ensemble, compare, promote, withdraw, trust, package, serve, rollout, monitor, ..."""
 
 from __future__ import annotations
 
@@ -111,11 +111,26 @@ def _duel(models: list[str], data: Path, page: Path | None, *, as_json: bool) ->
 
 
 @verbs.command()
-def promote(version: Annotated[str, typer.Argument(help="a version of the registered model")]) -> None:
-    """Move the alias champion to a version, as the MLflow UI does."""
+def promote(
+    version: Annotated[str, typer.Argument(help="a version of the registered model")],
+    as_: Annotated[
+        Literal["champion", "shadow", "canary"],
+        typer.Option(
+            "--as", help="champion: it is served; shadow: it answers too, unseen; canary: it answers some clients"
+        ),
+    ] = "champion",
+) -> None:
+    """Move the alias champion, shadow or canary to a version, as the MLflow UI does."""
+    from ferops.registry.promotion import place
     from ferops.registry.promotion import promote as move
 
     layout, params = project()
+    if as_ != "champion":
+        say_record("promote", place(layout, params, version, as_))
+        if as_ == "canary":
+            say(f"it answers {100 * params.canary.share:g} % of the clients (canary.share)")
+        say("only `ferops serve --follow` runs it. How it does: ferops rollout")
+        return
     done = move(layout, params, version)
     say_record("promote", done)
     if done.synthetic and layout.starter_dvc.exists():
@@ -125,6 +140,30 @@ def promote(version: Annotated[str, typer.Argument(help="a version of the regist
         )
     say("next: ferops package")
     say("a running service keeps its version until it is started anew, unless it was started by: ferops serve --follow")
+
+
+@verbs.command()
+def withdraw(
+    alias: Annotated[Literal["shadow", "canary"], typer.Argument(help="which of those beside the champion")],
+) -> None:
+    """Take the alias shadow or canary away: `ferops serve --follow` ends that version, and the champion goes on."""
+    from ferops.registry.promotion import withdraw as take_away
+
+    say(f"version {take_away(*project(), alias)} is no {alias} any more")
+
+
+@verbs.command()
+def rollout(
+    window: Annotated[int, typer.Option(min=1, help="images that are compared together")] = 500,
+    traffic: Annotated[Path | None, typer.Option(help="folder of the service's log; by default serve.log_dir")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="one JSON object on standard output")] = False,
+) -> None:
+    """Say how the versions beside the champion do: does the shadow agree with it, and is the canary as good?"""
+    from ferops.rollout.report import lines
+    from ferops.rollout.report import rollout as look
+
+    found = look(*project(), window=window, traffic=traffic)
+    say(*([found.model_dump_json(indent=2)] if as_json else lines(found)))
 
 
 @verbs.command()

@@ -13,7 +13,7 @@ from ferops.records import Record
 from ferops.records.release import Release
 from ferops.records.starter import AboutStarter
 
-PRIVACY = "Images stay in memory only until the answer is sent. They are not stored, logged or passed on."
+PRIVACY = "Images stay in memory only while they are answered. They are not stored, logged or passed on."
 LOGGED = " Kept of each answer are its time, labels, probabilities, and size, light, sharpness and angle of the face."
 HASHED = " So are keyed hashes of the image and of the client's address or key."
 

@@ -53,6 +53,11 @@ def monitor(
     if window < MIN_WINDOW:
         raise FeropsError(f"a window of {window} images is too small for the tests. Supported: {MIN_WINDOW} or more")
     frame, damaged = read_traffic(_folder(layout, params, traffic))
+    frame = frame[frame["role"] == "champion"]  # a canary answers some clients only
+    if frame.empty:
+        raise FeropsError(
+            "the log holds answers of canaries alone, and none of a champion. Use the service for a while"
+        )
     version = str(frame["model_version"].iloc[-1])
     if reference is None:
         name, wanted = reference_of(layout, params, version)

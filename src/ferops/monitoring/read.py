@@ -31,7 +31,7 @@ _MADE_BY = "ferops serve, with serve.log_dir"
 def read_traffic(folder: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Return the traffic in order of time, and the names of files that are damaged.
 
-    The frame has `time`, `model_version`, `image_hash` and COLUMNS.
+    The frame has `time`, `model_version`, `role`, `image_hash` and COLUMNS.
 
     Raises:
         FeropsError: there is no traffic, or it is not that of a service.
@@ -55,7 +55,9 @@ def read_traffic(folder: Path) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
 def _traffic(file: Path) -> pd.DataFrame:
     columns = ["time", "model_version", "image_hash", "face", "label", "status", "confidence", *MEASURES]
-    frame: pd.DataFrame = pq.read_table(file, columns=columns).to_pandas()
+    frame: pd.DataFrame = pq.read_table(file, columns=[*columns, "role"]).to_pandas()
+    if "role" not in frame:  # a file from before there were canaries
+        frame["role"] = "champion"
     if missing := set(columns) - set(frame.columns):
         raise KeyError(missing)
     preferred = frame[frame["face"] <= 1]

@@ -31,12 +31,21 @@ class Recorder:
         self._key = key
 
     def note(
-        self, answer: Answer, measured: Measured, *, path: str, latency_ms: float, encoded: bytes, client: str
+        self,
+        answer: Answer,
+        measured: Measured,
+        *,
+        path: str,
+        latency_ms: float,
+        encoded: bytes,
+        client: str,
+        role: str = "champion",
     ) -> None:
-        """Note the answer to the image `encoded` of `client`, who has waited `latency_ms` for it."""
+        """Note the answer of the version that is `role` to the image `encoded` of `client`, who waited `latency_ms`."""
         common = {
             "time": datetime.now(UTC) - timedelta(milliseconds=latency_ms),
             "model_version": answer.model_version,
+            "role": role,
             "path": path,
             "faces_found": answer.faces_found,
             "latency_ms": latency_ms,

@@ -17,7 +17,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple, get_args, get_type_hints
+from typing import Any, Generic, NamedTuple, TypeVar, get_args, get_type_hints
 
 from ferops.errors import FeropsError
 from ferops.scratch import scratch_folder
@@ -27,7 +27,9 @@ FOLDER_VARIABLE = "FEROPS_LOG_DIR"
 KEY_VARIABLE = "FEROPS_LOG_KEY_FILE"
 """Names the file with the key of the hashes."""
 
-PATTERN = "traffic-*.parquet"
+PREFIX = "traffic"
+"""The name of a file begins with it."""
+PATTERN = f"{PREFIX}-*.parquet"
 FLUSH_S = 5.0
 MAX_ROWS = 20_000
 """Of a file; about 1 MB."""
@@ -45,6 +47,7 @@ class TrafficRow(NamedTuple):
     Attributes:
         time: when the image came, UTC.
         model_version: of the registered model, or `starter`.
+        role: `champion`, or `canary` where that version answered.
         path: `/predict`, `/predict/batch` or `gRPC`.
         status: of the face, `ok` or `low_confidence`; or `no_face`.
         faces_found: in the image.
@@ -60,6 +63,7 @@ class TrafficRow(NamedTuple):
 
     time: datetime
     model_version: str
+    role: str
     path: str
     status: str
     faces_found: int
@@ -77,19 +81,26 @@ class TrafficRow(NamedTuple):
     probabilities: Mapping[str, float] | None
 
 
-class TrafficLog:
-    """Writes rows to `folder`, in a thread of its own.
+Row = TypeVar("Row", bound=NamedTuple)
+
+
+class RowLog(Generic[Row]):
+    """Writes rows to files of one kind in `folder`, in a thread of its own.
 
     Args:
+        kind: of a row, whose fields become columns: times, texts and numbers; `probabilities`, if it has them, become a
+            column for each class.
+        prefix: of the files' names.
         folder: made if need be, for this user alone.
-        max_mb: 10^6 bytes of all log files in `folder`; beyond it the oldest go.
+        max_mb: 10^6 bytes of all files of this kind in `folder`; beyond it the oldest go.
         flush_s: rows wait so long at most.
 
     Raises:
         FeropsError: the folder cannot be used, or pyarrow is not installed.
     """
 
-    def __init__(self, folder: Path, *, max_mb: float, flush_s: float = FLUSH_S) -> None:
+    def __init__(self, kind: type[Row], prefix: str, folder: Path, *, max_mb: float, flush_s: float = FLUSH_S) -> None:
+        self._kind, self._prefix = kind, prefix
         try:  # by name: a Bento has pyarrow among its requirements only where it keeps a log
             self._arrow: Any = import_module("pyarrow")
             self._parquet: Any = import_module("pyarrow.parquet")
@@ -100,7 +111,7 @@ class TrafficLog:
         self._folder, self._max_bytes, self._flush_s = folder, int(max_mb * 1e6), flush_s
         self._classes: tuple[str, ...] = ()
         self._schema = self._schema_of(())
-        self._waiting: list[TrafficRow] = []
+        self._waiting: list[Row] = []
         self._table = self._schema.empty_table()
         self._file: Path | None = None
         self._begun = datetime.now(UTC)
@@ -109,16 +120,16 @@ class TrafficLog:
         self._failing = False
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with scratch_folder(folder, "traffic"):  # whether it can be written; and what killed writers left goes
+            with scratch_folder(folder, prefix):  # whether it can be written; and what killed writers left goes
                 pass
         except OSError as error:
             raise FeropsError(
                 f"serve.log_dir names {folder}, which cannot be written: {error.strerror}. Name another folder, or null"
             ) from error
-        self._thread = threading.Thread(target=self._run, name="traffic log", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"{prefix} log", daemon=True)
         self._thread.start()
 
-    def add(self, rows: Iterable[TrafficRow]) -> None:
+    def add(self, rows: Iterable[Row]) -> None:
         """Note rows; they are written within `flush_s`. Never waits for the disk, never raises."""
         with self._lock:
             self._waiting += rows
@@ -166,27 +177,27 @@ class TrafficLog:
         else:
             self._failing = False
 
-    def _write(self, rows: list[TrafficRow]) -> None:
+    def _write(self, rows: list[Row]) -> None:
         now = datetime.now(UTC)
-        known = (*self._classes, *(name for row in rows for name in row.probabilities or ()))
+        known = (*self._classes, *(name for row in rows for name in getattr(row, "probabilities", None) or ()))
         if (classes := tuple(dict.fromkeys(known))) != self._classes:  # of the first face, or of the next model
             self._classes, self._schema, self._file = classes, self._schema_of(classes), None
         if self._table.num_rows >= MAX_ROWS or (now - self._begun).total_seconds() >= MAX_AGE_S:
             self._file = None
         if self._file is None:
             # Names sort by time, and no two services have the same
-            self._file = self._folder / f"traffic-{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.parquet"
+            self._file = self._folder / f"{self._prefix}-{now:%Y%m%dT%H%M%S.%fZ}-{os.getpid()}.parquet"
             self._table, self._begun = self._schema.empty_table(), now
         added = self._arrow.Table.from_pylist([self._columns(row) for row in rows], self._schema)
         table = self._arrow.concat_tables([self._table, added]).combine_chunks()
-        with scratch_folder(self._folder, "traffic") as scratch:
+        with scratch_folder(self._folder, self._prefix) as scratch:
             self._parquet.write_table(table, scratch / "new")
             (scratch / "new").replace(self._file)
         self._table = table
 
-    def _columns(self, row: TrafficRow) -> dict[str, Any]:
+    def _columns(self, row: Row) -> dict[str, Any]:
         columns = row._asdict()
-        probabilities = columns.pop("probabilities") or {}
+        probabilities = columns.pop("probabilities", None) or {}
         return columns | {f"p_{name}": p for name, p in probabilities.items()}
 
     def _schema_of(self, classes: Sequence[str]) -> Any:
@@ -197,13 +208,13 @@ class TrafficLog:
             int: arrow.int32(),
             float: arrow.float32(),
         }
-        hints = get_type_hints(TrafficRow)
-        del hints["probabilities"]
+        hints = get_type_hints(self._kind)
+        hints.pop("probabilities", None)
         fields = [(name, kinds[(get_args(hint) or (hint,))[0]]) for name, hint in hints.items()]
         return arrow.schema([*fields, *((f"p_{name}", arrow.float32()) for name in classes)])
 
     def _remove_oldest(self) -> None:
-        files = sorted(self._folder.glob(PATTERN))
+        files = sorted(self._folder.glob(f"{self._prefix}-*.parquet"))
         sizes = {}
         for file in files:
             with suppress(FileNotFoundError):  # another service removes, too
@@ -213,6 +224,13 @@ class TrafficLog:
                 return
             file.unlink(missing_ok=True)
             sizes.pop(file, None)
+
+
+class TrafficLog(RowLog[TrafficRow]):
+    """The log of what was answered. Arguments and errors: `RowLog`."""
+
+    def __init__(self, folder: Path, *, max_mb: float, flush_s: float = FLUSH_S) -> None:
+        super().__init__(TrafficRow, PREFIX, folder, max_mb=max_mb, flush_s=flush_s)
 
 
 def keyed_hash(key: bytes, text: str) -> str:

@@ -63,16 +63,33 @@ def package(layout: Layout, params: Params, *, model_folder: Path, version: str)
         version: of the registered model, such as "3".
 
     Raises:
-        FeropsError: `model_folder` holds no exported model, a Bento of this tag holds another model, or BentoML
-            fails.
+        FeropsError: as `build`.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
-        raise FeropsError(f"{version!r} cannot be used in a tag. Use the version's number, such as 3")
-    release = _release(params, model_folder, tag=f"v{version}", version=version)
+    release = _release_of(params, model_folder, version)
     with _lock(layout):
         result = _ensure(layout, release, model_folder)
         write_json(pointer(layout), {"tag": result.tag, "former": _former(layout, result.tag)})
     return result
+
+
+def build(layout: Layout, params: Params, *, model_folder: Path, version: str) -> PackageResult:
+    """Make sure that the Bento `<bento_name>:v<version>` exists; `serve` starts the one that it started before.
+
+    Arguments as `package`.
+
+    Raises:
+        FeropsError: `model_folder` holds no exported model, a Bento of this tag holds another model, or BentoML
+            fails.
+    """
+    release = _release_of(params, model_folder, version)
+    with _lock(layout):
+        return _ensure(layout, release, model_folder)
+
+
+def _release_of(params: Params, model_folder: Path, version: str) -> Release:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", version):
+        raise FeropsError(f"{version!r} cannot be used in a tag. Use the version's number, such as 3")
+    return _release(params, model_folder, tag=f"v{version}", version=version)
 
 
 def package_starter(
@@ -116,6 +133,12 @@ def _former(layout: Layout, tag: str) -> list[str]:
 def forget(layout: Layout) -> None:
     """Make `serve` start no Bento, because no version is champion. The Bentos stay."""
     pointer(layout).unlink(missing_ok=True)
+    beside_file(layout).unlink(missing_ok=True)
+
+
+def beside_file(layout: Layout) -> Path:
+    """Return the file that names the Bentos which run beside that one (`ferops.records.rollout.Beside`)."""
+    return _home(layout) / "beside.json"
 
 
 def pointer(layout: Layout) -> Path:

@@ -1,4 +1,7 @@
-"""`ferops serve --follow`: the server runs as a child, and each new champion is packaged for it (service/follow.py)."""
+"""`ferops serve --follow`: the server runs as a child, and for it the champion, shadow and canary are packaged.
+
+service/follow.py and service/beside.py take up what is packaged. A canary that the service has ended loses its alias.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Callable
 
 from ferops.config import load_params
 from ferops.layout import Layout
+from ferops.monitoring.key import log_key_file
+from ferops.monitoring.traffic import KEY_VARIABLE
 from ferops.packaging.bento import packaged, pointer
 from ferops.packaging.reconcile import reconcile
 
@@ -28,7 +33,8 @@ def follow(layout: Layout, command: list[str], variables: dict[str, str], *, say
     signals = (signal.SIGINT, signal.SIGTERM)
     former = [signal.signal(number, lambda *_: sys.exit(0)) for number in signals]
     # A session of its own: Ctrl-C reaches this process alone, which ends the server in order
-    process = subprocess.Popen(command, env=variables | {VARIABLE: str(pointer(layout))}, start_new_session=True)
+    added = {VARIABLE: str(pointer(layout)), KEY_VARIABLE: str(log_key_file(layout))}
+    process = subprocess.Popen(command, env=variables | added, start_new_session=True)
     said = ""
     try:
         while True:
@@ -50,15 +56,20 @@ def follow(layout: Layout, command: list[str], variables: dict[str, str], *, say
 
 
 def _step(layout: Layout) -> str:
-    """Package the champion if its Bento is not the one that was packaged last, and return what there is to say."""
-    from ferops.registry.promotion import champion_number
+    """Package what the aliases name and was not packaged yet, and return what there is to say."""
+    from ferops.packaging.beside import is_current, note_ended
+    from ferops.registry.promotion import aliases
+    from ferops.registry.versions import CHAMPION
 
     try:
         params = load_params(layout.params_file)
-        number = champion_number(layout, params)
+        if ended := "\n".join(note_ended(layout, params)):
+            return ended
+        held = aliases(layout, params)
+        number = held.get(CHAMPION)
         if number is None:
             return f"No version of {params.registry.model_name} is champion: the service keeps what it serves."
-        if packaged(layout) == f"{params.package.bento_name}:v{number}":
+        if packaged(layout) == f"{params.package.bento_name}:v{number}" and is_current(layout, params, held):
             return ""
         return reconcile(layout, params)
     except Exception as error:  # whatever it is, it is no reason to stop serving

@@ -1,4 +1,6 @@
-"""From the alias `champion` to a Bento. Safe to repeat: a schedule, a webhook and a person may all call it.
+"""From the aliases to Bentos: the champion's, and those beside it.
+
+Safe to repeat: a schedule, a webhook and a person may all call it.
 
 Only `serve` falls back to the starter model: a schedule builds nothing without a champion.
 """
@@ -14,14 +16,15 @@ from ferops.scratch import scratch_folder
 
 
 def reconcile(layout: Layout, params: Params) -> str:
-    """Make sure that a Bento exists for the version that `champion` points to, and return a message.
+    """Make sure that Bentos exist for the versions that `champion`, `shadow` and `canary` point to; return a message.
 
-    Afterwards `serve` starts exactly this Bento; without a champion it starts none.
+    Afterwards `serve` starts exactly the champion's Bento; without a champion it starts none.
 
     Raises:
         FeropsError: the registry cannot be reached, or the champion's files cannot be packaged.
     """
     from ferops.packaging.bento import forget, package
+    from ferops.packaging.beside import reconcile_beside
     from ferops.registry.promotion import champion
 
     with scratch_folder(layout.state, "champion") as scratch:
@@ -33,7 +36,8 @@ def reconcile(layout: Layout, params: Params) -> str:
                 "Set it in the MLflow UI (Model registry), or: ferops promote VERSION"
             )
         version, model_folder = found
-        return package(layout, params, model_folder=model_folder, version=version).message
+        message = package(layout, params, model_folder=model_folder, version=version).message
+    return "\n".join([message, *reconcile_beside(layout, params)])
 
 
 def to_serve(layout: Layout, params: Params, *, say: Callable[[str], None]) -> str | None:

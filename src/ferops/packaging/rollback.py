@@ -8,7 +8,8 @@ from ferops.layout import Layout
 from ferops.packaging.bento import bento_folder, former_tags, packaged
 from ferops.packaging.reconcile import reconcile
 from ferops.records.register import Promotion
-from ferops.registry.promotion import champion_number, promote
+from ferops.registry.promotion import aliases, promote
+from ferops.registry.versions import CHAMPION
 
 
 def rollback(layout: Layout, params: Params) -> tuple[Promotion, str]:
@@ -22,7 +23,7 @@ def rollback(layout: Layout, params: Params) -> tuple[Promotion, str]:
     Raises:
         FeropsError: no earlier Bento is there, or its version may not be promoted (as `promote`).
     """
-    now = f"{params.package.bento_name}:v{champion_number(layout, params)}"
+    now = f"{params.package.bento_name}:v{aliases(layout, params).get(CHAMPION)}"
     served = packaged(layout)
     earlier = [tag for tag in [*former_tags(layout), *([served] if served else [])] if tag != now]
     if not earlier or not bento_folder(layout, earlier[-1]).exists():

@@ -1,25 +1,30 @@
-"""What a person decides about versions: which one is champion, which ones are accepted; and the champion's files."""
+"""What a person decides about versions: which ones have the aliases, which are accepted; and the files of these."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 from ferops.config import Params
+from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, read_model_config
 from ferops.records.register import Promotion
+from ferops.records.rollout import CanaryEnd, Placement
 from ferops.records.signature import AcceptedVersion
 from ferops.registry.connection import connected
 from ferops.registry.store import has_store
 from ferops.registry.tracking import user_name
 from ferops.registry.trust import add_accepted
 from ferops.registry.versions import (
+    CANARY,
     CHAMPION,
     champion_version,
     copy_files,
     download,
     file_digests,
+    holders,
     resolve,
     set_alias,
     set_tags,
@@ -60,6 +65,67 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
     )
 
 
+def place(layout: Layout, params: Params, version: str, alias: Literal["shadow", "canary"]) -> Placement:
+    """Let `version` ("3" or "v3") run beside the champion, and record by whom and since when.
+
+    Raises:
+        FeropsError: there is no champion, `version` is the champion, or as `promote`.
+    """
+    name = params.registry.model_name
+    with connected(layout) as client:
+        wanted = str((chosen := resolve(client, f"models:/{name}/{version}")).version)
+        held = holders(client, name)
+        if held.get(CHAMPION, wanted) == wanted:
+            found = f"version {wanted} is champion itself" if CHAMPION in held else "no version is champion"
+            raise FeropsError(
+                f"{found}, so there is nothing for a {alias} to run beside. Promote one (ferops promote VERSION), and "
+                f"give another one the alias: ferops promote VERSION --as {alias}"
+            )
+        with scratch_folder(layout.state, "version") as scratch:
+            _, gates = download(layout, client, chosen, scratch / "model", judged=True)
+        before = held.get(alias)
+        if before != wanted:
+            at = datetime.now(UTC).isoformat(timespec="seconds")
+            set_tags(client, name, wanted, {f"{alias}_since": at, f"{alias}_by": user_name()})
+            set_alias(client, name, alias, wanted)
+    return Placement(model=name, alias=alias, version=wanted, before=before, changed=before != wanted, gates=gates)
+
+
+def withdraw(layout: Layout, params: Params, alias: Literal["shadow", "canary"]) -> str:
+    """Take an alias away, and return the version that held it.
+
+    Raises:
+        FeropsError: no version holds it.
+    """
+    name = params.registry.model_name
+    with connected(layout) as client:
+        version = holders(client, name).get(alias)
+        if version is None:
+            raise FeropsError(
+                f"no version of {name} has the alias {alias}. Give it one: ferops promote VERSION --as {alias}"
+            )
+        client.delete_registered_model_alias(name, alias)
+    return version
+
+
+def note_canary_end(layout: Layout, params: Params, ended: CanaryEnd) -> None:
+    """Tag the version with when and why its canary was ended, and take the alias away, unless it has moved on since.
+
+    Raises:
+        FeropsError: the registry cannot be reached.
+    """
+    name = params.registry.model_name
+    with connected(layout) as client:
+        tags = {
+            "canary_ended_at": ended.at.isoformat(timespec="seconds"),
+            "canary_ended_by": ended.reason,
+            "canary_ended_because": ended.said,
+        }
+        set_tags(client, name, ended.version, tags)
+        if holders(client, name).get(CANARY) == ended.version:
+            client.delete_registered_model_alias(name, CANARY)
+
+
 def champion(layout: Layout, params: Params, destination: Path, *, judged: bool = False) -> tuple[str, Path] | None:
     """Copy the champion's export folder below `destination`; return its version and the copy, or None without champion.
 
@@ -79,17 +145,27 @@ def champion(layout: Layout, params: Params, destination: Path, *, judged: bool 
         return str(holder.version), copy
 
 
-def champion_number(layout: Layout, params: Params) -> str | None:
-    """Return which version is champion, without its files; None without a champion.
+def files_of(layout: Layout, params: Params, version: str, destination: Path) -> Path:
+    """Copy the export folder of a version, whose gates did not fail, below `destination`; return the copy.
+
+    Raises:
+        FeropsError: there is no such version, or as `ferops.registry.versions.download`.
+    """
+    with connected(layout) as client:
+        chosen = resolve(client, f"models:/{params.registry.model_name}/{version}")
+        return download(layout, client, chosen, destination, judged=True)[0]
+
+
+def aliases(layout: Layout, params: Params) -> dict[str, str]:
+    """Return the aliases of the project's model and the versions that have them; empty without a store.
 
     Raises:
         FeropsError: the registry cannot be reached.
     """
     if not has_store(layout):
-        return None
+        return {}
     with connected(layout) as client:
-        holder = champion_version(client, params.registry.model_name)
-        return None if holder is None else str(holder.version)
+        return holders(client, params.registry.model_name)
 
 
 def accept(layout: Layout, params: Params, version: str) -> AcceptedVersion:

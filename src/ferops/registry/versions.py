@@ -1,6 +1,6 @@
-"""Registered versions: the one resolver of `models:/...`, the two aliases, and a version's files.
+"""Registered versions: the one resolver of `models:/...`, the aliases, and a version's files.
 
-The alias `challenger` is set by the gates, `champion` by a person.
+The alias `challenger` is set by the gates; `champion`, `shadow` and `canary` by a person.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SCHEME = "models:"
 CHALLENGER = "challenger"
 CHAMPION = "champion"
+SHADOW = "shadow"
+CANARY = "canary"
 DIGEST_TAG = "digest"
 """The tag that holds a version's `export_digest`."""
 
@@ -91,6 +93,19 @@ def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
         client.get_model_version(name, str(each.version)) for each in client.search_model_versions(f"name = '{name}'")
     ]
     return sorted(found, key=lambda version: int(version.version), reverse=True)
+
+
+def holders(client: MlflowClient, name: str) -> dict[str, str]:
+    """Return the aliases of a model and the versions that have them; empty without such a model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        aliases = client.get_registered_model(name).aliases
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return {alias: str(version) for alias, version in aliases.items()}
 
 
 def champion_version(client: MlflowClient, name: str) -> ModelVersion | None:
