@@ -80,9 +80,13 @@ class Companions:
         if self.canary is None:
             self.canary = Canary(key=self._key, rules=beside.rules, on_end=self._ended)
         self.canary.rules = beside.rules
-        await self._keep("shadow", beside.shadow)
         is_ended = beside.canary is not None and beside.canary.tag == self._ended_tag()
-        await self._keep("canary", None if is_ended else beside.canary)
+        roles: dict[Role, Held | None] = {"shadow": beside.shadow, "canary": None if is_ended else beside.canary}
+        changed = [role for role, held in roles.items() if (held.tag if held else None) != self._running.get(role)]
+        for role in changed:  # first: the other may take long to begin
+            self._end(role)
+        for role in changed:
+            await self._try(role, roles[role])
 
     def stop(self) -> None:
         """End the workers at once."""
@@ -90,12 +94,8 @@ class Companions:
         if self.canary is not None:
             self.canary.stop()
 
-    async def _keep(self, role: Role, held: Held | None) -> None:
-        tag = held.tag if held else None
-        if tag == self._running.get(role):
-            return
-        self._end(role)
-        if held is None or tag is None:
+    async def _try(self, role: Role, held: Held | None) -> None:
+        if held is None or (tag := held.tag) is None:
             return
         try:
             engine = await self._start(role, *await opened(self._home, tag, code=self._code))

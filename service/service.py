@@ -49,6 +49,7 @@ from service.shown import Shown
 from service.stream import Streams
 from service.uploads import Uploads
 from service.waiting import Queue
+from service.warm import Warm
 from service.web import web
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ class Ferops:
     def __init__(self) -> None:
         counters()
         self._engine = engine(MODEL, RELEASE)
+        self._warm = Warm()
         self._following: list[asyncio.Task[None]] = []
         self._companions: Companions | None = None
         self._grpc: Grpc | None = None
@@ -185,6 +187,7 @@ class Ferops:
             self._companions.stop()
         if self._grpc is not None:
             await self._grpc.stop()
+        self._warm.drop()
         self._engine.stop()
         if self._recorder is not None:
             self._recorder.close()
@@ -209,17 +212,17 @@ class Ferops:
     async def _swap(self, model: Path, release: Release) -> None:
         """Serve another model from now on. Images that the former one works on are answered by it."""
         release = release.model_copy(update={"limits": LIMITS})  # those of the server, which stays
-        former, following = self._engine, engine(model, release)
+        former = SHOWN.release
+        following = self._warm.take(release) or await started(engine(model, release))
         try:
-            await following.start()
             SHOWN.show(model, release)
         except BaseException:
             following.stop()
             raise
+        self._warm.keep(former, self._engine)
         self._engine = following
         if self._companions is not None and self._companions.canary is not None:
             self._companions.canary.begin_anew()
-        await former.retire()
 
     async def _by_champion(self, job: Callable[[], Any]) -> Any:
         return await self._engine.run(job)
@@ -307,15 +310,19 @@ async def start_beside(role: str, model: Path, release: Release) -> Engine[Calla
     """Return the engine of a shadow or canary, started."""
     release = release.model_copy(update={"limits": LIMITS})
     if role == "shadow":
-        started = engine(model, release, limit_s=SHADOW_WITHIN_S, behind=True)
-    else:  # the champion answers what it does not, within the same time
-        started = engine(model, release, limit_s=LIMITS.timeout_s / 2)
+        return await started(engine(model, release, limit_s=SHADOW_WITHIN_S, behind=True))
+    # The champion answers what it does not, within the same time
+    return await started(engine(model, release, limit_s=LIMITS.timeout_s / 2))
+
+
+async def started(new: Engine[Callable[[], Any], Any]) -> Engine[Callable[[], Any], Any]:
+    """Return the engine, started; where it does not start, nothing of it stays."""
     try:
-        await started.start()
+        await new.start()
     except BaseException:
-        started.stop()
+        new.stop()
         raise
-    return started
+    return new
 
 
 async def _call(job: Job) -> Any:
