@@ -67,7 +67,13 @@ def predict(encoded: bytes, wanted: Wanted) -> tuple[Answer, list[dict[str, floa
         UnreadableImageError: it cannot be decoded.
     """
     assert _loaded is not None  # `load` is the first call
-    predictor, release = _loaded
+    return answered(*_loaded, encoded, wanted)
+
+
+def answered(
+    predictor: Predictor, release: Release, encoded: bytes, wanted: Wanted
+) -> tuple[Answer, list[dict[str, float]]]:
+    """Return what `predict` does, for whoever has a Predictor of the Bento `release`; another server, for example."""
     start = time.perf_counter()
     photo = Photo.decode(encoded, max_megapixels=release.limits.max_image_megapixels)
     decoded = time.perf_counter()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +117,70 @@ def test_two_processes_train_what_one_trains(tmp_path: Path, apart: Layout) -> N
     first, second = (load_file(layout.model("baseline") / "weights.safetensors") for layout in (alone, apart))
     for name in (name for name in first if "num_batches_tracked" not in name):  # counts micro-batches, unused
         assert np.allclose(first[name], second[name], rtol=0.02, atol=0.002), name
+
+
+def may_make_namespaces() -> bool:
+    made = subprocess.run(["unshare", "--net", "true"], capture_output=True, check=False).returncode == 0
+    return made and shutil.which("ip") is not None
+
+
+@contextmanager
+def two_machines() -> Iterator[list[tuple[str, str, str]]]:
+    """Make two network namespaces that reach each other alone; yield name, interface and address of each."""
+    machines = [(f"fer{os.getpid()}{end}", f"veth{os.getpid()}{end}", f"10.77.0.{end}") for end in (1, 2)]
+
+    def ip(*arguments: str, check: bool = True) -> None:
+        subprocess.run(["ip", *arguments], check=check, capture_output=not check)
+
+    try:
+        for name, _, _ in machines:
+            ip("netns", "add", name)
+        (first, one, _), (second, other, _) = machines
+        ip("link", "add", one, "netns", first, "type", "veth", "peer", "name", other, "netns", second)
+        for name, interface, address in machines:
+            ip("-n", name, "address", "add", f"{address}/24", "dev", interface)
+            ip("-n", name, "link", "set", interface, "up")
+            ip("-n", name, "link", "set", "lo", "up")
+        yield machines
+    finally:
+        for name, _, _ in machines:
+            ip("netns", "delete", name, check=False)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not may_make_namespaces(), reason="needs the right to make network namespaces, and ip (iproute2)")
+def test_two_machines_train_what_two_processes_of_one_train(tmp_path: Path, apart: Layout) -> None:
+    """Each has a network, and a project folder, of its own; the second one's stays as it was."""
+    layouts = [make_project(tmp_path / name) for name in ("first", "second")]
+    params = settings(tmp_path)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    before = {path for path in layouts[1].root.rglob("*") if path.is_file()}
+    with two_machines() as machines:
+        inside, rest = ["ip", "netns", "exec"], [params.model_dump_json(by_alias=True), "0"]
+        place = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+        place += ["--master-addr", machines[0][2], "--master-port", "29500"]
+        processes = [
+            subprocess.Popen(
+                [*inside, name, sys.executable, *place, "--node-rank", str(rank), str(script), str(layout.root), *rest],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": interface},
+            )
+            for rank, ((name, interface, _), layout) in enumerate(zip(machines, layouts, strict=True))
+        ]
+        try:
+            said = [process.communicate(timeout=240) for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+    assert [process.returncode for process in processes] == [0, 0], said
+    epochs = [[line for line in out.splitlines() if line.startswith("epoch")] for out, _ in said]
+    assert epochs == [[f"epoch {number} of rank 0" for number in (1, 2, 3, 4)], []]
+    files = [each.model("baseline") / "weights.safetensors" for each in (layouts[0], apart)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert {path for path in layouts[1].root.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.slow
