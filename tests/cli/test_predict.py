@@ -48,7 +48,7 @@ def photo(colour: tuple[int, int, int]) -> bytes:
 @pytest.fixture
 def predict(tmp_path: Path, make_export: Any, monkeypatch: pytest.MonkeyPatch) -> Predict:
     """Run the verb in a folder with photos/ and model/; return what click says of it."""
-    monkeypatch.setattr(predictor, "from_settings", lambda *_, **__: Middle())
+    monkeypatch.setattr(predictor, "build", lambda *_, **__: Middle())
     monkeypatch.setattr(threads, "choose", lambda _: 1)
     monkeypatch.chdir(tmp_path)
     Path("model").symlink_to(make_export(favours="happy"))

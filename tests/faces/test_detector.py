@@ -1,4 +1,4 @@
-"""What every detector must do, shown on MTCNN; and what is MTCNN's own."""
+"""What every detector must do, shown on MTCNN and YuNet; and what is MTCNN's own."""
 
 from __future__ import annotations
 
@@ -30,8 +30,13 @@ FACENET_PYTORCH = json.loads((Path(__file__).parent / "facenet_pytorch.json").re
 
 
 @pytest.fixture(scope="module")
-def detector() -> Detector:
+def mtcnn() -> Detector:
     return build("mtcnn", min_confidence=0.9, threads=1)
+
+
+@pytest.fixture(scope="module", params=["mtcnn", "yunet"])
+def detector(request: pytest.FixtureRequest) -> Detector:
+    return build(request.param, min_confidence=0.9, threads=1)
 
 
 def test_finds_the_faces_where_they_are(detector: Detector) -> None:
@@ -53,7 +58,7 @@ def test_finds_the_faces_where_they_are(detector: Detector) -> None:
             assert y1 < face.landmarks[2, 1] < y2
 
 
-def test_the_faces_stay_the_same(detector: Detector) -> None:
+def test_the_faces_stay_the_same(mtcnn: Detector) -> None:
     """Boxes x1, y1, x2, y2 and scores, as recorded: what changes them changes the faces that models were trained on."""
     expected = [
         (45.488, 31.817, 125.944, 142.342, 0.99678),
@@ -63,15 +68,15 @@ def test_the_faces_stay_the_same(detector: Detector) -> None:
         (39.055, 26.855, 120.903, 155.940, 0.97567),
         (44.477, 24.235, 131.600, 152.547, 0.99973),
     ]
-    found = [(*face.box, face.score) for (face,) in detector.detect([image for image, _ in portraits()])]
+    found = [(*face.box, face.score) for (face,) in mtcnn.detect([image for image, _ in portraits()])]
     np.testing.assert_allclose(found, expected, rtol=0, atol=2e-3)
 
 
-def test_finds_the_boxes_that_facenet_pytorch_finds(detector: Detector) -> None:
+def test_finds_the_boxes_that_facenet_pytorch_finds(mtcnn: Detector) -> None:
     """Its code with the same weights, but another pyramid, other rounding, and no refined landmarks."""
     agreed = 0
     for image, theirs in zip(framed_portraits(), FACENET_PYTORCH["cascade"], strict=True):
-        ours = detector.detect([image])[0]
+        ours = mtcnn.detect([image])[0]
         if theirs is None or theirs["score"] < 0.97 or not ours:
             continue
         agreed += 1
@@ -215,7 +220,7 @@ def test_the_notice_names_the_weights_and_carries_their_licence() -> None:
 
 
 def test_an_unknown_name_says_which_there_are() -> None:
-    with pytest.raises(FeropsError, match=r"'retina'.*centerface, mtcnn"):
+    with pytest.raises(FeropsError, match=r"'retina'.*centerface, mtcnn, yunet"):
         build("retina", min_confidence=0.9)
 
 
@@ -237,14 +242,16 @@ def test_an_installed_package_adds_a_detector(monkeypatch: pytest.MonkeyPatch) -
     detector = build("nothing", min_confidence=0.3, threads=2)
     assert isinstance(detector, FindsNothing)
     assert detector.settings == (0.3, 2)
-    with pytest.raises(FeropsError, match="centerface, mtcnn, nothing"):
+    with pytest.raises(FeropsError, match="centerface, mtcnn, nothing, yunet"):
         build("retina", min_confidence=0.9)
 
 
 def test_detection_imports_no_torch() -> None:
     script = (
         "import sys, numpy; from ferops.faces.detectors import build\n"
-        "assert build('mtcnn', min_confidence=0.9, threads=1).detect([numpy.zeros((64, 64, 3), numpy.uint8)]) == [[]]\n"
+        "for name in ('mtcnn', 'yunet'):\n"
+        "    found = build(name, min_confidence=0.9, threads=1).detect([numpy.zeros((64, 64, 3), numpy.uint8)])\n"
+        "    assert found == [[]]\n"
         "assert not {'torch', 'pandas', 'scipy', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", script], check=True)

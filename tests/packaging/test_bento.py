@@ -55,7 +55,7 @@ def test_a_bento_holds_what_serving_needs_and_no_more(bentos: Layout) -> None:
     source = bento_folder(bentos, "ferops:v1") / "src"
     found = {path.relative_to(source).as_posix() for path in source.rglob("*.*") if path.suffix != ".pyc"}
     assert {"service/service.py", "service/release.json", "service/page/index.html", "model/config.json"} <= found
-    assert {"ferops/inference/predictor.py", "ferops/faces/detectors/weights/mtcnn.safetensors"} <= found
+    assert {"ferops/inference/predictor.py", "ferops/faces/detectors/weights/yunet.safetensors"} <= found
     assert "model/model-int8.onnx" not in found  # not served
     packages = {path.split("/")[1] for path in found if path.startswith("ferops/") and path.count("/") > 1}
     assert packages == {"datasets", "export", "faces", "inference", "monitoring", "records", "video"}

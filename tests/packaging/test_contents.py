@@ -37,6 +37,7 @@ def test_modules_come_with_their_packages_their_data_and_what_they_import(tmp_pa
     files = {path.relative_to(SOURCE).as_posix() for path in contents.files}
     assert {"__init__.py", "faces/__init__.py", "faces/crop.py", "faces/align.py", "config.py", "errors.py"} <= files
     assert {"faces/detectors/mtcnn.py", "faces/detectors/weights/mtcnn.safetensors"} <= files
+    assert {"faces/detectors/yunet.py", "faces/detectors/weights/yunet.safetensors"} <= files  # which answers for it
     assert "faces/detectors/centerface.py" not in files  # another detector
     assert "faces/stage.py" not in files
     assert {"cv2", "numpy", "openvino"} <= contents.imported

@@ -26,7 +26,7 @@ from ferops.export.runtime import Classifier
 from ferops.faces.align import is_upright
 from ferops.faces.crop import FaceCrop, crop_faces
 from ferops.faces.detection import Detector
-from ferops.faces.detectors import from_settings
+from ferops.faces.detectors import build, quickest
 from ferops.faces.photo import Photo
 from ferops.faces.quality import brightness_and_sharpness
 from ferops.inference.inputs import ImageLike, as_photo
@@ -68,7 +68,8 @@ class Predictor:
 
     Args:
         folder: the output of the export stage (artifacts/export), or a copy of it.
-        detector: by default the one that made the training faces, with the same `min_confidence`.
+        detector: by default the one that made the training faces, or a quicker one that finds the same
+            (`ferops.faces.detectors.QUICK`), with the same `min_confidence`.
         classifier: by default the `served` file of `folder`.
         threads: CPU threads of detector and classifier; None for those of `ferops.threads`.
 
@@ -86,7 +87,10 @@ class Predictor:
     ) -> None:
         self._classifier = classifier or Classifier(folder, threads=threads)
         self.config: ExportConfig = self._classifier.config
-        self._detector = detector or from_settings(self.config.faces, threads=threads)
+        faces = self.config.faces
+        self._detector = detector or build(
+            quickest(faces.detector), min_confidence=faces.min_confidence, threads=threads
+        )
         self._detecting = threading.Lock()
 
     @classmethod

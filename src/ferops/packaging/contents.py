@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 
 import ferops
 from ferops.errors import FeropsError
-from ferops.faces.detectors import require_known
+from ferops.faces.detectors import quickest, require_known
 from ferops.files import require
 from ferops.model_config import ExportConfig
 
@@ -50,7 +50,7 @@ def required_contents(service: Path, *, detector: str) -> Contents:
         FeropsError: the detector is unknown.
     """
     queue = [name for path in service.glob("*.py") for name in imported_modules(path)]
-    queue.append(require_known(detector).partition(":")[0])
+    queue.append(require_known(quickest(detector)).partition(":")[0])
     files: set[Path] = set()
     others: set[str] = set()
     while queue:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ferops.faces.crop import crop_faces
 from ferops.faces.detect import detect_faces
 from ferops.faces.detection import Detection, Detector, Image
-from ferops.faces.detectors import build
+from ferops.faces.detectors import build, quickest
 from ferops.faces.photo import Photo
 from ferops.inference.prediction import Face, Prediction
 from ferops.inference.predictor import Predictor
@@ -99,7 +99,7 @@ class Watcher:
         weak = WEAK * settings.min_confidence
         self._predictor, self._settings = predictor, settings
         self._smooth_s, self._detect_every = smooth_s, detect_every
-        self._detector = detector or build(settings.detector, min_confidence=weak, threads=threads)
+        self._detector = detector or build(quickest(settings.detector), min_confidence=weak, threads=threads)
         can_follow = detect_every > 1 and settings.detector == FOR
         self._follower = Follower(min_confidence=weak, threads=threads) if can_follow else None
         self._tracker = Tracker(strong=settings.min_confidence, lost_s=LOST_S, first=first)

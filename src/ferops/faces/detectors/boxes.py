@@ -16,6 +16,13 @@ def areas(boxes: Floats) -> Floats:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
+def enlarged(boxes: Floats, factor: float) -> Floats:
+    """Return the boxes with `factor` times their sides, around the same centres."""
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    half = (boxes[:, 2:] - boxes[:, :2]) * np.float32(factor / 2)
+    return np.concatenate([middle - half, middle + half], axis=1)
+
+
 def apply_regression(boxes: Floats, regression: Floats) -> Floats:
     """Move each corner by its regression `(N, 4)`, in shares of the box's sides."""
     sides = boxes[:, 2:] - boxes[:, :2]

@@ -14,6 +14,7 @@ import numpy as np
 from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors import mtcnn_networks
 from ferops.faces.detectors.boxes import Floats, apply_regression, areas, cut_squares, nms, nms_over_smaller
+from ferops.faces.detectors.judge import SAME_FACE, Found, judge
 from ferops.faces.detectors.landmarks import find_landmarks
 from ferops.faces.detectors.letterbox import Letterbox, Rectangle
 from ferops.faces.detectors.pyramid import Level, joined, propose, pyramid, windows
@@ -37,14 +38,10 @@ times as long, and smaller faces are too coarse to classify."""
 LARGE_SHARE = 0.19
 """Faces of this share of the image's longest side are looked for first; where one is, no smaller ones are."""
 
-_REFINED, _FOUND = 0.7, 0.7  # the probabilities that let a candidate through, as published
+_REFINED = 0.7  # the probability that lets a candidate through, as published
 _SURE = 0.9  # a face that may stand for what lies inside its box
-_SAME_FACE = 0.7
-_ZOOM = 0.85  # for landmarks; anything from 0.8 to 0.9 gives the least error
-
-
-Found = tuple[Floats, Floats]
-"""Boxes `(N, 4)` and scores `(N,)`."""
+ZOOM = 0.85
+"""Side of the square for landmarks, in box sides; anything from 0.8 to 0.9 gives the least error."""
 
 
 class Mtcnn:
@@ -73,7 +70,7 @@ class Mtcnn:
         framed = Letterbox.around(image, border=border)
         reductions = Reductions(framed.pixels)
         boxes, scores = self._search(reductions, framed.inside, smallest_px)
-        return framed.detections(boxes, scores, find_landmarks(self._o_net, reductions, boxes, zoom=_ZOOM))
+        return framed.detections(boxes, scores, find_landmarks(self._o_net, reductions, boxes, zoom=ZOOM))
 
     def _search(self, image: Reductions, inside: Rectangle, smallest_px: float) -> Found:
         """Search for large faces, and for smaller ones where those leave room."""
@@ -94,11 +91,11 @@ class Mtcnn:
         covered = np.all((centres > sure[:, :2]) & (centres < sure[:, 2:]), axis=2)  # (N, faces)
         more = self._judge(image, small[~np.any(covered, axis=1)])
         boxes, scores = joined((boxes, scores), more)
-        kept = nms_over_smaller(boxes, scores, overlap=_SAME_FACE)
+        kept = nms_over_smaller(boxes, scores, overlap=SAME_FACE)
         return boxes[kept], scores[kept]
 
     def _judge(self, image: Reductions, boxes: Floats) -> Found:
-        return self._output(image, self._refine(image, boxes))
+        return judge(self._o_net, image, self._refine(image, boxes), min_confidence=self._min_confidence)
 
     def _refine(self, image: Reductions, boxes: Floats) -> Floats:
         if not len(boxes):
@@ -108,17 +105,6 @@ class Mtcnn:
         kept = np.flatnonzero(probabilities[:, 1] > _REFINED)
         kept = kept[nms(boxes[kept], probabilities[kept, 1], overlap=0.7)]
         return apply_regression(boxes[kept], regression[kept])
-
-    def _output(self, image: Reductions, boxes: Floats) -> Found:
-        if not len(boxes):
-            return boxes, np.empty(0, np.float32)
-        boxes, crops = cut_squares(image, boxes, size_px=48)
-        probabilities, regression, _ = self._o_net(crops)
-        kept = np.flatnonzero(probabilities[:, 1] > min(_FOUND, self._min_confidence))
-        boxes, scores = apply_regression(boxes[kept], regression[kept]), probabilities[kept, 1]
-        kept = nms_over_smaller(boxes, scores, overlap=_SAME_FACE)
-        kept = kept[scores[kept] >= self._min_confidence]
-        return boxes[kept], scores[kept]
 
 
 def _near(level: Level, inside: Rectangle) -> Level:
