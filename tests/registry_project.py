@@ -20,7 +20,9 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig
 from ferops.records import Provenance
+from ferops.records.fairness import FairnessFigures, FairnessSummary
 from ferops.records.metrics import Difference, Interval, Metrics, Slice, UncomparedChampion
+from ferops.records.robustness import RobustnessFigures, RobustnessSummary
 from trained import write_training
 
 SIZE_PX = 32
@@ -120,6 +122,55 @@ def make_project(layout: Layout) -> None:
 
 def write_metrics(layout: Layout, metrics: Metrics) -> None:
     metrics.write(layout.artifacts("evaluate") / "metrics.json")
+
+
+def write_probes(layout: Layout, *, made_from: Provenance = PROVENANCE, **figures: float) -> None:
+    """What `robustness` and `fairness` leave; `figures` are those of robustness/metrics.json beyond the fixed ones."""
+    for stage in ("robustness", "fairness"):
+        layout.reports(stage).mkdir(parents=True)
+        (layout.reports(stage) / "index.html").write_text(f"<h1>{stage}</h1>")
+    none = interval(None)
+    RobustnessSummary(
+        provenance=made_from,
+        model="resnet50",
+        verdict="",
+        test_faces=400,
+        faces=120,
+        images=60,
+        within_seconds=True,
+        clean=interval(0.8),
+        baseline_clean=0.7,
+        corrupted=interval(0.6),
+        loss=interval(0.2),
+        met=none,
+        mean_corruption_error=none,
+        relative_mean_corruption_error=none,
+        worst=(),
+        curves=(),
+        behaviours=(),
+        seconds=1.0,
+    ).write(layout.summary("robustness"))
+    fixed = {"clean_accuracy": 0.8, "corrupted_accuracy": 0.6, "met_accuracy": None, "mean_corruption_error": None}
+    RobustnessFigures(**fixed, faces=120, images=60, **figures).write(layout.reports("robustness") / "metrics.json")
+    FairnessSummary(
+        provenance=made_from,
+        model="resnet50",
+        verdict="",
+        test_images=400,
+        min_images=20,
+        attributes=(),
+        groups=(),
+        crossings=(),
+        small_crossings=0,
+        worst=None,
+        changes=(),
+        unlabelled=(),
+        without_annotations=(),
+        within_seconds=True,
+        seconds=1.0,
+    ).write(layout.summary("fairness"))
+    unknown = dict.fromkeys(FairnessFigures.model_fields) | {"worst_group_accuracy": 0.7, "behind": 0}
+    FairnessFigures.model_validate(unknown).write(layout.reports("fairness") / "metrics.json")
 
 
 def make_export(folder: Path) -> None:

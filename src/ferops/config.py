@@ -326,7 +326,8 @@ POLICY = "policy"
 class Rule(Block):
     """A gate: the figure at `metric`, a path into metrics.json, against `reference`, and the one bound that it meets.
 
-    Absolute, `metric` is a path from the top (`candidate.macro_f1.value`) and the figure itself counts; else it is a
+    Absolute, `metric` is a path from the top (`candidate.macro_f1.value`), or a figure of another stage
+    (`robustness.passed_mirrored`, `fairness.worst_group_accuracy`), and the figure itself counts; else it is a
     path below the model or slice (`accuracy.low`), and the difference counts: candidate minus reference, slice minus
     the whole.
     """

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from ferops.config import Params
+from ferops.config import Params, Rule
 from ferops.errors import FeropsError
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate
+from ferops.registry.figures import Probes
 from ferops.registry.gates import evaluate_gates
 from registry_project import RULES, against_champion, changed, evaluated, people
 
@@ -153,3 +154,41 @@ def test_an_unknown_override_names_the_nearest_gate(metrics: Metrics, params: Pa
 def test_an_override_needs_a_reason(metrics: Metrics, params: Params) -> None:
     with pytest.raises(FeropsError, match="gives no reason"):
         gate(metrics, params, "macro_f1", macro_f1="  ")
+
+
+def _probed(params: Params, metrics: Metrics, probes: Probes | None, **rule: object) -> Gate:
+    gates = {"probe": Rule.model_validate({"reference": "absolute"} | rule)}
+    (found,) = evaluate_gates(metrics, params.registry.model_copy(update={"gates": gates}), probes=probes)
+    return found
+
+
+@pytest.mark.parametrize(("bound", "passed"), [(0.88, True), (0.89, False)])
+def test_a_gate_reads_what_another_stage_found(params: Params, metrics: Metrics, bound: float, passed: bool) -> None:
+    probes = {"robustness": {"passed_mirrored": 0.88}}
+    found = _probed(params, metrics, probes, metric="robustness.passed_mirrored", at_least=bound)
+    assert (found.passed, found.observed) == (passed, 0.88)
+    assert found.margin == pytest.approx(0.88 - bound)
+    assert "robustness passed mirrored of at least" in found.wanted
+
+
+@pytest.mark.parametrize(
+    ("probes", "rule", "reason"),
+    [
+        (None, {}, "fairness has not run, so there is no worst_group_accuracy. Run: ferops fairness"),
+        ({"robustness": {"worst_group_accuracy": 1.0}}, {}, "fairness has not run"),
+        ({"fairness": {"worst_group_accuracy": None}}, {}, "worst_group_accuracy is None, not a number"),
+        ({"fairness": {"worst_group_accuracy": math.nan}}, {}, "worst_group_accuracy is nan, not a number"),
+        (
+            {"fairness": {"worst_group_accurac": 1.0}},
+            {},
+            "fairness/metrics.json has no worst_group_accuracy; did",
+        ),
+        ({"fairness": {"worst_group_accuracy": 1.0}}, {"reference": "baseline"}, "set reference: absolute"),
+    ],
+)
+def test_a_figure_that_no_stage_measured_fails(
+    params: Params, metrics: Metrics, probes: Probes | None, rule: dict[str, str], reason: str
+) -> None:
+    found = _probed(params, metrics, probes, metric="fairness.worst_group_accuracy", at_least=0.1, **rule)
+    assert found.blocks
+    assert reason in found.reason

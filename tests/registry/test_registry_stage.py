@@ -11,6 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from exports import change
+from ferops import config
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -21,7 +22,7 @@ from ferops.registry.creation import _without_advice
 from ferops.registry.stage import register
 from ferops.registry.versions import export_digest
 from ferops.registry.watch import training_run
-from registry_project import GATES, changed, write_metrics
+from registry_project import GATES, PROVENANCE, changed, params_tree, write_metrics, write_probes
 
 
 def failing(metrics: Metrics) -> Metrics:
@@ -59,6 +60,32 @@ def test_a_passing_candidate_becomes_the_challenger(layout: Layout, params: Para
     assert all(f"| {name} |" in run.data.tags["mlflow.note.content"] for name in GATES)
     logged = paths(client, summary.run_id, "evaluate")
     assert {f"evaluate/{name}" for name in ("report.html", "model_card.md", "metrics.json", "gates.json")} <= logged
+
+
+def test_robustness_and_fairness_are_asked_and_logged(layout: Layout, client: MlflowClient) -> None:
+    tree = params_tree()
+    tree["register"]["gates"] = {
+        "mirrored": {"metric": "robustness.passed_mirrored", "reference": "absolute", "at_least": 0.9},
+        "worst_group": {"metric": "fairness.worst_group_accuracy", "reference": "absolute", "at_least": 0.6},
+    }
+    write_probes(layout, passed_mirrored=0.85)
+    summary = register(layout, config.parse(tree))
+    assert set(summary.failed) == {"mirrored"}
+    assert summary.version is None
+    run = client.get_run(summary.run_id)
+    assert run.data.metrics["robustness/passed_mirrored"] == 0.85
+    assert run.data.metrics["fairness/worst_group_accuracy"] == 0.7
+    assert run.data.metrics["fairness/behind"] == 0
+    assert run.data.tags["robustness.faces"] == "120"
+    assert "robustness/faces" not in run.data.metrics
+    assert {"robustness/index.html", "robustness/metrics.json"} <= paths(client, summary.run_id, "robustness")
+    assert "fairness/index.html" in paths(client, summary.run_id, "fairness")
+
+
+def test_what_robustness_found_on_another_split_does_not_count(layout: Layout, params: Params) -> None:
+    write_probes(layout, made_from=PROVENANCE.model_copy(update={"split_hash": "another"}))
+    with pytest.raises(FeropsError, match=r"reports/robustness is about the split another .*dvc repro"):
+        register(layout, params)
 
 
 def test_the_version_answers_as_the_exported_file_does(registered: Layout) -> None:

@@ -1,4 +1,4 @@
-"""Gates: the rules of `register.gates`, as pure functions of metrics.json. What is undefined or missing fails.
+"""Gates: the rules of `register.gates`, as pure functions of what was measured. What is undefined or missing fails.
 
 The presets compare differences by the bound of their interval, not by their value: a candidate passes when even the
 unlucky end of the paired bootstrap is acceptable.
@@ -13,7 +13,7 @@ from ferops.config import POLICY, Register, Rule
 from ferops.errors import FeropsError
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate
-from ferops.registry.figures import UndefinedError, figure_of
+from ferops.registry.figures import Probes, UndefinedError, figure_of
 
 _WORDS = {"at_least": "of at least", "at_most": "of at most", "above": "above", "below": "below"}
 _REFERENCES = {
@@ -27,19 +27,22 @@ _REFERENCES = {
 }
 
 
-def evaluate_gates(metrics: Metrics, settings: Register) -> tuple[Gate, ...]:
+def evaluate_gates(metrics: Metrics, settings: Register, *, probes: Probes | None = None) -> tuple[Gate, ...]:
     """Return the outcome of every rule, in the order of `settings.gates`, with its overrides applied.
 
     Args:
         metrics: artifacts/evaluate/metrics.json.
         settings: the `register` block.
+        probes: what robustness and fairness found (`ferops.registry.figures.read_probes`); None for nothing.
 
     Raises:
         FeropsError: an override names no gate, or gives no reason.
     """
     _check_overrides(settings.overrides, [*settings.gates, POLICY])
     tree = metrics.model_dump()
-    return tuple(overridden(_gate(name, rule, tree), settings.overrides) for name, rule in settings.gates.items())
+    return tuple(
+        overridden(_gate(name, rule, tree, probes or {}), settings.overrides) for name, rule in settings.gates.items()
+    )
 
 
 def overridden(gate: Gate, overrides: Mapping[str, str]) -> Gate:
@@ -49,7 +52,7 @@ def overridden(gate: Gate, overrides: Mapping[str, str]) -> Gate:
     return gate.model_copy(update={"overridden": overrides[gate.name].strip()})
 
 
-def _gate(name: str, rule: Rule, tree: Mapping[str, object]) -> Gate:
+def _gate(name: str, rule: Rule, tree: Mapping[str, object], probes: Probes) -> Gate:
     ((bound_name, bound),) = rule.bounds.items()
     signed = rule.reference != "absolute"
     what = _REFERENCES[rule.reference].format(_name(rule.metric))
@@ -58,7 +61,7 @@ def _gate(name: str, rule: Rule, tree: Mapping[str, object]) -> Gate:
         return Gate(name=name, passed=True, observed=None, wanted=wanted, reason="there is no champion yet")
     rising = bound_name in ("at_least", "above")
     try:
-        observed = figure_of(rule.metric, rule.reference, tree, worst=min if rising else max)
+        observed = figure_of(rule.metric, rule.reference, tree, probes=probes, worst=min if rising else max)
     except UndefinedError as error:
         return Gate(name=name, passed=False, observed=None, wanted=wanted, reason=str(error))
     margin = observed - bound if rising else bound - observed

@@ -22,6 +22,7 @@ from ferops.records.signature import Statement, verdict
 from ferops.registry.card import decided, gates_table
 from ferops.registry.connection import connected, experiment_id
 from ferops.registry.creation import create, remove_begun_models, same_files
+from ferops.registry.figures import PROBES, Probes, read_probes
 from ferops.registry.gates import evaluate_gates
 from ferops.registry.policy import policy_gate
 from ferops.registry.signing import note_verdict, sign
@@ -48,6 +49,9 @@ from ferops.registry.versions import (
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+_SIZES = {"faces", "images"}
+"""Figures that say how much was tried: tags of the run, for a chart of them says nothing."""
+
 
 def register(layout: Layout, params: Params) -> RegisterSummary:
     """Apply the gates, log evaluation and gates to the candidate's run, and make it a version if no gate blocks it.
@@ -62,7 +66,8 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
     config = read_model_config(layout.exported, ExportConfig)
-    rules = evaluate_gates(metrics, params.registry)
+    probes = read_probes(layout, metrics.provenance)
+    rules = evaluate_gates(metrics, params.registry, probes=probes)
     layout.state.mkdir(parents=True, exist_ok=True)
     # What this folder has begun and not ended is then left by a kill
     with FileLock(layout.state / "register.lock"), connected(layout) as client:
@@ -70,11 +75,10 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
         remove_begun_models(client, layout)
         summary = _record(client, layout, params, metrics=metrics, rules=rules, config=config)
         remove_begun_models(client, layout)
+        _log_probes(client, layout, summary.run_id, probes)
         card = (layout.reports("evaluate") / "model_card.md").read_text(encoding="utf-8")
         card = decided(card, summary, all_versions(client, params.registry.model_name))
         client.log_text(summary.run_id, card, "register/model_card.md")
-        if layout.reports("explain").exists():
-            client.log_artifacts(summary.run_id, str(layout.reports("explain")), "explain")
     with atomic_folder(layout.reports("register")) as folder:
         summary.write(folder / "summary.json")
         write_text(folder / "model_card.md", card)
@@ -182,6 +186,17 @@ def _log_evaluation(
     for gate in gates:
         client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
     client.set_tag(run_id, "mlflow.note.content", gates_table(gates))
+
+
+def _log_probes(client: MlflowClient, layout: Layout, run_id: str, probes: Probes) -> None:
+    """Add the pages of explain, robustness and fairness, and the figures of the latter two; how many, as tags."""
+    for stage in ("explain", *PROBES):
+        if layout.reports(stage).exists():
+            client.log_artifacts(run_id, str(layout.reports(stage)), stage)
+    for stage, figures in probes.items():
+        log_metrics(client, run_id, {f"{stage}/{key}": value for key, value in figures.items() if key not in _SIZES})
+        for key in _SIZES & figures.keys():
+            client.set_tag(run_id, f"{stage}.{key}", str(figures[key]))
 
 
 def _outcome(gate: Gate) -> str:
