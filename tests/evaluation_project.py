@@ -125,6 +125,8 @@ def build(
     labels = test["label"].map(classes.index).to_numpy()
     np.save(layout.faces("test"), _faces(rng, labels))
 
+    np.save(layout.faces("val"), _validation_faces(index, labels, classes))
+
     hard = (test["group_skin_tone"] == "dark").to_numpy() | (test["brightness"] < 70).to_numpy()
     origin = provenance(layout, params)
     weak, strong = (_logits(rng, labels, signal, hard=hard, k=len(classes)) for signal in (1.3, 2.0))
@@ -295,6 +297,16 @@ def _faces(rng: np.random.Generator, labels: NDArray[np.intp]) -> NDArray[np.uin
         head[(mouth & (np.abs(xx) < 0.5)) | eyes] = 30
         faces[number] = head
         faces[number, 14:19, 14:19] = colour(number)
+    return faces
+
+
+def _validation_faces(index: pd.DataFrame, labels: NDArray[np.intp], classes: tuple[str, ...]) -> NDArray[np.uint8]:
+    """A face for each row of validation, which the export answers as a test face with the same label."""
+    validation = index[(index["split"] == "val") & (index["row"] >= 0)].sort_values("row")
+    faces = np.zeros((len(validation), SIZE_PX, SIZE_PX, 3), np.uint8)
+    for row, label in enumerate(validation["label"].map(classes.index)):
+        alike = np.flatnonzero(labels == label) if label in labels else np.arange(len(labels))
+        faces[row] = colour(int(alike[row % len(alike)]))
     return faces
 
 

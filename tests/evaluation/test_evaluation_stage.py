@@ -40,6 +40,12 @@ def test_the_served_file_is_judged_on_the_test_split(project) -> None:
         assert interval.low < interval.value < interval.high
 
 
+def test_the_champions_answers_lie_beside_the_candidates(challenged) -> None:
+    found = _predictions(challenged)[[f"champion_p_{name}" for name in DEFAULT_CLASSES]].to_numpy()
+    assert found.sum(axis=1) == pytest.approx(1.0)
+    np.testing.assert_array_equal(found.argmax(axis=1), answers(challenged.layout.root / "champion").argmax(axis=1))
+
+
 def test_what_dvc_prints_is_flat_and_the_same(project) -> None:
     path = project.layout.reports("evaluate") / "metrics.json"
     found, metrics = Headline.read(path, made_by="evaluate"), project.metrics

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ferops.export.calibration import probabilities
-from ferops.export.temperature import BOUNDS, _best, fit_temperature
+from ferops.export.temperature import BOUNDS, best_temperature, fit_temperature
 
 
 def draw(temperature: float, count: int = 20_000):
@@ -32,7 +32,7 @@ def test_a_few_faces_do_not_ask_for_a_temperature_by_chance():
 
     few = [(logits[i : i + 24], labels[i : i + 24]) for i in range(0, 2400, 24)]
     found = [fit_temperature(*one, np.full(24, "one")) for one in few]
-    always = [_best(one.astype(float), of, np.full(24, 1 / 24)) for one, of in few]
+    always = [best_temperature(one.astype(float), of, np.full(24, 1 / 24)) for one, of in few]
     assert 30 < sum(each == 1.0 for each in found) < 100
     assert np.mean([loss(each) for each in found]) < np.mean([loss(each) for each in always])
 

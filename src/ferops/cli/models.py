@@ -1,4 +1,4 @@
-"""Verbs about models: score, ensemble, compare, promote, withdraw, trust, package, serve, rollout, monitor, ..."""
+"""Verbs about models: score, compare, card, promote, withdraw, trust, package, serve, rollout, monitor, ..."""
 
 from __future__ import annotations
 
@@ -108,6 +108,29 @@ def _duel(models: list[str], data: Path, page: Path | None, *, as_json: bool) ->
     if page is not None:
         write_text(page, html(found))
     say(found.model_dump_json(indent=2) if as_json else text(found))
+
+
+@verbs.command()
+def card(
+    of: Annotated[str, typer.Argument(metavar="RUN", help="id, name, version, or models:/NAME@ALIAS")],
+    other: Annotated[str | None, typer.Argument(metavar="RUN", help="what changed from the first to this")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="with two: the changes as JSON")] = False,
+) -> None:
+    """Print the model card of a version or run; of two, what changed: model, data, settings, figures and gates."""
+    import shutil
+
+    from ferops.registry.card_diff import card as written
+    from ferops.registry.card_diff import card_diff
+    from ferops.registry.card_words import text
+
+    if other is None:
+        if as_json:
+            raise FeropsError("--json shows what changed between two cards: ferops card A B --json")
+        say(written(*project(), of))
+        return
+    found = card_diff(*project(), of, other)
+    width = shutil.get_terminal_size((120, 24)).columns
+    say(found.model_dump_json(indent=2) if as_json else text(found, width=width))
 
 
 @verbs.command()

@@ -9,7 +9,7 @@ from statistics import NormalDist
 
 from ferops.export.views import count
 from ferops.formats import figure, interval, percent
-from ferops.records.metrics import Metrics
+from ferops.records.metrics import Interval, Metrics
 
 _SERVICE = (
     "The service looks for faces in every image and aligns them: the end-to-end figures show what that changes, and "
@@ -31,6 +31,7 @@ def sentences(metrics: Metrics) -> dict[str, str]:
         "costing": costing(metrics),
         "covering": covering(metrics),
         "ceiling": ceiling(metrics),
+        "calibrating": calibrating(metrics),
     }
 
 
@@ -171,6 +172,29 @@ def covering(metrics: Metrics) -> str:
         f"{figure(sets.mean_size, 2)} classes on average.{kept} The promise is about all faces together: for {worst}, "
         f"the class with the least, it is {percent(known[worst])}."
     )
+
+
+def calibrating(metrics: Metrics) -> str:
+    """Say whether another way to calibrate is better than the temperature, on validation; empty without trials."""
+    trials: dict[str, Interval] = {trial.method: trial.log_loss_minus_temperature for trial in metrics.calibrations}
+    if not trials:
+        return ""
+    better = [name for name in ("vector", "isotonic") if (trials[name].high or 0.0) < 0]
+    if not better:
+        return "No other way to calibrate is better than the temperature beyond chance."
+    best = min(better, key=lambda name: trials[name].value or 0.0)
+    words = {"vector": "vector scaling", "isotonic": "isotonic regression"}[best]
+    return (
+        f"Beyond chance {words} has a lower log loss than the temperature, by {figure(_negated(trials[best]))}. It is "
+        "not served, since it would change answers, too: the network leans to some classes. See train.class_weights."
+    )
+
+
+def _negated(found: Interval) -> Interval:
+    def minus(end: float | None) -> float | None:
+        return None if end is None else -end
+
+    return Interval(value=minus(found.value), low=minus(found.high), high=minus(found.low))
 
 
 def ceiling(metrics: Metrics) -> str:

@@ -16,6 +16,7 @@ from ferops.evaluation.sets import measure_sets
 from ferops.evaluation.slices import measure_slices, worst_slices
 from ferops.records import Provenance
 from ferops.records.metrics import (
+    CalibrationTrial,
     CandidateFigures,
     ChampionFigures,
     Cost,
@@ -51,6 +52,7 @@ def measure(
     champion: Rival | None,
     end_to_end: EndToEnd,
     cost: Cost,
+    calibrations: tuple[CalibrationTrial, ...],
     provenance: Provenance,
 ) -> Metrics:
     """Return the whole evaluation, the models' answers measured on the packed faces."""
@@ -99,6 +101,7 @@ def measure(
         cost=cost,
         decision=_decision(data, candidate, settings, provenance) if settings.costs or settings.priors else None,
         sets=_sets(data, candidate),
+        calibrations=calibrations,
         annotators=measure_annotators(test, measured.predicted, data.index),
     )
 

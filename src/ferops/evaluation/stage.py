@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ferops.config import Params
+from ferops.evaluation.calibrations import validated
 from ferops.evaluation.cost import cost
 from ferops.evaluation.end_to_end import answer_images, end_to_end
 from ferops.evaluation.inputs import (
@@ -66,7 +68,8 @@ def evaluate(
     origin = provenance(layout, params)
     predictor = Predictor(layout.exported, detector=detector, classifier=classifier)
     answers = answer_images(layout, data.images, predictor, tight=set(params.preprocess.tight_sources))
-    predictions = _predictions(data, candidate)
+    rival = _rival(champion, data, candidate, split_hash=origin.split_hash) if champion else None
+    predictions = _predictions(data, candidate, rival)
     packed = pd.Series(
         np.array(config.classes)[candidate.probabilities.argmax(axis=1)], index=data.index["image_id"].to_numpy()
     )
@@ -75,9 +78,10 @@ def evaluate(
         params.evaluate,
         candidate=candidate,
         baseline=baseline_answers(layout, data, taken=params.models["baseline"].epochs == 0),
-        champion=_rival(champion, data, candidate, split_hash=origin.split_hash) if champion else None,
+        champion=rival,
         end_to_end=end_to_end(data.images, answers, packed, resampler(data.images, params.evaluate, seed=params.seed)),
         cost=cost(layout.exported / config.served, classifier, data.faces),
+        calibrations=validated(layout, data, classifier),
         provenance=origin,
     )
     summary = _summary(metrics)
@@ -144,12 +148,14 @@ def _rival(champion: Champion, data: Data, candidate: Answers, *, split_hash: st
     )
 
 
-def _predictions(data: Data, candidate: Answers) -> pd.DataFrame:
-    columns = {
-        f"p_{name}": candidate.probabilities[:, index].astype(np.float32)
-        for index, name in enumerate(candidate.classes)
-    }
+def _predictions(data: Data, candidate: Answers, rival: Rival | None) -> pd.DataFrame:
+    columns = _columns("p", candidate) | (_columns("champion_p", rival.answers) if rival else {})
     return data.index[["image_id"]].assign(label_index=data.test.labels, **columns)
+
+
+def _columns(prefix: str, answers: Answers) -> dict[str, NDArray[np.float32]]:
+    found = answers.probabilities.astype(np.float32)
+    return {f"{prefix}_{name}": found[:, index] for index, name in enumerate(answers.classes)}
 
 
 def _summary(metrics: Metrics) -> EvaluateSummary:

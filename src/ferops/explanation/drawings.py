@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -29,8 +30,19 @@ def risk_coverage(risk: NDArray[np.float64]) -> str:
     return _uri(drawing)
 
 
-def class_curves(probabilities: NDArray[np.float64], labels: NDArray[np.intp], classes: tuple[str, ...]) -> str:
-    """Draw precision against recall, and the ROC curve, of each class against the rest, as a data URI."""
+def class_curves(
+    probabilities: NDArray[np.float64],
+    labels: NDArray[np.intp],
+    classes: tuple[str, ...],
+    champion: Mapping[str, NDArray[np.float64]],
+) -> str:
+    """Draw precision against recall, and the ROC curve, of each class against the rest, as a data URI.
+
+    Args:
+        probabilities: `(N, K)`.
+        labels: `(N,)`.
+        champion: by class, its probabilities `(N,)`: dashed.
+    """
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     drawing = Figure(figsize=(10, 4.2), layout="constrained")
@@ -39,11 +51,13 @@ def class_curves(probabilities: NDArray[np.float64], labels: NDArray[np.intp], c
         truth = labels == index
         if truth.all() or not truth.any():
             continue
-        colour = COLOURS[index % len(COLOURS)]
-        precision, recall, _ = precision_recall_curve(truth, probabilities[:, index])
-        precision_axes.plot(recall, precision, color=colour, label=name)
-        false_alarms, found, _ = roc_curve(truth, probabilities[:, index])
-        roc_axes.plot(false_alarms, found, color=colour, label=name)
+        lines = [(probabilities[:, index], "-"), *([(champion[name], "--")] if name in champion else [])]
+        for scores, style in lines:
+            colour, label = COLOURS[index % len(COLOURS)], name if style == "-" else None
+            precision, recall, _ = precision_recall_curve(truth, scores)
+            precision_axes.plot(recall, precision, color=colour, linestyle=style, label=label)
+            false_alarms, found, _ = roc_curve(truth, scores)
+            roc_axes.plot(false_alarms, found, color=colour, linestyle=style)
     roc_axes.plot([0, 1], [0, 1], color="#bbbbbb", linestyle=":")
     precision_axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.02))
     roc_axes.set(xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.02))

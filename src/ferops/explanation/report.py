@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,15 @@ def explain_page(
     risk: NDArray[np.float64],
     probabilities: NDArray[np.float64],
     labels: NDArray[np.intp],
+    *,
+    champion: Mapping[str, NDArray[np.float64]],
 ) -> str:
     """Return index.html.
 
     Args:
         risk: `(N,)` error among the n surest answers.
         probabilities: `(N, K)` of all test faces, whose `labels` are `(N,)`.
+        champion: its probabilities `(N,)` of the classes that it shares; empty without a champion.
     """
     classes = tuple(summary.rankings)
     return pages.render(
@@ -51,7 +54,8 @@ def explain_page(
         kinds=KINDS,
         neighbours=NEIGHBOURS,
         risk=risk_coverage(risk),
-        curves=class_curves(probabilities, labels, classes),
+        curves=class_curves(probabilities, labels, classes, champion),
+        champion=bool(champion),
         interval=interval,
         figure=figure,
     )

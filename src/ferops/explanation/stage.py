@@ -40,7 +40,8 @@ def explain(layout: Layout, params: Params) -> ExplainSummary:
     name = params.export.model
     net, config = model.load(layout.model(name))
     data = read_data(layout, params.evaluate, config.classes, seed=params.seed)
-    probabilities = _probabilities(layout, data)
+    answers = _answers(layout, data)
+    probabilities = answers[[f"p_{label}" for label in config.classes]].to_numpy(np.float64)
     sample = draw(data, probabilities, params.explain.map_faces, seed=params.seed)
     found = embedding.features(net, sample.faces)
     neighbours = embedding.nearest(found)
@@ -69,14 +70,16 @@ def explain(layout: Layout, params: Params) -> ExplainSummary:
         _table(sample, projections).to_parquet(folder / "map.parquet", index=False)
     with atomic_folder(layout.reports("explain")) as folder:
         shown = gallery(net, sample, neighbours)
-        write_text(folder / "index.html", explain_page(summary, shown, risk, probabilities, data.test.labels))
+        champion = _champion(answers, config.classes)
+        html = explain_page(summary, shown, risk, probabilities, data.test.labels, champion=champion)
+        write_text(folder / "index.html", html)
         write_map(folder, summary, sample, projections)
         summary.write(folder / "summary.json")
     return summary
 
 
-def _probabilities(layout: Layout, data: Data) -> NDArray[np.float64]:
-    """Return the calibrated answers `(N, K)` to the test faces that `evaluate` wrote.
+def _answers(layout: Layout, data: Data) -> pd.DataFrame:
+    """Return what `evaluate` wrote of the test faces: `p_<class>`, and `champion_p_<class>` if there was a champion.
 
     Raises:
         FeropsError: the file is missing, damaged, or of other faces.
@@ -87,10 +90,15 @@ def _probabilities(layout: Layout, data: Data) -> NDArray[np.float64]:
     table = read_parquet(path, kinds, made_by="ferops evaluate")
     if not np.array_equal(table["image_id"], data.index["image_id"]):
         raise FeropsError(f"{path} has answers to other faces than {layout.face_index}. Evaluate again: dvc repro")
-    found = table[columns].to_numpy(np.float64)
-    if not np.isfinite(found).all():
+    if not np.isfinite(table[columns].to_numpy(np.float64)).all():
         raise FeropsError(f"{path} has answers that are not finite. Evaluate again: dvc repro")
-    return found
+    return table
+
+
+def _champion(answers: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, NDArray[np.float64]]:
+    """Return the champion's probability `(N,)` of each class that it shares; empty without a champion."""
+    columns = {name: f"champion_p_{name}" for name in classes}
+    return {name: answers[column].to_numpy(np.float64) for name, column in columns.items() if column in answers}
 
 
 def _heat(

@@ -29,20 +29,26 @@ def fit_temperature(logits: NDArray[np.float32], labels: NDArray[np.int64], sour
         sources: names `(N,)`.
     """
     wide = logits.astype(np.float64)
-    _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
-    weights = 1.0 / (len(counts) * counts[source])
+    weights = source_weights(sources)
     fold = np.arange(len(labels)) % FOLDS
     before = after = 0.0
     for each in range(min(FOLDS, len(labels))):
         out, rest = fold == each, fold != each
         if rest.any():
-            found = _best(wide[rest], labels[rest], weights[rest])
+            found = best_temperature(wide[rest], labels[rest], weights[rest])
             before += _loss(wide[out], labels[out], weights[out], 1.0)
             after += _loss(wide[out], labels[out], weights[out], found)
-    return _best(wide, labels, weights) if after < before else 1.0
+    return best_temperature(wide, labels, weights) if after < before else 1.0
 
 
-def _best(logits: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+def source_weights(sources: NDArray[np.str_]) -> NDArray[np.float64]:
+    """Return weights `(N,)` that sum to 1, so that each source counts alike and its faces share its weight."""
+    _, source, counts = np.unique(sources, return_inverse=True, return_counts=True)
+    return np.asarray(1.0 / (len(counts) * counts[source]))
+
+
+def best_temperature(logits: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    """Return the temperature within BOUNDS with the lowest weighted log loss on logits `(N, K)`."""
     found = minimize_scalar(
         lambda power: _loss(logits, labels, weights, float(np.exp(power))),
         bounds=np.log(BOUNDS),

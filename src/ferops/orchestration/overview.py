@@ -33,6 +33,8 @@ def write_overview(layout: Layout, outcome: Outcome) -> Path:
     """Write the page for the run that left `outcome`, and return its path."""
     metrics, registered = outcome.metrics, outcome.registered
     path = layout.root / "reports" / "index.html"
+    votes = metrics.annotators
+    people = {"how often one annotator gives the label, %": interval(votes.label.annotator)} if votes else {}
     html = pages.render(
         "ferops.orchestration",
         "overview.html.j2",
@@ -43,6 +45,7 @@ def write_overview(layout: Layout, outcome: Outcome) -> Path:
         tiles={
             "accuracy, %": interval(metrics.candidate.accuracy),
             "macro-F1": figure(metrics.candidate.macro_f1),
+            **people,
             "accuracy of the baseline": percent(metrics.baseline.accuracy.value),
             "accuracy of the most frequent answer": percent(metrics.chance.accuracy),
             "test faces": f"{metrics.n:,}",

@@ -329,6 +329,25 @@ class Annotators(Record):
     mistakes_of_most: float | None
 
 
+class CalibrationTrial(Record):
+    """A way to calibrate, on validation faces that it was not fitted to.
+
+    Attributes:
+        method: `none`; `temperature`, one factor; `vector` scaling, a factor and an offset for each class; `isotonic`
+            regression of each class against the rest.
+        log_loss, brier, accuracy: each source counting alike.
+        changed_share: share of the faces with another answer than without calibration.
+        log_loss_minus_temperature: paired; below 0 with its whole interval, the method is better beyond chance.
+    """
+
+    method: Literal["none", "temperature", "vector", "isotonic"]
+    log_loss: float
+    brier: float
+    accuracy: float
+    changed_share: float
+    log_loss_minus_temperature: Interval
+
+
 class Metrics(Record):
     """The evaluation of the candidate on the test split, beside baseline, champion and chance.
 
@@ -348,6 +367,7 @@ class Metrics(Record):
         decision: None without `evaluate.costs` and `evaluate.priors`.
         sets: None for an export of before, which has none.
         annotators: None where the data hold no votes.
+        calibrations: the temperature beside other ways to calibrate; empty with fewer than five validation faces.
     """
 
     stored_in: ClassVar[str] = "artifacts/evaluate/metrics.json"
@@ -380,3 +400,4 @@ class Metrics(Record):
     decision: Decision | None = None
     sets: LabelSets | None = None
     annotators: Annotators | None = None
+    calibrations: tuple[CalibrationTrial, ...] = ()

@@ -14,11 +14,16 @@ from ferops.records import Provenance
 from ferops.records.fairness import FairnessFigures, FairnessSummary
 from ferops.records.robustness import RobustnessFigures, RobustnessSummary
 
-PROBES = {
-    "robustness": (RobustnessFigures, RobustnessSummary),
-    "fairness": (FairnessFigures, FairnessSummary),
+PROBES: Mapping[str, type[RobustnessFigures] | type[FairnessFigures]] = {
+    "robustness": RobustnessFigures,
+    "fairness": FairnessFigures,
 }
 """Stages beside `evaluate` whose flat figures a gate may read, by the path `<stage>.<figure>`."""
+
+_SUMMARIES: Mapping[str, type[RobustnessSummary] | type[FairnessSummary]] = {
+    "robustness": RobustnessSummary,
+    "fairness": FairnessSummary,
+}
 
 Probes = Mapping[str, Mapping[str, Any]]
 """Stage -> its figures, by name; a stage that has not run is not in it."""
@@ -35,11 +40,11 @@ def read_probes(layout: Layout, judged: Provenance) -> Probes:
         FeropsError: a file is damaged, or is about other data or another split than `judged`, that of metrics.json.
     """
     found = {}
-    for stage, (figures, summary) in PROBES.items():
+    for stage, figures in PROBES.items():
         folder = layout.reports(stage)
         if not folder.exists():
             continue
-        origin = summary.read(folder / "summary.json", made_by=f"ferops {stage}").provenance
+        origin = _SUMMARIES[stage].read(folder / "summary.json", made_by=f"ferops {stage}").provenance
         if (origin.data_version, origin.split_hash) != (judged.data_version, judged.split_hash):
             raise FeropsError(
                 f"reports/{stage} is about the split {origin.split_hash} of the data {origin.data_version}, and the "
