@@ -24,19 +24,23 @@ export function mark(face) {
   return element("span", { class: `mark ${face.status}` }, percent(face.confidence) + word);
 }
 
-/** Return a card; `choose` gets the face's number when a person asks for its box, `explain` when for its heat map. */
+/** Return a card; `choose` gets the face's number when a person asks for its box, `explain`, if there is one, when for its heat map. */
 export function card(face, index, choose, explain) {
   const pick = element("button",
     { class: "pick", type: "button", "aria-pressed": "false", "aria-label": `${index + 1} ${face.label}: show this face in the image` },
     element("span", { class: "badge" }, `${index + 1}`), " ", element("span", { class: "label" }, face.label));
   pick.addEventListener("click", () => choose(index, ".box"));
-  const why = element("button", { class: "why", type: "button", "aria-expanded": "false", "aria-label": `Why ${face.label}? Heat map of face ${index + 1}` }, "Why?");
-  why.addEventListener("click", () => explain(index, why));
   return element("li", { class: `card hue-${index % HUES}`, "data-face": index },
     ...crop($("photo"), face.box),
     element("div", { class: "said" },
       element("div", { class: "head" }, pick, mark(face)),
-      bars(face), why));
+      bars(face), ...(explain ? [question(face, index, explain)] : [])));
+}
+
+function question(face, index, explain) {
+  const why = element("button", { class: "why", type: "button", "aria-expanded": "false", "aria-label": `Why ${face.label}? Heat map of face ${index + 1}` }, "Why?");
+  why.addEventListener("click", () => explain(index, why));
+  return why;
 }
 
 /** Return [kind, text] of the status line. */

@@ -1,26 +1,19 @@
-"""A converted file answers in a browser alone, through onnxruntime-web, as the starter answers here.
-
-onnxruntime-web is no package of Python: FEROPS_ONNXRUNTIME_WEB names the folder `dist` of its npm package.
-"""
+"""A converted file answers in a browser alone, through onnxruntime-web, as the starter answers here."""
 
 from __future__ import annotations
 
-import os
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
+from docs.demo.build import take_runtime
 
 from browser import CHROMIUM, browser
 from ferops.edge.convert import Compared, convert
 from ferops.edge.faces import rendered_faces
 from ferops.export.runtime import Classifier
 from ferops.starter.shipped import unpack_starter
-
-RUNTIME = os.environ.get("FEROPS_ONNXRUNTIME_WEB")
+from static_server import onnxruntime_web, serving
 
 SCRIPT = """(async () => {
   const ort = await import('/dist/ort.wasm.min.mjs');
@@ -33,13 +26,8 @@ SCRIPT = """(async () => {
 })()"""
 
 
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(RUNTIME is None or CHROMIUM is None, reason="FEROPS_ONNXRUNTIME_WEB or Chromium is absent")
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 def test_the_starter_answers_in_a_browser(tmp_path: Path) -> None:
     starter = tmp_path / "starter"
     starter.mkdir()
@@ -52,13 +40,10 @@ def test_the_starter_answers_in_a_browser(tmp_path: Path) -> None:
     convert("starter", classifier.config, compared=compared, formats=["onnx"], out=tmp_path / "edge", **served)
     (tmp_path / "faces.bin").write_bytes(faces.tobytes())
     (tmp_path / "index.html").write_text("<!doctype html><title>edge</title>")
-    (tmp_path / "dist").symlink_to(Path(str(RUNTIME)).resolve())
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        with browser(tmp_path / "browser") as page:
-            page.open(f"http://127.0.0.1:{server.server_port}/index.html")
-            found = np.array(page.run(SCRIPT.replace("SHAPE", str(list(faces.shape))))).reshape(wanted.shape)
-        server.shutdown()
+    take_runtime(onnxruntime_web(tmp_path), tmp_path / "dist")
+    with serving(tmp_path) as url, browser(tmp_path / "browser") as page:
+        page.open(f"{url}index.html")
+        found = np.array(page.run(SCRIPT.replace("SHAPE", str(list(faces.shape))))).reshape(wanted.shape)
     assert found.sum(axis=1) == pytest.approx(1.0, abs=1e-4)
     assert found.argmax(axis=1).tolist() == wanted.argmax(axis=1).tolist()
     assert np.abs(found - wanted).max() < 0.05  # the runtimes round INT8 differently

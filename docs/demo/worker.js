@@ -1,0 +1,36 @@
+// The worker: loads the networks and answers about images, one after the other.
+
+import { fromCanvas } from "./engine/pixels.js";
+import { Predictor } from "./engine/predictor.js";
+import { Tracks } from "./engine/tracks.js";
+
+let predictor = null;
+let tracks = null;
+
+const ANSWERS = {
+  load: async (model) => void (predictor = await Predictor.load(model)),
+  photo: (bitmap) => predictor.predict(pixels(bitmap)),
+  live: () => void (tracks = new Tracks(predictor)),
+  frame: (bitmap) => tracks.look(pixels(bitmap), performance.now() / 1000),
+};
+
+function pixels(bitmap) {
+  const { width, height } = bitmap;
+  const context = new OffscreenCanvas(width, height).getContext("2d", { alpha: false, willReadFrequently: true }); // opaque: black
+  context.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  return fromCanvas(context.getImageData(0, 0, width, height));
+}
+
+let before = Promise.resolve();
+
+addEventListener("message", ({ data: { number, kind, content } }) => {
+  before = before.then(async () => {
+    try {
+      postMessage({ number, result: await ANSWERS[kind](content) });
+    } catch (error) {
+      postMessage({ number, error: `${error.message ?? error}` });
+    }
+  });
+});
+postMessage({ number: "ready" });
