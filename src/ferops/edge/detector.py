@@ -75,12 +75,13 @@ class _Graph:
 
     def heads(self, *layers: str, shape: tuple[str, ...] = ()) -> onnx.ModelProto:
         """Add the output layers, with a softmax behind the first, and return the model; `shape` are further axes."""
-        outputs = []
+        outputs: list[onnx.ValueInfoProto] = []
         for layer, output in zip(layers, OUTPUTS, strict=False):
             y = self._convolution(layer) if shape else self._linear(self._x, layer)
-            kind, attributes = ("Identity", {}) if outputs else ("Softmax", {"axis": 1})
+            kind = "Identity" if outputs else "Softmax"
+            attributes: dict[str, Any] = {} if outputs else {"axis": 1}
             self._nodes.append(helper.make_node(kind, [y], [output], **attributes))
-            sides = ["n", len(self._weights[f"{layer}.bias"]), *shape]
+            sides: list[str | int | None] = ["n", len(self._weights[f"{layer}.bias"]), *shape]
             outputs.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, sides))
         images = helper.make_tensor_value_info(INPUT, TensorProto.UINT8, ["n", "height", "width", 3])
         graph = helper.make_graph(self._nodes, self._name, [images], outputs, self._constants)
