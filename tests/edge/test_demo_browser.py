@@ -1,4 +1,4 @@
-"""The page for a browser alone finds the faces that the Predictor finds, and answers as it does."""
+"""The page for a browser alone finds the faces that the Predictor finds with MTCNN, and answers as it does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from PIL import Image
 from browser import CHROMIUM, Page, browser
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
+from ferops.faces.detectors import from_settings
 from ferops.inference.predictor import Predictor
+from ferops.model_config import ExportConfig, read_model_config
 from ferops.starter.shipped import unpack_starter
 from static_server import onnxruntime_web, serving
 
@@ -42,7 +44,8 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def predictor(starter: Path) -> Predictor:
-    return Predictor(starter, threads=1)
+    faces = read_model_config(starter, ExportConfig).faces
+    return Predictor(starter, detector=from_settings(faces, threads=1), threads=1)
 
 
 @pytest.fixture(scope="module")
