@@ -75,15 +75,16 @@ class Yunet:
         return boxes[nms(boxes, scores, overlap=0.3)]
 
     def _marks(self, pixels: Image, scale: Floats, corner: Floats) -> Found:
-        outputs = self._network(pixels[None])
         boxes, scores = [], []
-        for stride, score, box in zip(STRIDES_PX, outputs[::2], outputs[1::2], strict=True):
-            rows, columns = np.nonzero(score[0, 0] >= PROPOSED)
-            x, y, log_width, log_height = box[0, :, rows, columns].T
+        for stride, (grid,) in zip(STRIDES_PX, self._network(pixels[None]), strict=True):
+            odds_against = np.exp(-np.maximum(grid[:2], -40))  # a product of two overflows below -44
+            score = 1 / np.sqrt((1 + odds_against).prod(axis=0))
+            rows, columns = np.nonzero(score >= PROPOSED)
+            x, y, log_width, log_height = grid[2:, rows, columns]
             middle = np.stack([columns + x, rows + y], axis=1)
             half = np.exp(np.stack([log_width, log_height], axis=1)) / 2
             boxes.append(stride * np.concatenate([middle - half, middle + half], axis=1))
-            scores.append(score[0, 0, rows, columns])
+            scores.append(score[rows, columns])
         in_image = (np.concatenate(boxes).reshape(-1, 2, 2) - corner) / scale
         return in_image.reshape(-1, 4).astype(np.float32), np.concatenate(scores)
 

@@ -25,9 +25,9 @@ Graph = Any
 def yunet(*, threads: int | None = None) -> Network:
     """Return the network. It takes one image, RGB uint8 `(1, H, W, 3)`, both sides multiples of the largest stride.
 
-    Each of its grids, in the order of STRIDES_PX, gives two arrays: scores `(1, 1, h, w)`, 0-1, and boxes
-    `(1, 4, h, w)`: x, y of the centre from the cell's corner, in cells, and the logarithms of width and height,
-    in cells.
+    Each of its grids, in the order of STRIDES_PX, gives an array `(1, 6, h, w)`: the logits of two scores, whose
+    geometric mean is that of a face; x, y of its centre from the cell's corner, in cells; and the logarithms of its
+    width and height, in cells.
     """
     import openvino
     from openvino import opset13 as ops
@@ -65,15 +65,16 @@ def yunet(*, threads: int | None = None) -> Network:
             maps.append(x)
         if block in (2, 3, 4):
             x = halved(x)
+    for level in (2, 1, 0):  # the three heads of a grid in one: fewer, larger layers
+        heads = [f"bbox_head__multi_level_{name}__{level}" for name in ("cls", "obj", "bbox")]
+        for part in ("pw.weight", "pw.bias", "dw.weight", "dw.bias"):
+            weights[f"head{level}_{part}"] = np.concatenate([weights[f"{head}_{part}"] for head in heads])
     outputs = []
     x = None
     for level in (2, 1, 0):
         x = maps[level] if x is None else ops.add(doubled(x), maps[level])
         x = ops.relu(separable(x, f"neck__lateral_convs__{level}"))
-        is_face, is_whole = (
-            ops.sigmoid(separable(x, f"bbox_head__multi_level_{name}__{level}")) for name in ("cls", "obj")
-        )
-        outputs += [ops.sqrt(ops.multiply(is_face, is_whole)), separable(x, f"bbox_head__multi_level_bbox__{level}")]
+        outputs.append(separable(x, f"head{level}"))
     model = compile_fp32(openvino.Model(outputs, [images]), threads=threads)
     # Copies: the next run overwrites the model's output memory
     return lambda images: tuple(np.array(output) for output in model(images).values())
