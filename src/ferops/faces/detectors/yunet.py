@@ -29,9 +29,9 @@ SIDE_PX = (160, 288)
 BORDER_SHARE = (0.25, 0.06)
 """Width of the black border around crops and around larger images, as a share of the longest side."""
 
-SMALLEST_SEEN_PX = 22
-"""The smallest faces looked for (SMALLEST_FACE_PX) are looked at in this size; at a second look, if the image is then
-larger than SIDE_PX. YuNet was trained on faces from 10 pixels."""
+SMALLEST_SEEN_PX = (22, 18)
+"""The smallest faces looked for (SMALLEST_FACE_PX) are looked at in the first size; if the image is then larger than
+SIDE_PX, at a second look and in the second size, for which it is halved. YuNet was trained on faces from 10 pixels."""
 
 PROPOSED = 0.1
 """Proposals with a lower score are not judged. YuNet's authors keep those from 0.5: here the output network decides."""
@@ -95,11 +95,11 @@ def _views(image: Reductions) -> Iterator[tuple[Image, Floats, Floats]]:
     longest = max(image.at(0).shape[:2])
     share = BORDER_SHARE[longest > CROP_SIDE_PX]
     low, high = (side / ((1 + 2 * share) * longest) for side in SIDE_PX)
-    fine = SMALLEST_SEEN_PX / SMALLEST_FACE_PX[1]
-    scale = max(low, fine) if fine <= high else low
+    once, again = (pixels / SMALLEST_FACE_PX[1] for pixels in SMALLEST_SEEN_PX)
+    scale = max(low, once) if once <= high else low
     yield _view(image, scale, border_px=round(scale * share * longest))
-    if fine > high:
-        yield _view(image, fine, border_px=SMALLEST_SEEN_PX)
+    if once > high:
+        yield _view(image, again, border_px=SMALLEST_SEEN_PX[1])
 
 
 def _view(image: Reductions, scale: float, *, border_px: int) -> tuple[Image, Floats, Floats]:
