@@ -51,6 +51,7 @@ COMMON = (
     "formats",
     "layout",
     "machine",
+    "missing",
     "model_config",
     "pages",
     "plots",
