@@ -50,8 +50,8 @@ def s3_server() -> Iterator[str]:
         server.wait(timeout=30)
 
 
-def wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
+def wait_for(url: str, server: subprocess.Popen[bytes], *, within_s: float = 90) -> None:
+    deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         assert server.poll() is None, "the server ended at once"
         try:

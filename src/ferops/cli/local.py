@@ -46,6 +46,35 @@ def down() -> None:
 
 
 @verbs.command()
+def member(
+    name: Annotated[str, typer.Argument(help="the login, such as anna")],
+    role: Annotated[
+        Literal["trainer", "reviewer"] | None, typer.Option(help="trainer: may register; reviewer: may promote")
+    ] = None,
+    remove: Annotated[bool, typer.Option("--remove", help="take the login away")] = False,
+) -> None:
+    """Give somebody a login of their own for a team's registry, or take it away. The team stack is up."""
+    import os
+
+    from ferops.errors import FeropsError
+    from ferops.local import access, members, stack
+
+    if (role is None) is not remove:
+        raise FeropsError("say which role the login gets, --role trainer or --role reviewer, or --remove it")
+    environment = stack.team_environment(Layout.find(or_here=True))
+    os.environ.update(environment)
+    made = members.set_member(environment["MLFLOW_TRACKING_URI"], name, role=role)
+    if made is None:
+        say(f"{name} has no login any more.")
+        return
+    login = {"MLFLOW_TRACKING_USERNAME": name, "MLFLOW_TRACKING_PASSWORD": made}
+    say(
+        f"# The login of {name}, a {role}. It is shown once; give it to nobody else.",
+        access.as_shell({"MLFLOW_TRACKING_URI": environment["MLFLOW_TRACKING_URI"]} | login),
+    )
+
+
+@verbs.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="the tar file to write; it must not exist")],
     stack: Annotated[

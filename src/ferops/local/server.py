@@ -19,11 +19,13 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
+from ferops.config import load_params
 from ferops.layout import Layout
-from ferops.local import team
+from ferops.local import members, team
 from ferops.local.access import allowed_origins
 from ferops.local.announce import Announce, run_package
 from ferops.local.guard import Guard
+from ferops.private import password
 from ferops.registry.store import own_database
 
 
@@ -31,8 +33,10 @@ def main() -> None:
     name, port, descriptor = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     if name.endswith("prefect"):  # which asks for PREFECT_SERVER_API_AUTH_STRING itself
         app, login = _prefect(), None
+    elif name == "team-mlflow":  # whose auth app asks
+        app, login = _team_mlflow(), None
     else:
-        app = _team_mlflow() if name == "team-mlflow" else _mlflow()
+        app = _mlflow()
         login = f"{os.environ['MLFLOW_TRACKING_USERNAME']}:{os.environ['MLFLOW_TRACKING_PASSWORD']}"
     guarded = Guard(app, port=port, origins=allowed_origins(), login=login)
     config = uvicorn.Config(guarded, log_level="info", access_log=False)
@@ -72,11 +76,17 @@ def _team_mlflow() -> ASGIApp:
     os.environ[constants.ARTIFACTS_DESTINATION_ENV_VAR] = f"{os.environ[team.S3]}/mlflow"
     os.environ[constants.SERVE_ARTIFACTS_ENV_VAR] = "true"
     _migrate(database)
-    from mlflow.server.fastapi_app import app
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(database, database, root)
-    return Announce(app, partial(run_package, Layout(Path.cwd())))
+    layout = Layout(Path.cwd())
+    app = members.protected(
+        database,
+        password=os.environ["MLFLOW_TRACKING_PASSWORD"],
+        csrf_key=password(layout, "mlflow-csrf"),
+        model=load_params(layout.params_file).registry.model_name,
+    )
+    return Announce(app, partial(run_package, layout))
 
 
 def _migrate(database: str) -> None:

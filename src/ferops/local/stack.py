@@ -120,6 +120,15 @@ def environment(layout: Layout) -> dict[str, str]:
     return _client_environment(layout, state)
 
 
+def team_environment(layout: Layout) -> dict[str, str]:
+    """Return `environment` of a team stack. Raises FeropsError: none is running."""
+    found = environment(layout)
+    state = recorded(layout)
+    if state is None or state.kind != "team":
+        raise FeropsError("the local stack has one login only (ferops env). Logins by person: ferops up --stack team")
+    return found
+
+
 def logins(layout: Layout) -> dict[str, str]:
     """Return what this process's environment lacks to reach the running stack.
 
