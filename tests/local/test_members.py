@@ -24,7 +24,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.local import access, members
 from ferops.local.announce import ALIAS
-from ferops.local.members import RENAME, TAGS, Reviewers
+from ferops.local.members import DELETE, RENAME, TAGS, Reviewers
 from ferops.registry import promotion, stage
 from registry_project import make_project, params_tree
 from servers import wait_for
@@ -55,7 +55,7 @@ def answer(method: str, path: str, body: str, *, login: str | None) -> tuple[int
         await Response()(scope, receive, send)
 
     async def ask() -> int:
-        transport = httpx.ASGITransport(Reviewers(app, Store()))
+        transport = httpx.ASGITransport(Reviewers(app, Store(), begun=lambda asked: asked.get("version") == "7"))
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             auth = (login, login) if login else None
             return (await client.request(method, f"/api/2.0{path}", content=body, auth=auth)).status_code
@@ -77,6 +77,9 @@ def answer(method: str, path: str, body: str, *, login: str | None) -> tuple[int
         ("POST", RENAME, '{"name": "ferops", "new_name": "mine"}'),
         ("POST", TAGS[0], '{"key": "promoted_by", "value": "rita"}'),
         ("DELETE", TAGS[1], '{"key": "promoted_at"}'),
+        ("POST", TAGS[0], '{"key": "ferops.pending", "version": "1"}'),  # and then it could be deleted
+        ("DELETE", DELETE, '{"name": "ferops", "version": "1"}'),
+        ("DELETE", DELETE, ""),
     ],
 )
 def test_a_trainer_is_refused_and_nothing_reaches_mlflow(method: str, path: str, body: str) -> None:
@@ -93,6 +96,8 @@ def test_a_trainer_is_refused_and_nothing_reaches_mlflow(method: str, path: str,
     [
         ("POST", ALIAS, CHALLENGER),
         ("POST", TAGS[0], '{"key": "gates", "value": "passed"}'),
+        ("DELETE", TAGS[1], '{"key": "ferops.pending", "version": "7"}'),
+        ("DELETE", DELETE, '{"name": "ferops", "version": "7"}'),
         ("GET", ALIAS, ""),
         ("POST", "/mlflow/runs/create", "{}"),
     ],
@@ -105,7 +110,7 @@ def test_mlflow_has_these_paths() -> None:
     from mlflow.server.handlers import get_endpoints
 
     known = {path for path, _, _ in get_endpoints()}
-    for path in (ALIAS, RENAME, *TAGS):
+    for path in (ALIAS, RENAME, DELETE, *TAGS):
         assert f"/api/2.0{path}" in known
 
 
@@ -159,6 +164,8 @@ def test_a_trainer_registers_and_a_reviewer_promotes(
         monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", passwords[name])
 
     log_in("tom")
+    every = stage.flatten
+    monkeypatch.setattr(stage, "flatten", lambda *tree, **how: dict(list(every(*tree, **how).items())[:3]))
     stage.register(layout, params)
     assert list((tmp_path / "bucket").rglob("model-int8.onnx"))
     with pytest.raises(FeropsError, match="'tom' may not do that here"):
@@ -197,7 +204,7 @@ def test_a_trainer_registers_and_a_reviewer_promotes(
 
 
 def test_what_reaches_the_rule_is_a_whole_login() -> None:
-    reviewers = Reviewers(None, Store())  # type: ignore[arg-type]
+    reviewers = Reviewers(None, Store(), begun=bool)  # type: ignore[arg-type]
 
     def header(text: str) -> str:
         return "Basic " + base64.b64encode(text.encode()).decode()

@@ -2,7 +2,8 @@
 
 A `trainer` may log runs and register versions, a `reviewer` may read runs and move aliases. For MLflow both are changes
 of the model, so whoever may register could promote. Hence `Reviewers`, which stands before it: an alias other than
-`challenger` is moved, a model renamed, and a tag of promotions set by reviewers and the stack's own login only.
+`challenger` is moved, a model renamed, a tag of promotions set and a version deleted that `register` has finished by
+reviewers and the stack's own login only; as far as MLflow lets them.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import logging
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,11 +28,19 @@ from ferops.errors import FeropsError
 from ferops.local.access import USER
 from ferops.local.announce import ALIAS
 from ferops.registry.connection import EXPERIMENT
+from ferops.registry.creation import PENDING_TAG
 from ferops.registry.versions import CHALLENGER
 
 Role = Literal["trainer", "reviewer"]
 GRANTS: dict[Role, dict[str, str]] = {
-    "trainer": {"workspace": "USE", "experiment": "EDIT", "registered_model": "EDIT"},
+    "trainer": {
+        "workspace": "USE",
+        "experiment": "EDIT",
+        "registered_model": "EDIT",
+        # `register` ends a version's tag, and removes what a killed one has left
+        "registered_model_version": "MANAGE",
+        "logged_model": "MANAGE",
+    },
     "reviewer": {"workspace": "USE", "registered_model": "EDIT"},
 }
 """MLflow's permissions by role; everybody with a login may read."""
@@ -40,6 +50,7 @@ RENAME, TAGS = (
     "/mlflow/registered-models/rename",
     ("/mlflow/model-versions/set-tag", "/mlflow/model-versions/delete-tag"),
 )
+DELETE = "/mlflow/model-versions/delete"
 PROMOTION_TAGS = "promoted_"
 _LARGEST_BODY = 65_536  # bytes; such a request holds three names
 _AUTH = """[mlflow]
@@ -47,7 +58,10 @@ default_permission = READ
 database_uri = {database}
 admin_username = {user}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
+auth_cache_ttl_seconds = 300
 """
+"""A login is hashed slowly on purpose, and a `register` sends hundreds of requests: it is remembered for five minutes.
+The server is one process, whose own changes of logins count at once."""
 
 log = logging.getLogger("uvicorn.error")
 
@@ -79,7 +93,18 @@ def protected(database: str, *, password: str, csrf_key: str, model: str) -> ASG
     auth.store.update_user(USER, password=password, is_admin=True)
     _make_roles(auth.store)
     _make_model(model)
-    return Reviewers(app, auth.store)
+    return Reviewers(app, auth.store, begun=_begun)
+
+
+def _begun(asked: dict[str, Any]) -> bool:
+    from mlflow.exceptions import MlflowException
+    from mlflow.server.handlers import _get_model_registry_store
+
+    registry: Any = _get_model_registry_store()
+    try:
+        return PENDING_TAG in registry.get_model_version(str(asked.get("name")), str(asked.get("version"))).tags
+    except MlflowException:
+        return False
 
 
 def _make_roles(store: Any) -> None:
@@ -110,18 +135,21 @@ def _make_model(name: str) -> None:
 class Reviewers:
     """ASGI middleware: refuses (403) what is a reviewer's matter and comes from others; logs what a reviewer did."""
 
-    def __init__(self, app: ASGIApp, store: Any) -> None:
+    def __init__(self, app: ASGIApp, store: Any, *, begun: Callable[[dict[str, Any]], bool]) -> None:
+        """`begun` tells whether the version that a request names is one that `register` has not finished."""
         self._app = app
         self._store = store
+        self._begun = begun
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") if scope["type"] == "http" else ""
-        if not path.endswith((ALIAS, RENAME, *TAGS)) or scope["method"] == "GET":
+        if not path.endswith((ALIAS, RENAME, DELETE, *TAGS)) or scope["method"] == "GET":
             await self._app(scope, receive, send)
             return
         body = await _body(receive)
         asked = None if body is None else _asked(body)
-        if body is not None and not takes_reviewer(path, scope["method"], asked):
+        begun = path.endswith(DELETE) and asked and await anyio.to_thread.run_sync(self._begun, asked)
+        if body is not None and (begun or not takes_reviewer(path, scope["method"], asked)):
             await self._app(scope, _replayed(body, receive), send)
             return
         who = await anyio.to_thread.run_sync(self._member, Headers(scope=scope).get("authorization", ""))
@@ -160,11 +188,12 @@ class Reviewers:
 
 def takes_reviewer(path: str, method: str, asked: dict[str, Any] | None) -> bool:
     """Whether a request to `path`, one that this module watches, is a reviewer's matter; what is unclear is."""
-    if asked is None or path.endswith(RENAME):
+    if asked is None or path.endswith((RENAME, DELETE)):
         return True
     if path.endswith(ALIAS):
         return method != "POST" or asked.get("alias") != CHALLENGER
-    return str(asked.get("key")).startswith(PROMOTION_TAGS)
+    key = str(asked.get("key"))
+    return key.startswith(PROMOTION_TAGS) or (key == PENDING_TAG and method == "POST")
 
 
 async def _body(receive: Receive) -> bytes | None:
