@@ -75,7 +75,7 @@ def test_the_dashboard_is_of_metrics_that_the_service_has() -> None:
     asked = set(re.findall(r"\b(?:ferops|bentoml)_\w+", " ".join([*queries, *(rule["expr"] for rule in rules)])))
     assert asked
     ends = {"Counter": ("_total",), "Histogram": ("_sum", "_count", "_bucket")}
-    made = re.findall(r'(Counter|Histogram)\(\s*"(\w+)"', (ROOT / "service" / "service.py").read_text())
+    made = re.findall(r'(Counter|Histogram)\(\s*"(\w+)"', (ROOT / "service" / "counters.py").read_text())
     own = {f"{name}{end}" for kind, name in made for end in ends[kind]}
     assert "ferops_images_total" in own
     bento = {"total", "duration_seconds_bucket", "in_progress"}  # as tests/service reads them from a running service

@@ -148,7 +148,9 @@ class Reviewers:
             return
         body = await _body(receive)
         asked = None if body is None else _asked(body)
-        begun = path.endswith(DELETE) and asked and await anyio.to_thread.run_sync(self._begun, asked)
+        begun = False
+        if asked is not None and path.endswith(DELETE):
+            begun = await anyio.to_thread.run_sync(self._begun, asked)
         if body is not None and (begun or not takes_reviewer(path, scope["method"], asked)):
             await self._app(scope, _replayed(body, receive), send)
             return
