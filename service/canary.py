@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ferops.datasets.images import UnreadableImageError
 from ferops.rollout.canary import Trial, is_taken
 from service.counters import counters
+from service.engine import RETRY_S, Engine
 from service.refusals import Refusal
 from service.waiting import BASE_MEGAPIXELS
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from ferops.config import Canary as Rules
     from ferops.inference.answer import Answer
     from ferops.records.rollout import Reason
-    from service.engine import Engine
 
 CHAMPION, CANARY = "champion", "canary"
 
@@ -122,7 +122,7 @@ class Canary:
 
 async def _timed(engine: Engine[Any, Any], job: Callable[[], Any], role: str) -> tuple[Answer, Any, float]:
     if not engine.is_ready and role == CANARY:  # nobody waits for it to start again
-        raise Refusal("not_ready", "The canary's worker is starting.")
+        raise Refusal("not_ready", "The canary's worker is starting.", retry_after_s=RETRY_S)
     start = time.perf_counter()
     answer, measured = await engine.run(job)
     return answer, measured, time.perf_counter() - start

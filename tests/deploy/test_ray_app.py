@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -13,7 +14,6 @@ from starlette.testclient import TestClient
 
 import service
 from answers import release
-from conftest import ExportMaker
 from ferops.api_keys import ENVIRONMENT, add_key
 from ferops.config import Params
 from ferops.datasets.synthetic.generate import rows
@@ -23,7 +23,9 @@ APP = Path(__file__).parents[2] / "deploy" / "ray" / "serve_app.py"
 
 
 @pytest.fixture
-def app(make_export: ExportMaker, quick_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def app(
+    make_export: Callable[..., Path], quick_params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> ModuleType:
     """The module, with a Bento on the Python path and a Ray that only records."""
     (tmp_path / "model").symlink_to(make_export(favours="sad"))
     (tmp_path / "service").mkdir()

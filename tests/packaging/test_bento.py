@@ -58,7 +58,7 @@ def test_a_bento_holds_what_serving_needs_and_no_more(bentos: Layout) -> None:
     assert {"ferops/inference/predictor.py", "ferops/faces/detectors/weights/yunet.safetensors"} <= found
     assert "model/model-int8.onnx" not in found  # not served
     packages = {path.split("/")[1] for path in found if path.startswith("ferops/") and path.count("/") > 1}
-    assert packages == {"datasets", "export", "faces", "inference", "monitoring", "records", "video"}
+    assert packages == {"datasets", "export", "faces", "inference", "monitoring", "records", "rollout", "video"}
 
 
 def test_bentoml_lists_exactly_these_tags(bentos: Layout) -> None:

@@ -22,7 +22,6 @@ from pathlib import Path
 import pytest
 
 import traffic
-from conftest import ROOT, ExportMaker
 from ferops import presets
 from ferops.config import load_params
 from ferops.datasets.synthetic.generate import rows
@@ -34,6 +33,8 @@ from ferops.rollout.report import lines, rollout
 from sockets import free_port
 
 pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 
 WITHIN_S = 500.0
 """Anything: a machine may be busy with three Bentos that are built, and their workers, at once."""
@@ -88,7 +89,7 @@ class Crowd:
 
 
 @pytest.fixture
-def project(tmp_path: Path, store: Path, make_export: ExportMaker, monkeypatch: pytest.MonkeyPatch) -> Layout:
+def project(tmp_path: Path, store: Path, make_export: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Layout:
     """A project with versions 1 (happy), 2 (sad) and 3 (as 2, but unsure), accepted by hand; 1 is champion."""
     for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
         monkeypatch.delenv(name)
