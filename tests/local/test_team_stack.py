@@ -24,6 +24,7 @@ from ferops.layout import Layout
 from ferops.local import postgres, stack, team
 from ferops.private import password
 from ferops.registry import stage
+from ferops.registry.promotion import aliases
 from registry_project import make_project, params_tree
 from served import served
 from stacks import ROOT, Running, free_ports, run_deployment, small_project
@@ -181,9 +182,7 @@ def test_what_was_registered_outlives_the_stack(promoted: Running) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in stack.environment(promoted.layout).items():
             patch.setenv(name, value)
-        from ferops.registry.promotion import champion_number
-
-        assert champion_number(promoted.layout, config.parse(params_tree())) == "1"
+        assert aliases(promoted.layout, config.parse(params_tree()))["champion"] == "1"
 
 
 def _ours(process: psutil.Process) -> bool:
