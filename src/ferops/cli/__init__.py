@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 
 from ferops import threads
-from ferops.cli import data, edge, local, models, predict, stages, start
+from ferops.cli import blur, data, edge, local, models, predict, stages, start
 from ferops.cli.base import app
 from ferops.errors import FeropsError
 from ferops.escape import lines, plain_stream
@@ -18,9 +18,9 @@ from ferops.layout import Layout
 from ferops.missing import remedy
 from ferops.orchestration.child import NO_TELEMETRY
 
-__all__ = ["app", "data", "edge", "local", "main", "models", "predict", "stages", "start"]
+__all__ = ["app", "blur", "data", "edge", "local", "main", "models", "predict", "stages", "start"]
 
-for group in (start, data, stages, predict, models, edge, local):  # as `ferops --help` lists them
+for group in (start, data, stages, predict, blur, models, edge, local):  # as `ferops --help` lists them
     app.add_typer(group.verbs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +18,7 @@ from ferops.layout import Layout
 if TYPE_CHECKING:
     from ferops.inference.sinks import Sink
     from ferops.inference.sources import Sources
+    from ferops.inference.words import Tally
     from ferops.scoring.opening import Opened
 
 verbs = typer.Typer()
@@ -79,6 +80,7 @@ def predict(  # noqa: PLR0917
         raise typer.BadParameter("--tracks, --timeline and --max-fps concern a video; SOURCE is none")
     from ferops.inference.lines import refuse_existing
     from ferops.inference.sources import Sources
+    from ferops.inference.words import Tally
     from ferops.scoring.opening import opened
 
     if blur and annotated is None:
@@ -106,7 +108,7 @@ def predict(  # noqa: PLR0917
                 resume=resume,
             )
         ]
-        stopped, unreadable = _run(sources, ready, sinks, count=count, longest=longest, batch=batch)
+        stopped, unreadable = run_images(sources, ready, sinks, Tally(), count=count, longest=longest, batch=batch)
     end(stopped=stopped, unreadable=unreadable)
 
 
@@ -145,20 +147,19 @@ def _sinks(
     return sinks
 
 
-def _run(
-    sources: Sources, ready: Opened, sinks: list[Sink], *, count: int, longest: int, batch: int
+def run_images(
+    sources: Sources, ready: Opened, sinks: Sequence[Sink], tally: Tally, *, count: int, longest: int, batch: int
 ) -> tuple[bool, int]:
     """Predict what the sinks do not hold yet; return whether it was stopped, and how many images are unreadable."""
     from tqdm import tqdm
 
     from ferops.inference.sources import read
     from ferops.inference.stream import results
-    from ferops.inference.words import Table, Tally
+    from ferops.inference.words import Table
     from ferops.training.bar import can_draw
     from ferops.training.interrupt import StopFlag
 
     table = None if sinks else Table(longest, ready.config.classes)
-    tally = Tally()
     hidden = count == 1 or not can_draw(sys.stderr)
     with StopFlag() as flag, tqdm(total=count, unit=" images", disable=hidden, dynamic_ncols=True) as bar:
 

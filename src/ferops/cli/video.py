@@ -38,7 +38,8 @@ def predict_video(source: Sequence[str], model: str | None, outputs: Outputs, se
         StopFlag() as flag,
         _Progress(outputs, settings) as progress,
     ):
-        note(introduction(ready))
+        if settings.marks:
+            note(introduction(ready))
         found = watch(
             source[0],
             ready.predictor,
@@ -50,7 +51,7 @@ def predict_video(source: Sequence[str], model: str | None, outputs: Outputs, se
             stop=lambda: flag.requested,
         )
         stopped = flag.requested
-    _report(found, outputs, stopped=stopped, live=progress.live)
+    _report(found, outputs, labelled=settings.marks, stopped=stopped, live=progress.live)
     end(stopped=stopped, unreadable=found.damaged)
 
 
@@ -98,18 +99,19 @@ class _Progress:
                 sys.stdout.flush()
 
 
-def _report(found: Watched, outputs: Outputs, *, stopped: bool, live: bool) -> None:
+def _report(found: Watched, outputs: Outputs, *, labelled: bool, stopped: bool, live: bool) -> None:
     """A line for each face on standard output, unless that holds a table already, and the run in a sentence."""
     from ferops.video.timeline import clock
 
-    if "-" not in map(str, outputs.given().values()):
+    if labelled and "-" not in map(str, outputs.given().values()):
         for track in found.tracks:
             shares = sorted(track.shares.items(), key=lambda each: -each[1])
             text = ", ".join(f"{label} {share:.0%}" for label, share in shares[:3] if share >= 0.005)
             changes = f"{track.changes:,} change{'' if track.changes == 1 else 's'}"
             span = f"{clock(round(track.start_s, 1))} to {clock(round(track.end_s, 1))}"
             print(f"face {track.track:<3}  {span:<20}  {text}; {changes}", flush=True)
-    sentence = f"{found.frames:,} frames, {len(found.tracks):,} faces followed; {found.empty:,} frames without a face"
+    faces = f"{len(found.tracks):,} face{'' if len(found.tracks) == 1 else 's'} followed"
+    sentence = f"{found.frames:,} frames, {faces}; {found.empty:,} frames without a face"
     if found.damaged:
         sentence += f"; {found.damaged:,} damaged"
     if stopped:

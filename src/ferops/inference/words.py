@@ -38,9 +38,10 @@ class Table:
 
 
 class Tally:
-    """Counts what came out."""
+    """Counts what came out; with `labelled`, the expressions, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, labelled: bool = True) -> None:
+        self._labelled = labelled
         self.images = self.unreadable = 0
         self._labels: Counter[str] = Counter()
         self._without = 0
@@ -56,7 +57,7 @@ class Tally:
     def __str__(self) -> str:
         labels = ", ".join(f"{count:,} {label}" for label, count in self._labels.most_common())
         text = f"{_counted(self.images, 'image')}, {_counted(self._labels.total(), 'face')}"
-        text += f" ({labels})" if labels else ""
+        text += f" ({labels})" if labels and self._labelled else ""
         text += f"; {self._without:,} without a face" if self._without else ""
         return f"{text}; {self.unreadable:,} could not be read" if self.unreadable else text
 

@@ -36,18 +36,19 @@ class VideoWriter:
     Args:
         target: ends with one of SUFFIXES.
         faces_blurred: nobody can be recognised: neither the faces that were found, nor where one was a moment ago.
+        marks: draw box, number and expression of each face.
 
     Attributes:
         codec: `libx264` (H.264), or `mpeg4` where FFmpeg was built without it, which few browsers play.
     """
 
-    def __init__(self, target: Path, *, fps: float, faces_blurred: bool) -> None:
+    def __init__(self, target: Path, *, fps: float, faces_blurred: bool, marks: bool = True) -> None:
         """Raises FeropsError: `target` ends otherwise."""
         from av import codecs_available
 
         if target.suffix.lower() not in SUFFIXES:
             raise FeropsError(f"{target} is no kind of video that is written. Name a file {', '.join(SUFFIXES)}")
-        self._target, self._fps, self._blur = target, fps, faces_blurred
+        self._target, self._fps, self._blur, self._marks = target, fps, faces_blurred, marks
         self.codec = next(name for name in _CODECS if name in codecs_available)
         self._stack = ExitStack()
         self._container: OutputContainer | None = None
@@ -74,7 +75,7 @@ class VideoWriter:
     def write(self, seen: Seen) -> None:
         """Add a frame; damaged ones are left out."""
         if seen.frame.pixels is not None:
-            self._encode(drawn(seen, faces_blurred=self._blur), seen.frame.time_s)
+            self._encode(drawn(seen, faces_blurred=self._blur, marks=self._marks), seen.frame.time_s)
 
     def _encode(self, pixels: Image, time_s: float) -> None:
         from av import VideoFrame
@@ -99,13 +100,15 @@ class VideoWriter:
         return stream
 
 
-def drawn(seen: Seen, *, faces_blurred: bool) -> Image:
-    """Return the frame's pixels with each face's box, number and expression drawn in."""
+def drawn(seen: Seen, *, faces_blurred: bool, marks: bool = True) -> Image:
+    """Return the frame's pixels with, for `marks`, each face's box, number and expression drawn in."""
     assert seen.frame.pixels is not None
     pixels = seen.frame.pixels
     if faces_blurred:
         pixels = blur(pixels, [*(each.face.box for each in seen.faces), *seen.lost])
-    marks = [
+    if not marks:
+        return pixels
+    found = [
         Mark(
             each.face.box,
             f"{f'{each.track} ' if each.track else ''}{each.face.label} {each.face.confidence:.0%}",
@@ -113,4 +116,4 @@ def drawn(seen: Seen, *, faces_blurred: bool) -> Image:
         )
         for each in seen.faces
     ]
-    return np.asarray(draw(pixels, marks))
+    return np.asarray(draw(pixels, found))

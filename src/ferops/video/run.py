@@ -51,6 +51,7 @@ class Settings:
     detect_every: int = DETECT_EVERY
     blur: bool = False
     resume: bool = False
+    marks: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,9 +124,7 @@ def watch(
             sinks.append(table)
         after = (held[-1].number, held[-1].time_s) if held else None
         video = stack.enter_context(Video(source, max_fps=settings.max_fps, after=after))
-        sinks += _other_sinks(
-            stack, outputs, video=video, source=source, classes=classes, model=model, blur=settings.blur
-        )
+        sinks += _other_sinks(stack, outputs, settings, video=video, source=source, classes=classes, model=model)
         memory = _Memory(classes, video, outputs, settings, held)
         watcher = Watcher(
             predictor, smooth_s=settings.smooth_s, detect_every=settings.detect_every, first=memory.last_track + 1
@@ -153,12 +152,12 @@ class Sink(Protocol):
 def _other_sinks(
     stack: ExitStack,
     outputs: Outputs,
+    settings: Settings,
     *,
     video: Video,
     source: str,
     classes: Sequence[str],
     model: str,
-    blur: bool,
 ) -> Iterator[Sink]:
     if outputs.json is not None:
         yield stack.enter_context(closing(VideoLines(outputs.json, source, classes, model)))
@@ -167,7 +166,9 @@ def _other_sinks(
     if outputs.annotated is not None:
         from ferops.video.encode import VideoWriter
 
-        yield stack.enter_context(VideoWriter(outputs.annotated, fps=video.fps, faces_blurred=blur))
+        yield stack.enter_context(
+            VideoWriter(outputs.annotated, fps=video.fps, faces_blurred=settings.blur, marks=settings.marks)
+        )
 
 
 class _Memory:
