@@ -170,7 +170,7 @@ def test_a_trainer_registers_and_a_reviewer_promotes(
     assert list((tmp_path / "bucket").rglob("model-int8.onnx"))
     with pytest.raises(FeropsError, match="'tom' may not do that here"):
         promotion.promote(layout, params, "1")
-    assert promotion.champion_number(layout, params) is None
+    assert "champion" not in promotion.aliases(layout, params)
     for method, path, body in (
         ("DELETE", "/mlflow/registered-models/delete", {"name": "ferops"}),
         ("DELETE", "/mlflow/model-versions/delete", {"name": "ferops", "version": "1"}),
@@ -181,7 +181,7 @@ def test_a_trainer_registers_and_a_reviewer_promotes(
 
     log_in("rita")
     promotion.promote(layout, params, "1")
-    assert promotion.champion_number(layout, params) == "1"
+    assert promotion.aliases(layout, params)["champion"] == "1"
     from ferops.registry.connection import connect
 
     assert connect(layout).get_model_version(params.registry.model_name, "1").tags["promoted_by"] == "rita"
