@@ -20,6 +20,8 @@ from ferops.config import Params
 from ferops.datasets.synthetic.generate import rows
 from ferops.files import write_json
 from ferops.layout import Layout
+from ferops.monitoring.key import log_key_file
+from ferops.monitoring.traffic import KEY_VARIABLE
 from ferops.packaging.bento import package, pointer
 from ferops.packaging.serve import serve_command
 from ferops.records.release import Release
@@ -122,7 +124,7 @@ def test_no_request_is_lost_while_the_version_changes(bentos: Layout, quick_para
         return frames
 
     log = tmp_path / "service.log"
-    variables[POINTER] = str(pointer(bentos))
+    variables |= {POINTER: str(pointer(bentos)), KEY_VARIABLE: str(log_key_file(bentos))}
     with (
         served(command, variables, folder=bentos.root, log=log) as http,
         concurrent.futures.ThreadPoolExecutor(5) as pool,
