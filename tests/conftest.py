@@ -17,6 +17,7 @@ from filelock import FileLock
 
 import sample_images
 from exports import write_export
+from ferops import threads
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.local import stack
@@ -34,6 +35,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             folder = item.path.parent
             item.add_marker(pytest.mark.xdist_group(item.path.name if folder == TESTS else folder.name))
+
+
+@pytest.fixture(autouse=True)
+def _threads_of_this_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a verb chose in an earlier test is not this test's: a training would choose anew at each epoch, and its bits
+    depend on the number."""
+    monkeypatch.setattr(threads._Choice, "count", None)
 
 
 @pytest.fixture(scope="session")
