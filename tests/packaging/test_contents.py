@@ -8,6 +8,7 @@ import pytest
 from packaging.utils import canonicalize_name
 
 from ferops.errors import FeropsError
+from ferops.packaging import contents
 from ferops.packaging.contents import SOURCE, imported_modules, pinned_requirements, required_contents
 
 ROOT = Path(__file__).parents[2]
@@ -68,3 +69,11 @@ def test_a_requirement_without_a_pin_is_an_error(tmp_path: Path) -> None:
         pinned_requirements(["PIL.Image"], tmp_path / "requirements.lock")
     with pytest.raises(FeropsError, match="no_such_module, which is not installed"):
         pinned_requirements(["no_such_module"], tmp_path / "requirements.lock")
+
+
+def test_an_extra_that_serving_does_without_may_be_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install 'ferops[serve]'` brings no decoder of HEIC."""
+    monkeypatch.setattr(contents, "_installed_modules", lambda: {"numpy": ["numpy"]})
+    (tmp_path / "requirements.lock").write_text("numpy==1 \\\n    --hash=sha256:ab\n")
+    found = pinned_requirements(["numpy", "pillow_heif"], tmp_path / "requirements.lock")
+    assert found == ["numpy==1 --hash=sha256:ab"]

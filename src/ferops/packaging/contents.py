@@ -26,6 +26,9 @@ from ferops.model_config import ExportConfig
 
 SOURCE = Path(ferops.__file__).parent
 
+# Modules of extras that serving does without: where they are absent, the service refuses such images and says why
+OPTIONAL = {"pillow_heif"}
+
 # Of the starter model: the licence terms go wherever the weights go
 TEXTS = ("MODEL_CARD.md", "NOTICE")
 
@@ -109,7 +112,7 @@ def pinned_requirements(imported: Iterable[str], lock: Path) -> list[str]:
     So they keep their hashes, on the same line, and whoever installs the Bento gets the very files or an error.
 
     Args:
-        imported: names of modules that are installed here.
+        imported: names of modules that are installed here, or in OPTIONAL.
         lock: requirements of the form `name==version`, each followed by its indented hashes.
 
     Raises:
@@ -127,6 +130,8 @@ def pinned_requirements(imported: Iterable[str], lock: Path) -> list[str]:
     queue: list[Requirement] = []
     for module in sorted({".".join(name.split(".")[:2]) for name in imported}):
         candidates = installed.get(module.partition(".")[0], [])
+        if not candidates and module in OPTIONAL:
+            continue
         if not candidates:
             raise FeropsError(f"the service imports {module}, which is not installed. Reinstall ferops")
         if len(candidates) > 1:  # a namespace (ruamel, google), or a module of two packages (cv2)
