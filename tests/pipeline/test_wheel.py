@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from ferops.orchestration.child import child_environment
+from ferops.packaging.contents import OPTIONAL, required_contents
 from ferops.starter import shipped
 
 ROOT = Path(__file__).parents[2]
@@ -127,3 +128,16 @@ def _with_theirs(names: list[str]) -> set[str]:
             if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
                 waiting.append(canonicalize_name(wanted.name))
     return found
+
+
+def test_the_extra_serve_brings_what_the_service_imports() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = project["dependencies"] + project["optional-dependencies"]["serve"]
+    brought = _with_theirs([Requirement(line).name for line in asked])
+    assert not {"torch", "prefect", "timm"} & brought
+    owners = packages_distributions()
+    modules = {name.partition(".")[0] for name in required_contents(ROOT / "service", detector="mtcnn").imported}
+    missing = {
+        module for module in modules - OPTIONAL if not brought & {canonicalize_name(name) for name in owners[module]}
+    }
+    assert not missing
