@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,30 +10,20 @@ import av
 import numpy as np
 import pytest
 from click.testing import Result
-from numpy.typing import NDArray
 from PIL import Image
 from typer.testing import CliRunner
 
 from ferops import threads
 from ferops.cli import app
-from ferops.faces.detection import Detection
 from ferops.inference import predictor
 from ferops.scoring import opening
 from ferops.video import watch
+from middle import Middle
 from sample_images import encoded
 
-FACE = np.array([[0.3, 0.4], [0.7, 0.4], [0.5, 0.6], [0.35, 0.8], [0.65, 0.8]], np.float32)
 NOISE = np.random.default_rng(0).integers(1, 255, (80, 100, 3), dtype=np.uint8)
 HIDDEN = np.s_[18:63, 18:63]
 """The box that `Middle` finds, and what surely lies within the tenth that is blurred around it."""
-
-
-class Middle:
-    """A detector that finds a face in the middle of every image that is not black."""
-
-    def detect(self, images: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
-        box = np.array([20, 20, 60, 60], np.float32)
-        return [[Detection(box, FACE * 40 + 20, 0.99)] if image.any() else [] for image in images]
 
 
 @pytest.fixture(autouse=True)
