@@ -16,10 +16,6 @@ import itertools
 import json
 import os
 import random
-import signal
-import socket
-import subprocess
-import tempfile
 import time
 from collections import Counter
 from itertools import islice
@@ -29,16 +25,14 @@ from typing import Any
 import httpx
 import numpy as np
 import psutil
+from running import running
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
-from ferops.config import load_params
 from ferops.datasets.synthetic.generate import rows
-from ferops.errors import FeropsError
 from ferops.files import write_json
 from ferops.layout import Layout
 from ferops.packaging.bento import packaged
-from ferops.packaging.serve import serve_command
 
 DELIBERATE = (429, 503)
 BUSY = ("queue_full", "too_many_images", "too_many_streams", "streams_full")
@@ -145,17 +139,6 @@ def images_of(folder: Path | None) -> list[bytes]:
     return [image for image in found if len(image) < 1e6]  # a frame of a stream may have 1 MB
 
 
-def ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if httpx.get(f"http://127.0.0.1:{port}/readyz").status_code == httpx.codes.OK:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise FeropsError("the service did not become ready; run `ferops serve` to see why")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=64)
@@ -166,24 +149,14 @@ def main() -> int:
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder")
     arguments = parser.parse_args()
     layout, images = Layout(arguments.root), images_of(arguments.photos)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command, variables = serve_command(layout, load_params(layout.params_file), port=port)
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
-        try:
-            ready(port, process)
-            server = psutil.Process(process.pid)
-            for image in images[:5]:
-                httpx.post(f"http://127.0.0.1:{port}/predict", files={"image": image}, timeout=60)
-            before, start = memory_mb(server), time.monotonic()
-            load = Load(images, seconds=arguments.seconds)
-            asyncio.run(run(load, port=port, clients=arguments.clients, streams=arguments.streams))
-            spent_s, after = time.monotonic() - start, memory_mb(server)
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=30)
+    with running(layout, within_s=READY_WITHIN_S) as service:
+        server = psutil.Process(service.process.pid)
+        for image in images[:5]:
+            service.client.post("/predict", files={"image": image})
+        before, start = memory_mb(server), time.monotonic()
+        load = Load(images, seconds=arguments.seconds)
+        asyncio.run(run(load, port=service.port, clients=arguments.clients, streams=arguments.streams))
+        spent_s, after = time.monotonic() - start, memory_mb(server)
     found: dict[str, Any] = {
         "bento": packaged(layout),
         "cores": os.cpu_count(),
@@ -199,11 +172,11 @@ def main() -> int:
         "failures": dict(load.failures),
         "memory_mb_before": before,
         "memory_mb_after": after,
-        "server_exit_status": process.returncode,
+        "server_exit_status": service.process.returncode,
     }
     write_json(arguments.out, found)
     print(json.dumps(found, indent=2))
-    return 1 if load.failures or process.returncode else 0
+    return 1 if load.failures or service.process.returncode else 0
 
 
 if __name__ == "__main__":

@@ -13,57 +13,21 @@ from __future__ import annotations
 import argparse
 import concurrent.futures
 import os
-import socket
-import subprocess
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
-import httpx
 import numpy as np
+from running import running
 
-from ferops.config import load_params
 from ferops.datasets.images import decode
-from ferops.errors import FeropsError
 from ferops.export.runtime import Classifier
 from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
 from ferops.packaging.bento import bento_folder, packaged
-from ferops.packaging.serve import serve_command
 
 BLOCK = 10
 WARM_UP = 5
-
-
-@contextmanager
-def running(layout: Layout) -> Iterator[httpx.Client]:
-    """Start the packaged Bento and yield a client once it is ready."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command, variables = serve_command(layout, load_params(layout.params_file), port=port)
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
-        try:
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
-                _wait(client, process)
-                yield client
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 90
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.2)
-    raise FeropsError("the service did not become ready; run `ferops serve` to see why")
 
 
 def timed_ms(work: Callable[[], object]) -> float:
@@ -102,7 +66,7 @@ def main() -> None:
     encoded = arguments.image.read_bytes() if arguments.image else _rendered()
     pixels = decode(encoded)
     tag = packaged(layout)
-    with running(layout) as client:
+    with running(layout) as service:
         assert tag is not None  # `running` has raised otherwise
         model = bento_folder(layout, tag) / "src" / "model"
         predictor, classifier = Predictor(model), Classifier(model)
@@ -111,7 +75,7 @@ def main() -> None:
         found = len(predictor.predict([pixels])[0].faces)
 
         def post() -> object:
-            return client.post("/predict", files={"image": encoded}).raise_for_status()
+            return service.client.post("/predict", files={"image": encoded}).raise_for_status()
 
         def clients(count: int) -> Callable[[int], list[float]]:
             pool = concurrent.futures.ThreadPoolExecutor(count)

@@ -1,0 +1,60 @@
+"""The packaged Bento as a running service, for benchmarks."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import httpx
+
+from ferops.config import load_params
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.packaging.serve import serve_command
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service that answers `client` at 127.0.0.1:`port`; the exit status of its first `process` is known afterwards."""
+
+    client: httpx.Client
+    port: int
+    process: subprocess.Popen[bytes]
+
+
+@contextmanager
+def running(layout: Layout, *, within_s: float = 90.0) -> Iterator[Running]:
+    """Start the packaged Bento, yield it once it is ready, and stop it.
+
+    Raises:
+        FeropsError: there is no Bento, or the service ended or was not ready in time.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command, variables = serve_command(layout, load_params(layout.params_file), port=port)
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as client:
+                _wait(client, process, within_s=within_s)
+                yield Running(client, port, process)
+        finally:
+            process.terminate()
+            process.wait(timeout=30)
+
+
+def _wait(client: httpx.Client, process: subprocess.Popen[bytes], *, within_s: float) -> None:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if client.get("/readyz").status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            time.sleep(0.2)
+    raise FeropsError("the service did not become ready; run `ferops serve` to see why")
