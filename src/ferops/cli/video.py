@@ -32,7 +32,7 @@ def predict_video(source: Sequence[str], model: str | None, outputs: Outputs, se
     if settings.blur and outputs.annotated is None:
         raise typer.BadParameter("--blur concerns the video of --annotated FILE, which is missing")
     check(outputs, settings)
-    threads.choose("predict")
+    threads.choose("predict" if settings.marks else "blur")
     with (
         opened(Layout.find(or_here=True), model) as ready,
         StopFlag() as flag,
