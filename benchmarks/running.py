@@ -20,7 +20,7 @@ from ferops.packaging.serve import serve_command
 
 @dataclass(frozen=True)
 class Running:
-    """A service that answers `client` at 127.0.0.1:`port`; the exit status of its first `process` is known afterwards."""
+    """A service that answers `client` at 127.0.0.1:`port`; `process`, its first one, has ended when the context has."""
 
     client: httpx.Client
     port: int
