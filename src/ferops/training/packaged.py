@@ -54,6 +54,16 @@ PACKAGED = {
         std=IMAGENET_STD,
         folded=True,
     ),
+    "faces-dlib": Packaged(
+        architecture="face_resnet29",
+        file="dlib_face_resnet29.safetensors",
+        sha256="3110556dde910e7ae22f9368a5323dd67e7f2ebd462b6249b377adc305f70903",
+        licence="CC0-1.0 (D. King, dlib)",
+        origin="dlib_face_recognition_resnet_model_v1, as 8-bit numbers in the npm package @vladmandic/face-api 1.7.15",
+        mean=(122.782 / 255, 117.001 / 255, 104.298 / 255),
+        std=(256 / 255, 256 / 255, 256 / 255),
+        folded=True,
+    ),
     "imagenet": Packaged(
         architecture="tf_efficientnet_lite0",
         file="efficientnet_lite0.safetensors",

@@ -12,6 +12,7 @@ from timm.models import PretrainedCfg, group_parameters, register_model
 from torch import Tensor, nn
 
 from ferops.errors import FeropsError
+from ferops.training.face_resnet import FaceResNet
 
 ALIASES = {
     "efficientnet_lite0": "tf_efficientnet_lite0",
@@ -20,6 +21,9 @@ ALIASES = {
     "mobilenetv3_small": "mobilenetv3_small_100",
 }
 """Names that the field uses -> timm's."""
+
+_OF_TIMM = ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir")
+"""What timm tells every network, and no layer of ours needs."""
 
 
 @register_model
@@ -43,6 +47,13 @@ def resnet18_small(pretrained: bool = False, **options: Any) -> nn.Module:
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()
     return network
+
+
+@register_model
+def face_resnet29(pretrained: bool = False, **options: Any) -> nn.Module:
+    """The network of dlib's face recognition, `FaceResNet`."""
+    del pretrained  # its weights come with ferops
+    return FaceResNet(**{name: value for name, value in options.items() if name not in _OF_TIMM})
 
 
 def resolve(architecture: str) -> str:
