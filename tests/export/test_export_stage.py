@@ -197,6 +197,17 @@ def test_calibration_uses_training_faces_only(project, params):
     assert {image.tobytes() for image in faces} <= train
 
 
+def test_calibration_sees_each_source_alike_as_far_as_it_has_faces(project, params, monkeypatch):
+    faces = data.read_faces(project, "train")
+    rare = np.array([image.tobytes() for image in faces.images[:10]])
+    sources = np.array(["wild"] * 10 + ["fer2013"] * (len(faces) - 10))
+    monkeypatch.setattr(data, "read_sources", lambda *_: sources)
+    for count, wanted in ((8, 4), (48, 10)):
+        drawn = stage._calibration_faces(project, with_export(params, calibration_images=count))
+        assert len(drawn) == count
+        assert np.isin([image.tobytes() for image in drawn], rare).sum() == wanted
+
+
 def test_compare_by_hand():
     trained = np.array([[2, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float32)
     exported = np.array([[2, 0, 0], [1.5, 1, 0], [0, 0, 1], [0, 1, 0]], dtype=np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ferops.config import FaceSettings, Params, Tta
@@ -113,9 +114,11 @@ def _trained_logits(layout: Layout, name: str, validation: Faces) -> NDArray[np.
 
 
 def _calibration_faces(layout: Layout, params: Params) -> NDArray[np.uint8]:
-    faces = data.read_faces(layout, "train")
-    count = min(params.export.calibration_images, len(faces))
-    rows = np.random.default_rng(params.seed).choice(len(faces), size=count, replace=False)
+    """Return training faces of all sources alike, so that the ranges fit the rarer kind as well."""
+    faces, sources = data.read_faces(layout, "train"), data.read_sources(layout, "train")
+    order = np.random.default_rng(params.seed).permutation(len(faces))
+    turn = pd.Series(sources[order]).groupby(sources[order]).cumcount()  # 0 is the first face of each source
+    rows = order[np.argsort(turn, kind="stable")][: params.export.calibration_images]
     return np.asarray(faces.images[np.sort(rows)])
 
 
