@@ -1,6 +1,7 @@
 """Recipes side by side, each with several seeds: what an ingredient adds, and how much the seed alone moves it.
 
     python benchmarks/recipes.py --project ~/fer --recipes recipes.yaml --seeds 7 8 9 --results recipes.jsonl
+    python benchmarks/recipes.py ... --faces 8000     # the same 8,000 training faces for all: a quicker table
 
 The project has its faces packed (dvc repro preprocess). The file of recipes holds, by name, what differs from the
 project's params.yaml:
@@ -26,25 +27,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from ruamel.yaml import YAML
 from tables import markdown
 
 from ferops import config
-from ferops.files import atomic_file, write_text
+from ferops.files import atomic_file, atomic_folder, write_text
 from ferops.layout import Layout
 
 sys.path.append(str(Path(__file__).parent / "gpu"))
 from judge import cells, judge
 from pack import collect
 
-INPUTS = (
-    "data",
-    "data.dvc",
-    "artifacts/validate",
-    "artifacts/split",
-    "artifacts/preprocess",
-    "reports/preprocess",
-)
+INPUTS = ("data", "data.dvc", "artifacts/validate", "artifacts/split", "artifacts/preprocess", "reports/preprocess")
 FIGURES = {
     "labels": lambda found: found["labels"]["accuracy"],
     "labels, macro-F1": lambda found: found["labels"]["macro_f1"],
@@ -60,12 +55,13 @@ def main() -> None:
     recipes: dict[str, Any] = YAML(typ="safe").load(options.recipes.read_text(encoding="utf-8"))
     done = [json.loads(line) for line in options.results.read_text().splitlines()] if options.results.exists() else []
     pack, _ = collect(Layout(options.project), options.photographs)
+    project = drawn(options.project, options.results.parent, options.faces) if options.faces else options.project
     for seed in options.seeds:  # all recipes once, then again: a table that was stopped compares like with like
         for name, changes in recipes.items():
             if any((line["recipe"], line["seed"], line["changes"]) == (name, seed, changes) for line in done):
                 continue
             folder = options.results.parent / f"{options.results.stem}-runs" / f"{name.replace(' ', '-')}-{seed}"
-            layout, minutes = Layout(folder), trained(folder, options.project, changes, seed)
+            layout, minutes = Layout(folder), trained(folder, project, changes, seed)
             logits = np.load(layout.model("candidate") / "val_logits.npy")
             found = {"recipe": name, "seed": seed, "changes": changes, "core_minutes": minutes}
             done.append({**found, **judge(pack, "val", logits)})
@@ -81,18 +77,8 @@ def trained(folder: Path, project: Path, changes: dict[str, Any], seed: int) -> 
     They add up in a file, since a run that was stopped goes on.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (
-        "artifacts/validate",
-        "artifacts/split",
-        "artifacts/preprocess",
-        "reports/preprocess",
-        "data",
-        "data.dvc",
-    ):
-        link = folder / name
-        link.parent.mkdir(exist_ok=True)
-        if not link.is_symlink():
-            link.symlink_to((project / name).resolve())
+    for name in INPUTS:
+        link_to(project / name, folder / name)
     (folder / ".dvc").mkdir(exist_ok=True)  # what makes it a project
     tree = config.read_yaml(project / "params.yaml")
     merge(tree, {**changes, "seed": seed})
@@ -107,6 +93,37 @@ def trained(folder: Path, project: Path, changes: dict[str, Any], seed: int) -> 
     finally:
         write_text(spent, str(before + _children_s() - start))
     return float(spent.read_text()) / 60
+
+
+def drawn(project: Path, folder: Path, count: int) -> Path:
+    """Return a project like `project`, below `folder`, with `count` of its training faces, drawn once for all runs."""
+    few = folder / f"{project.resolve().name}-{count}-faces"
+    if few.exists():
+        return few
+    with atomic_folder(few) as made:
+        own, theirs = Layout(made), Layout(project)
+        for name in (*INPUTS, "params.yaml"):
+            if name != "artifacts/preprocess":
+                link_to(project / name, made / name)
+        own.face_index.parent.mkdir()
+        for split in ("val", "test"):
+            link_to(theirs.faces(split), own.faces(split))
+        images = np.load(theirs.faces("train"), mmap_mode="r")
+        kept = np.sort(np.random.default_rng(0).permutation(len(images))[:count])
+        np.save(own.faces("train"), images[kept])
+        rows = pd.read_parquet(theirs.face_index)
+        train = (rows["split"] == "train") & (rows["row"] >= 0)
+        rows = rows[~train | rows["row"].isin(kept)].copy()
+        train = (rows["split"] == "train") & (rows["row"] >= 0)
+        rows.loc[train, "row"] = np.searchsorted(kept, rows.loc[train, "row"])
+        rows.to_parquet(own.face_index)
+    return few
+
+
+def link_to(target: Path, link: Path) -> None:
+    link.parent.mkdir(exist_ok=True, parents=True)
+    if not link.is_symlink():
+        link.symlink_to(target.resolve())
 
 
 def merge(tree: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -149,6 +166,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--recipes", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9])
     parser.add_argument("--results", type=Path, required=True, help="JSON lines, one for each run")
+    parser.add_argument("--faces", type=int, help="train on so many faces, the same ones each time (default: all)")
     parser.add_argument("--photographs", default="wild", help="the source of photographs")
     options = parser.parse_args()
     options.results = options.results.resolve()

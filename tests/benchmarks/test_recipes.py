@@ -5,7 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from blobs import make_project
+from ferops.layout import Layout
+from ferops.training import data
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -50,3 +55,15 @@ def test_the_table_has_mean_and_spread(recipes):
     assert rows[0] == ["recipe", "seeds", *recipes.FIGURES]
     assert rows[2] == ["other", "7", "0.500", "0.250", "-", "-", "-", "6"]
     assert rows[3] == ["one", "7, 8", "0.650 ± 0.071", "0.325 ± 0.035", "-", "-", "-", "6 ± 0"]
+
+
+def test_fewer_training_faces_are_the_same_ones_with_their_rows(recipes, tmp_path):
+    project = make_project(tmp_path / "project")
+    found = Layout(recipes.drawn(project.root, tmp_path, 10))
+    ours, theirs = (data.read_faces(layout, "train") for layout in (found, project))
+    assert len(ours) == 10
+    labels = {image.tobytes(): label for image, label in zip(theirs.images, theirs.labels, strict=True)}
+    assert [labels[image.tobytes()] for image in ours.images] == ours.labels.tolist()
+    for split in ("val", "test"):
+        assert np.array_equal(*(data.read_faces(layout, split).images for layout in (found, project)))
+    assert recipes.drawn(project.root, tmp_path, 10) == found.root  # a run that was stopped goes on with it
