@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal, TypeVar
 
@@ -132,3 +134,16 @@ def read_training_config(folder: Path) -> ModelConfig:
     """
     found = read_json(folder / "config.json", made_by=ModelConfig.made_by)
     return read_model_config(folder, ExportConfig if isinstance(found, dict) and "served" in found else ModelConfig)
+
+
+def export_digest(folder: Path) -> str:
+    """Return the SHA-256 of an export folder, without the `provenance` in config.json: every commit changes it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        if path.name == "config.json":
+            config = json.loads(content)
+            config.pop("provenance", None)
+            content = json.dumps(config, sort_keys=True).encode()
+        digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
+    return digest.hexdigest()

@@ -22,12 +22,13 @@ from mlflow.exceptions import MlflowException
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.registry import connection
 from ferops.registry.connection import EXPERIMENT, connect, connected, experiment_id
 from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
 from ferops.registry.store import snapshot
-from ferops.registry.versions import all_versions, export_digest
+from ferops.registry.versions import all_versions
 from ferops.registry.watch import training_run
 from registry_project import against_champion, good_metrics, write_metrics
 from servers import mlflow_server

@@ -12,6 +12,7 @@ from mlflow import MlflowClient
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.packaging.bento import beside_file
 from ferops.packaging.beside import ENDED, note_ended, wanted
 from ferops.packaging.reconcile import reconcile
@@ -19,7 +20,7 @@ from ferops.records.register import Promotion
 from ferops.records.rollout import CanaryEnd
 from ferops.registry.promotion import aliases, champion, place, promote, withdraw
 from ferops.registry.stage import register
-from ferops.registry.versions import all_versions, export_digest, fetch
+from ferops.registry.versions import all_versions, fetch
 
 
 def register_with_temperature(layout: Layout, params: Params, temperature: float) -> str:

@@ -15,12 +15,12 @@ from ferops import config
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.records.metrics import Metrics
 from ferops.records.register import RegisterSummary
 from ferops.registry.connection import connect, fluent
 from ferops.registry.creation import _without_advice
 from ferops.registry.stage import register
-from ferops.registry.versions import export_digest
 from ferops.registry.watch import training_run
 from registry_project import GATES, PROVENANCE, changed, params_tree, write_metrics, write_probes
 

@@ -21,6 +21,7 @@ from ferops import cli
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.packaging.reconcile import reconcile
 from ferops.packaging.serve import serve_command
 from ferops.provenance import provenance
@@ -28,7 +29,7 @@ from ferops.registry.connection import connect
 from ferops.registry.promotion import champion, promote
 from ferops.registry.stage import register
 from ferops.registry.store import make_ready
-from ferops.registry.versions import export_digest, fetch
+from ferops.registry.versions import fetch
 from ferops.registry.watch import training_run
 from registry_project import GATES, make_trained, params_tree, write_metrics
 from scoring_files import contents

@@ -12,11 +12,12 @@ from exports import change
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.registry.promotion import promote
 from ferops.registry.signing import own_key
 from ferops.registry.stage import register
 from ferops.registry.trust import add_key
-from ferops.registry.versions import export_digest, fetch
+from ferops.registry.versions import fetch
 from ferops.scoring.score import score
 from scoring_files import contents, tinted, write
 from servers import mlflow_server

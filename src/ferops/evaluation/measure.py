@@ -53,6 +53,7 @@ def measure(
     end_to_end: EndToEnd,
     cost: Cost,
     calibrations: tuple[CalibrationTrial, ...],
+    export_digest: str,
     provenance: Provenance,
 ) -> Metrics:
     """Return the whole evaluation, the models' answers measured on the packed faces."""
@@ -102,6 +103,7 @@ def measure(
         decision=_decision(data, candidate, settings, provenance) if settings.costs or settings.priors else None,
         sets=_sets(data, candidate),
         calibrations=calibrations,
+        export_digest=export_digest,
         annotators=measure_annotators(test, measured.predicted, data.index),
     )
 

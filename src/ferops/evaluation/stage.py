@@ -29,6 +29,7 @@ from ferops.faces.detection import Detector
 from ferops.files import atomic_folder, write_text
 from ferops.inference.predictor import Predictor
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.provenance import provenance
 from ferops.records.evaluate import EvaluateSummary, Headline
 from ferops.records.metrics import ChampionFigures, Metrics
@@ -82,6 +83,7 @@ def evaluate(
         end_to_end=end_to_end(data.images, answers, packed, resampler(data.images, params.evaluate, seed=params.seed)),
         cost=cost(layout.exported / config.served, classifier, data.faces),
         calibrations=validated(layout, data, classifier),
+        export_digest=export_digest(layout.exported),
         provenance=origin,
     )
     summary = _summary(metrics)

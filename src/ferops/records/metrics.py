@@ -368,6 +368,7 @@ class Metrics(Record):
         sets: None for an export of before, which has none.
         annotators: None where the data hold no votes.
         calibrations: the temperature beside other ways to calibrate; empty with fewer than five validation faces.
+        export_digest: of the folder that was judged (`ferops.model_config.export_digest`); None in a file of before.
     """
 
     stored_in: ClassVar[str] = "artifacts/evaluate/metrics.json"
@@ -401,3 +402,4 @@ class Metrics(Record):
     sets: LabelSets | None = None
     annotators: Annotators | None = None
     calibrations: tuple[CalibrationTrial, ...] = ()
+    export_digest: str | None = None

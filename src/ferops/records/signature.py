@@ -13,7 +13,7 @@ class Statement(Record):
 
     Attributes:
         model: the registered model's name, so that the statement counts for no other model.
-        digest: of the export folder without its provenance (`ferops.registry.versions.export_digest`).
+        digest: of the export folder without its provenance (`ferops.model_config.export_digest`).
         files: the version's files -> SHA-256, hex.
         gates: as they were judged.
         metrics: SHA-256 of the metrics.json that was judged, hex.

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING
 import ferops
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig
+from ferops.model_config import ExportConfig, export_digest
 from ferops.registry.connection import experiment_id, fluent
 from ferops.registry.signing import statements
 from ferops.registry.tracking import MAKER_TAG, maker
 from ferops.registry.trust import trusted_keys
-from ferops.registry.versions import DIGEST_TAG, SCHEME, copy_files, export_digest, file_digests
+from ferops.registry.versions import DIGEST_TAG, SCHEME, copy_files, file_digests
 from ferops.scratch import scratch_folder
 
 if TYPE_CHECKING:

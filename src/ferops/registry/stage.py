@@ -14,7 +14,7 @@ from ferops.config import Params, flatten
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder, require, sha256, write_text
 from ferops.layout import Layout
-from ferops.model_config import ExportConfig, ModelConfig, read_model_config
+from ferops.model_config import ExportConfig, ModelConfig, export_digest, read_model_config
 from ferops.provenance import provenance
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate, RegisterSummary
@@ -40,7 +40,6 @@ from ferops.registry.versions import (
     CHALLENGER,
     all_versions,
     champion_version,
-    export_digest,
     file_digests,
     set_alias,
     set_tags,
@@ -61,11 +60,12 @@ def register(layout: Layout, params: Params) -> RegisterSummary:
 
     Raises:
         FeropsError: an earlier stage has not run, the store does not answer or stops doing so, an override is wrong,
-            or the champion is not the one that the evaluation compared with.
+            or export or champion are not those of the evaluation.
     """
     metrics = Metrics.read(layout.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
     require(layout.reports("evaluate"), made_by="ferops evaluate")
     config = read_model_config(layout.exported, ExportConfig)
+    _require_same_export(layout, metrics)
     probes = read_probes(layout, metrics.provenance)
     rules = evaluate_gates(metrics, params.registry, probes=probes)
     layout.state.mkdir(parents=True, exist_ok=True)
@@ -139,6 +139,15 @@ def _statement(
         ferops_version=ferops.__version__,
         signed_at=datetime.now(UTC).isoformat(timespec="microseconds"),
     )
+
+
+def _require_same_export(layout: Layout, metrics: Metrics) -> None:
+    """An export that was made anew, or replaced, after the evaluation has been judged by nobody."""
+    if metrics.export_digest not in (None, export_digest(layout.exported)):
+        raise FeropsError(
+            f"{layout.exported} is not what the evaluation judged: its files have changed since. "
+            "Evaluate again: dvc repro"
+        )
 
 
 def _require_same_champion(client: MlflowClient, name: str, *, compared: str | None) -> None:

@@ -5,8 +5,6 @@ The alias `challenger` is set by the gates; `champion`, `shadow` and `canary` by
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -204,19 +202,6 @@ def file_digests(folder: Path) -> dict[str, str]:
     """Return the files below `folder`, by their paths in it, with their SHA-256 in hex."""
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): sha256(path) for path in found}
-
-
-def export_digest(folder: Path) -> str:
-    """Return the SHA-256 of an export folder, without the `provenance` in config.json: every commit changes it."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        if path.name == "config.json":
-            config = json.loads(content)
-            config.pop("provenance", None)
-            content = json.dumps(config, sort_keys=True).encode()
-        digest.update(f"{path.relative_to(folder).as_posix()} {hashlib.sha256(content).hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 @contextmanager
