@@ -25,6 +25,7 @@ PAGES = {
     "preprocess/contact_sheet.png": "Faces as they were cropped",
     "preprocess/no_face.png": "Images in which no face was found",
     "drift/index.html": "What changed between two versions of the data",
+    "monitor/index.html": "What the served model meets: drift, and accuracy without labels",
 }
 """Every page that a stage or a verb leaves below reports/, and what it answers; those that exist are linked."""
 
