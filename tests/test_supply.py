@@ -18,8 +18,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-UNPINNED = ("executorch", "coreml", "tensorrt")
-"""Extras that nothing of ferops but `ferops convert` uses, for one format each: docs/edge.md."""
+UNPINNED = ("maps", "executorch", "coreml", "tensorrt")
+"""Extras that nothing of ferops but one page or `ferops convert` uses: docs/judging.md, docs/edge.md."""
 
 AUDIT, SBOM = ROOT / ".ci" / "audit.py", ROOT / ".ci" / "sbom.py"
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -16,23 +21,44 @@ def clouds(n: int) -> tuple[np.ndarray, np.ndarray]:
     return (rng.normal(size=(n, 8)) + 40 * labels[:, None]).astype(np.float32), labels
 
 
-@pytest.mark.parametrize("dimensions", [2, 3])
-def test_clouds_stay_apart(dimensions: int) -> None:
+def test_clouds_stay_apart() -> None:
     found, labels = clouds(100)
-    projection = embedding.project(found, labels, dimensions=dimensions, seed=1)
-    assert projection.points.shape == (100, dimensions)
-    assert projection.agreement > 0.95
-    assert projection.trustworthiness > 0.9
+    made = embedding.projections(found, labels, seed=1)
+    assert [(one.method, one.dimensions) for one in made][:2] == [("t-SNE", 2), ("t-SNE", 3)]
+    for projection in made:
+        assert projection.points.shape == (100, projection.dimensions)
+        assert projection.agreement > 0.95
+        assert projection.trustworthiness > 0.9
+
+
+def test_pacmap_has_maps_too_where_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one, or where there is none, one that keeps the first features."""
+
+    class First:
+        def __init__(self, *, n_components: int, **_: int) -> None:
+            self.kept = n_components
+
+        def fit_transform(self, found: np.ndarray) -> np.ndarray:
+            return found[:, : self.kept]
+
+    if importlib.util.find_spec("pacmap") is None:
+        module = ModuleType("pacmap")
+        module.PaCMAP = First  # type: ignore[attr-defined]
+        module.__spec__ = ModuleSpec("pacmap", None)
+        monkeypatch.setitem(sys.modules, "pacmap", module)
+    found, labels = clouds(60)
+    made = embedding.projections(found, labels, seed=1)
+    assert [(one.method, one.dimensions) for one in made[2:]] == [("PaCMAP", 2), ("PaCMAP", 3)]
+    assert all(one.agreement > 0.95 for one in made)
+    few = embedding.projections(found[:6], labels[:6], seed=1)  # too few for it
+    assert {one.method for one in few} == {"t-SNE"}
 
 
 def test_a_network_that_finds_all_faces_alike_has_a_map_too() -> None:
     alike = np.full((30, 8), 0.25, np.float32)
-    assert np.isfinite(embedding.project(alike, np.arange(30) % 2, dimensions=3, seed=1).points).all()
-
-
-def test_few_faces_are_projected_too() -> None:
-    found, labels = clouds(6)
-    assert embedding.project(found, labels, dimensions=2, seed=1).points.shape == (6, 2)
+    made = embedding.projections(alike, np.arange(30) % 2, seed=1)
+    assert {one.method for one in made} == {"t-SNE"}
+    assert all(np.isfinite(one.points).all() for one in made)
 
 
 def test_neighbours_are_the_nearest_others() -> None:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from ferops.explanation.heat import members_of
+from ferops.records.explain import Method
 from ferops.training.model import ExpressionNet
 
 NEIGHBOURS = 10
 
 _BATCH = 64
+
+
+_FEWEST = 20
+"""Faces below which PaCMAP has too few neighbours and non-neighbours to choose from."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +35,15 @@ class Projection:
         agreement: share of the ten nearest points with the same label.
     """
 
+    method: Method
     points: NDArray[np.float32]
     trustworthiness: float
     agreement: float
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return int(self.points.shape[1])
 
 
 def features(net: ExpressionNet, faces: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -49,19 +64,50 @@ def _penultimate(net: ExpressionNet, pixels: torch.Tensor) -> torch.Tensor:
     return answer.flatten(1)
 
 
-def project(found: NDArray[np.float32], labels: NDArray[np.intp], *, dimensions: int, seed: int) -> Projection:
-    """Project features `(N, C)` by t-SNE (van der Maaten and Hinton 2008), started from the principal components."""
-    from sklearn.manifold import TSNE, trustworthiness
+def projections(found: NDArray[np.float32], labels: NDArray[np.intp], *, seed: int) -> tuple[Projection, ...]:
+    """Project features `(N, C)` into two and three dimensions by t-SNE, and by PaCMAP where it is installed."""
+    methods: list[tuple[Method, Callable[..., Any]]] = [("t-SNE", _tsne)]
+    # A network that finds all faces alike has no neighbours to keep
+    if importlib.util.find_spec("pacmap") and len(found) >= _FEWEST and _differ(found):
+        methods.append(("PaCMAP", _pacmap))
+    return tuple(
+        _judged(method, found, place(found, dimensions=dimensions, seed=seed), labels)
+        for method, place in methods
+        for dimensions in (2, 3)
+    )
 
-    points = TSNE(
+
+def _tsne(found: NDArray[np.float32], *, dimensions: int, seed: int) -> Any:
+    """By t-SNE (van der Maaten and Hinton 2008), started from the principal components."""
+    from sklearn.manifold import TSNE
+
+    return TSNE(
         dimensions,
         perplexity=min(30.0, (len(found) - 1) / 3),
         learning_rate=len(found) / 12,  # scikit-learn's is no lower than 50, where maps of few points fall apart
-        init="pca" if np.ptp(found, axis=0).max() > 1e-4 else "random",  # the same features for every face
+        init="pca" if _differ(found) else "random",
         random_state=seed,
     ).fit_transform(found)
+
+
+def _pacmap(found: NDArray[np.float32], *, dimensions: int, seed: int) -> Any:
+    """By PaCMAP (Wang et al. 2021), which pulls at further points, too, for the overall shape."""
+    import pacmap
+
+    logging.getLogger("pacmap").setLevel(logging.ERROR)  # it warns of every seed
+    return pacmap.PaCMAP(n_components=dimensions, random_state=seed).fit_transform(found)
+
+
+def _differ(found: NDArray[np.float32]) -> bool:
+    return bool(np.ptp(found, axis=0).max() > 1e-4)
+
+
+def _judged(method: Method, found: NDArray[np.float32], points: Any, labels: NDArray[np.intp]) -> Projection:
+    from sklearn.manifold import trustworthiness
+
     k = min(NEIGHBOURS, (len(found) - 1) // 2)
     return Projection(
+        method=method,
         points=np.asarray(points, dtype=np.float32),
         trustworthiness=float(trustworthiness(found, points, n_neighbors=k)),
         agreement=agreement(nearest(points), labels),

@@ -61,13 +61,16 @@ def explain_page(
     )
 
 
-def write_map(folder: Path, summary: ExplainSummary, sample: Sample, projections: dict[int, Projection]) -> None:
+def write_map(folder: Path, summary: ExplainSummary, sample: Sample, projections: Sequence[Projection]) -> None:
     """Write map.html and plotly.min.js: the maps in two and three dimensions, with the face under the pointer."""
     from plotly.offline import get_plotlyjs
 
     write_text(folder / "plotly.min.js", get_plotlyjs())
     colourings = _colourings(sample)
-    plots = {f"map{n}": json.loads(_plot(sample, one.points, colourings).to_json()) for n, one in projections.items()}
+    plots = {
+        f"{one.method.lower()}-{one.dimensions}": json.loads(_plot(sample, one.points, colourings).to_json())
+        for one in projections
+    }
     faces = [pages.image_uri(face, side_px=_HOVER_PX, kind="jpeg") for face in sample.faces]
     html = pages.render(
         "ferops.explanation",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -45,7 +46,7 @@ def explain(layout: Layout, params: Params) -> ExplainSummary:
     sample = draw(data, probabilities, params.explain.map_faces, seed=params.seed)
     found = embedding.features(net, sample.faces)
     neighbours = embedding.nearest(found)
-    projections = {n: embedding.project(found, sample.labels, dimensions=n, seed=params.seed) for n in (2, 3)}
+    projections = embedding.projections(found, sample.labels, seed=params.seed)
     heat = _heat(net, config, data, probabilities, params)
     drawn = resampler(data.index, params.evaluate, seed=params.seed)
     selection, risk = ranking.selection(probabilities, data.test.labels, drawn)
@@ -58,8 +59,13 @@ def explain(layout: Layout, params: Params) -> ExplainSummary:
         faces=len(sample),
         agreement=embedding.agreement(neighbours, sample.labels),
         maps=tuple(
-            Map(dimensions=n, trustworthiness=one.trustworthiness, agreement=one.agreement)
-            for n, one in projections.items()
+            Map(
+                method=one.method,
+                dimensions=one.dimensions,
+                trustworthiness=one.trustworthiness,
+                agreement=one.agreement,
+            )
+            for one in projections
         ),
         heat=heat,
         selection=selection,
@@ -109,9 +115,11 @@ def _heat(
     return check(net, config, few.faces, few.answers, drawn, seed=params.seed)
 
 
-def _table(sample: Sample, projections: dict[int, Projection]) -> pd.DataFrame:
-    """One row a face: its place on both maps."""
+def _table(sample: Sample, projections: Sequence[Projection]) -> pd.DataFrame:
+    """One row a face: its place on each map, `x2` and so on by t-SNE, `pacmap_x2` by PaCMAP."""
     places = {
-        f"{axis}{n}": one.points[:, column] for n, one in projections.items() for column, axis in enumerate("xyz"[:n])
+        f"{'' if one.method == 't-SNE' else 'pacmap_'}{axis}{one.dimensions}": one.points[:, column]
+        for one in projections
+        for column, axis in enumerate("xyz"[: one.dimensions])
     }
     return sample.index[["image_id"]].assign(**places)

@@ -39,14 +39,18 @@ class ClassRanking(Record):
     roc_area: Interval
 
 
+Method = Literal["t-SNE", "PaCMAP"]
+
+
 class Map(Record):
-    """A projection of the features by t-SNE.
+    """A projection of the features, by PaCMAP too where `ferops[maps]` is installed.
 
     Attributes:
         trustworthiness: 0-1, of scikit-learn: what is near on the map was near in the features.
         agreement: share of the ten nearest points with the same label.
     """
 
+    method: Method = "t-SNE"
     dimensions: int
     trustworthiness: float
     agreement: float
