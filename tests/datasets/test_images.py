@@ -11,7 +11,15 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from ferops.datasets.images import UnreadableImageError, decode, has_further_frames, header, header_size
+from ferops.datasets.images import (
+    WHOLE_PX,
+    UnreadableImageError,
+    decode,
+    has_further_frames,
+    header,
+    header_size,
+    rgb,
+)
 from sample_images import encoded
 
 RNG = np.random.default_rng(0)
@@ -36,6 +44,12 @@ def test_common_formats(kind: str) -> None:
     exact = kind in ("PNG", "BMP", "TIFF")
     assert np.abs(decode(image).astype(int) - COLOUR).mean() <= (0 if exact else 12)
     assert header(image).oddities == (("palette",) if kind == "GIF" else ())
+
+
+@pytest.mark.parametrize("shape", [(2, WHOLE_PX, 3), (1030, 1031, 3), (WHOLE_PX + 7, 1, 3)])
+def test_the_bands_of_a_large_image_fit_together(shape: tuple[int, int, int]) -> None:
+    pixels = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(rgb(Image.fromarray(pixels)), pixels)
 
 
 def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:

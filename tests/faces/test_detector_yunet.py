@@ -81,11 +81,27 @@ def test_a_large_face_and_small_ones_in_one_large_image(detector: Yunet) -> None
 def test_mtcnn_searches_where_no_proposal_is_a_face(monkeypatch: pytest.MonkeyPatch) -> None:
     image, _ = portraits()[0]
     detector = Yunet(min_confidence=0.9, threads=1)
-    monkeypatch.setattr(yunet, "SIZES", (0.2,))  # of the nose
+    monkeypatch.setattr(yunet, "SIZES", (0.2, 0.2))  # of the nose
     (found,) = detector.detect([image])
     (expected,) = build("mtcnn", min_confidence=0.9, threads=1).detect([image])
     np.testing.assert_array_equal(found[0].landmarks, expected[0].landmarks)
     assert found[0].score == expected[0].score
+
+
+@pytest.mark.parametrize(("unsure", "looks"), [((0.0, 1.01), 2), ((0.05, 0.9), 1), ((0.0, 0.0), 1)])
+def test_a_second_size_is_judged_where_the_first_leaves_doubt(
+    monkeypatch: pytest.MonkeyPatch, unsure: tuple[float, float], looks: int
+) -> None:
+    image, _ = portraits()[0]  # of which the first size leaves none
+    detector = Yunet(min_confidence=0.9, threads=1)
+    network, crops = detector._o_net, []
+    monkeypatch.setattr(yunet, "UNSURE", unsure)
+    monkeypatch.setattr(detector, "_o_net", lambda images: (crops.append(len(images)), network(images))[1])
+    assert len(detector.detect([image])[0]) == 1
+    *judged, landmarks = crops
+    assert len(judged) == looks
+    assert len(set(judged)) == 1
+    assert landmarks == 2
 
 
 def test_mtcnn_is_left_alone_where_nothing_is_proposed() -> None:

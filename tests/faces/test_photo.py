@@ -71,6 +71,26 @@ def test_it_stands_upright(orientation: int) -> None:
     assert np.abs(photo.full().astype(int) - turned).mean() < 3
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_parts_of_all_its_pixels_are_those_of_the_whole(orientation: int, degrees: int) -> None:
+    photo = Photo.decode(jpeg(SCENE, orientation=orientation)).turned(degrees)
+    parts, factor = photo.sharp(1)
+    whole = photo.full()
+    assert factor == 1
+    assert parts.shape == whole.shape[:2]
+    for where in (np.s_[0:40, 7:50], np.s_[1000:1100, 900:1300], np.s_[1200:5000, 1250:5000]):
+        np.testing.assert_array_equal(parts[where], whole[where])
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_parts_without_colours_or_of_ink_are_rgb(mode: str) -> None:
+    stream = io.BytesIO()
+    Image.fromarray(SCENE).convert(mode).save(stream, "JPEG")
+    photo = Photo.decode(stream.getvalue())
+    np.testing.assert_array_equal(photo.sharp(1)[0][9:30, 5:60], photo.full()[9:30, 5:60])
+
+
 @pytest.mark.parametrize(
     "encoded", [jpeg(SCENE[:, : 2 * MAX_SIDE_PX - 1]), cv2.imencode(".png", SCENE[:9, :, ::-1])[1].tobytes()]
 )

@@ -22,6 +22,10 @@ from ferops.errors import FeropsError
 MAX_MEGAPIXELS = 50.0
 """Above what cameras take; a small file may claim any size."""
 
+BAND_PX, WHOLE_PX = 2**16, 2**20
+"""Pillow hands pixels over through two copies. Those of larger images than WHOLE_PX are made of BAND_PX at a time: with
+whole copies, 12 megapixels took longer than their decoding, most of it in the kernel, which finds the memory."""
+
 _FILTERS = threading.Lock()
 _ORIENTATION = 0x0112  # EXIF's tag; 1 is upright
 _ON_ITS_SIDE = (5, 6, 7, 8)
@@ -93,10 +97,30 @@ def decode_reduced(encoded: bytes, *, side_px: int | None, max_megapixels: float
             upright = reduced(image, encoded)
         # In place: a copy of 25 megapixels takes as long as decoding them
         ImageOps.exif_transpose(upright, in_place=True)
-        pixels = _rgb(upright)
+        pixels = rgb(upright)
     if factor == 1:
         height, width = pixels.shape[:2]
     return Decoded(pixels, width, height, factor)
+
+
+def decode_unconverted(
+    encoded: bytes, *, side_px: int, max_megapixels: float = MAX_MEGAPIXELS
+) -> tuple[Image.Image, int]:
+    """Decode a JPEG as `decode_reduced` does, but neither turn it upright nor convert it.
+
+    Returns:
+        the image, and its EXIF orientation, 1 to 8.
+
+    Raises:
+        UnreadableImageError: see `decode`.
+    """
+    with _explained(encoded), _opened(encoded) as image:
+        assert isinstance(image, Image.Image)  # no TIFF
+        _require_size(*image.size, max_megapixels=max_megapixels)
+        _draft(image, side_px)
+        image.load()
+        found = _orientation(image)
+    return image, found if isinstance(found, int) else 1
 
 
 def _draft(image: Image.Image, side_px: int) -> int:
@@ -114,12 +138,23 @@ def from_pillow(image: Image.Image) -> NDArray[np.uint8]:
         UnreadableImageError: its file is damaged or incomplete.
     """
     with _explained():
-        return _rgb(ImageOps.exif_transpose(reduced(image)))
+        return rgb(ImageOps.exif_transpose(reduced(image)))
 
 
-def _rgb(image: Image.Image) -> NDArray[np.uint8]:
+def rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of an image as RGB uint8 `(H, W, 3)`, transparency on black."""
     image = _on_black(image)
-    return np.array(image if image.mode == "RGB" else image.convert("RGB"))
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    width, height = image.size
+    if width * height <= WHOLE_PX:
+        return np.array(image)
+    rows = max(1, BAND_PX // width)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        pixels[top:bottom] = np.asarray(image.crop((0, top, width, bottom)))
+    return pixels
 
 
 @contextmanager

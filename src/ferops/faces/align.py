@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -25,6 +26,16 @@ TEMPLATE = np.array(
 With the usual margin of 0.1 they fall where they fall in the median FER2013 crop (785 training images, symmetrised), so
 that aligned photos and the tight crops of that data set frame a face alike.
 """
+
+
+class Parts(Protocol):
+    """An image that is cut as an RGB uint8 array `(H, W, 3)` is, and may be one."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, where: tuple[slice, slice], /) -> Image: ...
+
 
 _RIGID = [0, 1, 2]  # eyes and nose: what an expression does not move
 _ALL = [0, 1, 2, 3, 4]
@@ -92,7 +103,7 @@ def enlargement(landmarks: NDArray[np.floating], *, size_px: int, margin: float,
 
 
 def align(
-    image: Image, landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align = "steady_scale"
+    image: Parts, landmarks: NDArray[np.floating], *, size_px: int, margin: float, fit: Align = "steady_scale"
 ) -> Image:
     """Cut the face out by `to_template`: upright, eyes level.
 
@@ -183,7 +194,7 @@ def _footprint(matrix: NDArray[np.float64], size_px: int) -> NDArray[np.float64]
     return (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
 
 
-def _reduced_part(image: Image, footprint: NDArray[np.float64], scale: float) -> tuple[Image, NDArray[np.float64], int]:
+def _reduced_part(image: Parts, footprint: NDArray[np.float64], scale: float) -> tuple[Image, NDArray[np.float64], int]:
     """Cut the part that the footprint needs and average blocks of `factor` pixels, so that warping skips none.
 
     Returns:
@@ -197,7 +208,7 @@ def _reduced_part(image: Image, footprint: NDArray[np.float64], scale: float) ->
     part = image[low[1] : high[1], low[0] : high[0]]
     if factor > 1:
         down, right = -part.shape[0] % factor, -part.shape[1] % factor
-        part = np.pad(part, ((0, down), (0, right), (0, 0)), mode="edge")  # to whole blocks
+        part = cv2.copyMakeBorder(part, 0, down, 0, right, cv2.BORDER_REPLICATE).astype(np.uint8, copy=False)
         size = (part.shape[1] // factor, part.shape[0] // factor)
         part = cv2.resize(part, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
     return part, low.astype(np.float64), factor

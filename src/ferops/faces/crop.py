@@ -43,11 +43,11 @@ def crop_faces(photo: Photo, detections: Sequence[Detection], settings: FaceSett
     """
     framing: Framing = {"size_px": settings.size_px, "margin": settings.margin, "fit": settings.align}
     ordered = preferred(detections, image_shape=photo.shape, how=settings.choose)
-    if photo.factor > 1:
-        needed = [int(1 / enlargement(found.landmarks, **framing)) for found in ordered]
-        photo = photo.sharp(max(1, min(needed, default=photo.factor)))
-    scale = np.float32(photo.factor)
-    return [FaceCrop(align(photo.pixels, found.landmarks / scale, **framing), found) for found in ordered]
+    # The smallest face decides: to be cut from all pixels costs the larger ones little
+    needed = [int(1 / enlargement(found.landmarks, **framing)) for found in ordered] if photo.factor > 1 else []
+    pixels, factor = photo.sharp(max(1, min(needed, default=photo.factor)))
+    scale = np.float32(factor)
+    return [FaceCrop(align(pixels, found.landmarks / scale, **framing), found) for found in ordered]
 
 
 def crop_whole(image: Image, *, size_px: int) -> FaceCrop:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ferops.datasets.images import MAX_MEGAPIXELS, decode, decode_reduced
+from ferops.datasets.sheet import Sheet
+from ferops.faces.align import Parts
 from ferops.faces.detection import Image
 from ferops.faces.detectors.letterbox import MAX_SIDE_PX
 
@@ -59,12 +61,13 @@ class Photo:
             return self.pixels
         return turned(decode(self.encoded, max_megapixels=self.max_megapixels), self.rotation)
 
-    def sharp(self, factor: int) -> Photo:
-        """Return the photo with at most `factor` pixels of the image for one of its own."""
+    def sharp(self, factor: int) -> tuple[Parts, int]:
+        """Return the image with at most `factor` of its pixels for one, to cut faces from, and that number."""
         if factor >= self.factor:
-            return self
-        found = decode_reduced(self.encoded, side_px=max(self.shape) // factor, max_megapixels=self.max_megapixels)
-        return Photo(*found, encoded=self.encoded, max_megapixels=self.max_megapixels).turned(self.rotation)
+            return self.pixels, self.factor
+        side_px = max(self.shape) // factor
+        sheet = Sheet.decode(self.encoded, side_px=side_px, max_megapixels=self.max_megapixels).turned(self.rotation)
+        return sheet, round(max(self.shape) / max(sheet.shape))
 
     def turned(self, degrees: int) -> Photo:
         """Return the photo turned clockwise by a multiple of 90 degrees."""

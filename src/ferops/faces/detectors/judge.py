@@ -25,12 +25,23 @@ def judge(o_net: Network, image: Reductions, boxes: Floats, *, min_confidence: f
         boxes: float `(N, 4)`, the candidates.
         min_confidence: drop faces with a lower score, 0-1.
     """
+    return faces_among(look_at(o_net, image, boxes), min_confidence=min_confidence)
+
+
+def look_at(o_net: Network, image: Reductions, boxes: Floats) -> Found:
+    """Return for each candidate where the network puts a face, and the probability that it is one."""
     if not len(boxes):
         return boxes, np.empty(0, np.float32)
     boxes, crops = cut_squares(image, boxes, size_px=48)
     probabilities, regression, _ = o_net(crops)
-    kept = np.flatnonzero(probabilities[:, 1] > min(_FOUND, min_confidence))
-    boxes, scores = apply_regression(boxes[kept], regression[kept]), probabilities[kept, 1]
+    return apply_regression(boxes, regression), probabilities[:, 1]
+
+
+def faces_among(looked_at: Found, *, min_confidence: float) -> Found:
+    """Return the faces among what `look_at` has returned, each once."""
+    boxes, scores = looked_at
+    kept = np.flatnonzero(scores > min(_FOUND, min_confidence))
+    boxes, scores = boxes[kept], scores[kept]
     kept = nms_over_smaller(boxes, scores, overlap=SAME_FACE)
     kept = kept[scores[kept] >= min_confidence]
     return boxes[kept], scores[kept]

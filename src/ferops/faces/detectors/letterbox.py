@@ -57,8 +57,10 @@ class Letterbox:
         inner_height, inner_width = image.shape[:2]
         top, left = round(border * inner_height), round(border * inner_width)
         down, right = top + -(inner_height + 2 * top) % multiple, left + -(inner_width + 2 * left) % multiple
+        if top or left or down or right:
+            image = cv2.copyMakeBorder(image, top, down, left, right, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False)
         return cls(
-            pixels=cv2.copyMakeBorder(image, top, down, left, right, cv2.BORDER_CONSTANT).astype(np.uint8, copy=False),
+            pixels=image,
             offset=np.array([left, top], np.float64),
             scale=np.array([inner_width / width, inner_height / height], np.float64),
             inside=(left, top, left + inner_width, top + inner_height),

@@ -15,11 +15,12 @@ import numpy as np
 
 from ferops.faces.detection import Detection, Image
 from ferops.faces.detectors.boxes import Floats, enlarged, nms
-from ferops.faces.detectors.judge import Found, judge
+from ferops.faces.detectors.judge import Found, faces_among, look_at
 from ferops.faces.detectors.landmarks import find_landmarks
 from ferops.faces.detectors.letterbox import Letterbox
 from ferops.faces.detectors.mtcnn import CROP_SIDE_PX, SMALLEST_FACE_PX, ZOOM, Mtcnn
 from ferops.faces.detectors.mtcnn_networks import o_net
+from ferops.faces.detectors.pyramid import joined
 from ferops.faces.detectors.reductions import Reductions
 from ferops.faces.detectors.yunet_network import STRIDES_PX, yunet
 
@@ -37,8 +38,10 @@ PROPOSED = 0.1
 """Proposals with a lower score are not judged. YuNet's authors keep those from 0.5: here the output network decides."""
 
 SIZES = (0.85, 1.1)
-"""Each proposal is judged in these sizes: the output network is choosy about the frame, and MTCNN's own proposals of a
-face come in several."""
+UNSURE = (0.05, 0.9)
+"""Each proposal is judged in the first size, and in the second one, too, where the probability of a face then lies
+within these bounds: the output network is choosy about the frame. In 570 proposals, on photographs of trainings and in
+scenes of their faces, the second size found no face where the first one was surer that there is none."""
 
 
 class Yunet:
@@ -62,8 +65,10 @@ class Yunet:
         framed = Letterbox.around(image)
         reductions = Reductions(framed.pixels)
         proposals = self._propose(reductions)
-        candidates = np.concatenate([enlarged(proposals, factor) for factor in SIZES])
-        boxes, scores = judge(self._o_net, reductions, candidates, min_confidence=self._min_confidence)
+        once = look_at(self._o_net, reductions, enlarged(proposals, SIZES[0]))
+        unsure = proposals[(once[1] >= UNSURE[0]) & (once[1] < UNSURE[1])]
+        again = look_at(self._o_net, reductions, enlarged(unsure, SIZES[1]))
+        boxes, scores = faces_among(joined(once, again), min_confidence=self._min_confidence)
         if len(proposals) and not len(boxes):  # there may be a face
             return self._mtcnn.detect([image])[0]
         return framed.detections(boxes, scores, find_landmarks(self._o_net, reductions, boxes, zoom=ZOOM))
