@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,17 @@ def test_the_cpu_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text:
 
 def test_openvino_has_one_core() -> None:
     assert machine.openvino_core() is machine.openvino_core()
+
+
+def test_what_converts_models_is_loaded_only_when_asked_for() -> None:
+    asked = """
+import sys
+from ferops.machine import openvino_core
+openvino_core()
+assert not [name for name in sys.modules if "tools.ovc" in name or "telemetry" in name]
+from openvino.tools.ovc import convert_model
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", asked], check=True, timeout=60)
 
 
 @pytest.mark.parametrize(

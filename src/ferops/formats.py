@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ferops.records.metrics import Interval
+from ferops.records.interval import Interval
 
 NO_VALUE = "n/a"
 NO_BREAK = "\u00a0"  # no line break between a figure and its unit

@@ -6,16 +6,8 @@ from typing import ClassVar, Literal
 
 from ferops.config import Tta
 from ferops.records.base import Record
+from ferops.records.interval import Interval as Interval  # noqa: PLC0414 # who reads metrics finds it here, too
 from ferops.records.provenance import Provenance
-
-
-class Interval(Record):
-    """A figure with the ends of its confidence interval; where one of them is None, `reason` says why."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    reason: str | None = None
 
 
 class ClassFigures(Record):

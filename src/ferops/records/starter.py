@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ferops.records.base import Record
-from ferops.records.metrics import Interval
+from ferops.records.interval import Interval
 
 
 class StarterMetrics(Record):
