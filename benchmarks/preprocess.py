@@ -45,7 +45,8 @@ from ferops.faces.detect import SMALL_PX
 from ferops.faces.detection import Image
 from ferops.faces.detectors import from_settings
 from ferops.faces.process_pool import one_thread
-from ferops.faces.stage import SPLITS, preprocess
+from ferops.faces.stage import preprocess
+from ferops.faces.unfinished import SPLITS
 from ferops.layout import Layout
 from ferops.machine import cores
 

@@ -29,7 +29,7 @@ from preprocess import settings
 
 from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest
-from ferops.faces.stage import SPLITS
+from ferops.faces.unfinished import SPLITS
 from ferops.layout import Layout
 from ferops.machine import cores, cpu_name
 

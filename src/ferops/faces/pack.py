@@ -17,17 +17,22 @@ class FaceFile:
     place. It holds one face in memory at a time.
     """
 
-    def __init__(self, path: Path, *, size_px: int) -> None:
-        self._file = path.open("wb")
+    def __init__(self, path: Path, *, size_px: int, keep: int = 0) -> None:
+        """`keep`: so many faces of the file that is there stay, and what comes after them is cut off."""
+        self._file = path.open("r+b" if keep else "wb")
         self._size_px = size_px
-        self.count = 0
+        self.count = keep
         self._write_header()
+        self._file.truncate(self._file.seek(keep * size_px * size_px * 3, 1))
 
     def append(self, face: Image) -> int:
         """Add one uint8 `(size_px, size_px, 3)` face and return its row."""
         self._file.write(np.ascontiguousarray(face).tobytes())
         self.count += 1
         return self.count - 1
+
+    def flush(self) -> None:
+        self._file.flush()
 
     def __enter__(self) -> FaceFile:
         return self

@@ -185,4 +185,4 @@ def sigterm_stops() -> Iterator[None]:
 
 
 def _stop(_number: int, _frame: FrameType | None) -> None:
-    raise StoppedError("stopped by SIGTERM; nothing was written. Run the command again: ferops preprocess")
+    raise StoppedError("stopped by SIGTERM. The same command goes on from where it was: ferops preprocess")

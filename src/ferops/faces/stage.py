@@ -1,43 +1,53 @@
-"""The stage `preprocess`: from raw images to packed, aligned faces."""
+"""The stage `preprocess`: from raw images to packed, aligned faces.
+
+Its results go to the disk shard by shard (ferops.faces.unfinished), so a stopped run goes on where it was.
+"""
 
 from __future__ import annotations
 
 import functools
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from contextlib import closing
+from itertools import islice
+from types import TracebackType
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ferops import threads
 from ferops.config import Params, Preprocess
 from ferops.datasets.raw import Raw, open_raw
-from ferops.errors import FeropsError
-from ferops.faces.detection import Detector, Image
+from ferops.errors import FeropsError, StoppedError
+from ferops.faces.detection import Detector
 from ferops.faces.detectors import from_settings, require_known
-from ferops.faces.index import held_back, read_index, require_every_class, write_faces, write_others
-from ferops.faces.pack import FaceFile
+from ferops.faces.index import (
+    Places,
+    held_back,
+    read_index,
+    require_every_class,
+    with_results,
+    write_faces,
+    write_others,
+)
 from ferops.faces.process_pool import Work, extract_shards, sigterm_stops
 from ferops.faces.report import write_report
 from ferops.faces.shard import Encoded, Extracted, Shard, make_shards
-from ferops.faces.status import HELD_BACK
+from ferops.faces.unfinished import SPLITS, Unfinished, identity
 from ferops.files import atomic_folder
 from ferops.layout import Layout
 from ferops.provenance import provenance
+from ferops.records import Provenance
 from ferops.records.preprocess import PreprocessSpeed, PreprocessSummary
-
-SPLITS = ("train", "val", "test")
-
-_THUMBNAILS = 60  # at most so many images held back are shown per reason
 
 
 def preprocess(layout: Layout, params: Params, *, detector: Detector | None = None) -> PreprocessSummary:
     """Write artifacts/preprocess/ and reports/preprocess/ as docs/files.md describes, and return the summary.
+
+    A run that was stopped leaves what it has done beside its output; the next one of the same inputs, settings and code
+    goes on from there.
 
     Args:
         detector: used in this process only; by default `preprocess.detector`, run as `preprocess.runner` and
@@ -52,81 +62,80 @@ def preprocess(layout: Layout, params: Params, *, detector: Detector | None = No
         require_known(settings.detector)
     index = read_index(layout, params.data.classes)
     origin = provenance(layout, params)
-    started = time.perf_counter()
+    made_from = identity(layout, params, settings.detector if detector is None else type(detector).__qualname__)
+    work = Unfinished(layout, made_from=made_from, size_px=settings.size_px)
+    with sigterm_stops(), work:
+        with _Sink(work, index) as sink:
+            shards = _shards(layout, index, sink.places, settings)
+            _run(islice(shards, work.done.shards, None), index, settings, detector, sink)
+        work.close()
+        try:
+            summary = _finish(layout, params, work, index, origin)
+        except StoppedError:
+            raise
+        except FeropsError:  # it would fail again
+            work.remove()
+            raise
+        work.remove()
+    return summary
+
+
+def _finish(
+    layout: Layout, params: Params, work: Unfinished, index: pd.DataFrame, origin: Provenance
+) -> PreprocessSummary:
+    """Make the stage's output of all shards."""
+    faces, order = with_results(index, work)
+    require_every_class(faces)
+    quarantine = held_back(faces, work, order, params.preprocess)
     with (
-        sigterm_stops(),
         atomic_folder(layout.artifacts("preprocess")) as folder,
         atomic_folder(layout.reports("preprocess")) as reports,
     ):
-        with _Sink(folder, index, size_px=settings.size_px) as sink:
-            _run(_shards(layout, index, settings), index, settings, detector, sink)
-        seconds = time.perf_counter() - started
-        records = pd.DataFrame(sink.records).set_index("image_id")
-        faces = index.join(records, on="image_id", validate="one_to_one")
-        require_every_class(faces)
-        quarantine = held_back(faces, settings)
-        write_faces(folder / "faces.parquet", faces)
-        write_others(folder / "other_faces.parquet", sink.others)
+        work.lend_faces(folder)
+        write_faces(folder / "faces.parquet", index, work, order)
+        write_others(folder / "other_faces.parquet", index, work)
         quarantine.to_parquet(folder / "quarantine.parquet", index=False)
-        speed = PreprocessSpeed(
-            detector_ms_per_image=1000 * sink.detector_seconds / sink.searched if sink.searched else None,
-            stage_ms_per_image=1000 * seconds / len(faces),
-        )
-        arrays = {split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS}
+        done = work.done
         return write_report(
             reports,
             provenance=origin,
             classes=params.data.classes,
             faces=faces,
-            arrays=arrays,
-            other_faces=len(sink.others),
+            arrays={split: np.load(folder / f"{split}.npy", mmap_mode="r") for split in SPLITS},
+            other_faces=done.rows["others"],
             quarantine=quarantine,
-            thumbnails=sink.thumbnails,
-            speed=speed,
+            thumbnails=work.thumbnails(),
+            speed=PreprocessSpeed(
+                detector_ms_per_image=1000 * done.detector_seconds / done.searched if done.searched else None,
+                stage_ms_per_image=1000 * done.seconds / len(faces),
+            ),
         )
 
 
-@dataclass
 class _Sink:
-    """Writes faces to the split files in the order of the shards; keeps the tables and a few thumbnails."""
+    """Hands shards, in their order, to what is kept of them, and shows how far the stage is."""
 
-    folder: Path
-    index: pd.DataFrame
-    size_px: int
-    records: list[dict[str, Any]] = field(default_factory=list)
-    others: list[dict[str, Any]] = field(default_factory=list)
-    thumbnails: dict[str, list[Image]] = field(default_factory=lambda: {status: [] for status in HELD_BACK})
-    searched: int = 0
-    detector_seconds: float = 0.0
+    def __init__(self, work: Unfinished, index: pd.DataFrame) -> None:
+        self.places = Places(index["image_id"])
+        self._work = work
+        self._splits = pd.Categorical(index["split"], list(SPLITS)).codes  # a byte an image
+        self._started = time.perf_counter()
 
     def __enter__(self) -> _Sink:
-        self._stack = ExitStack()
-        self._split_of = dict(zip(self.index["image_id"], self.index["split"], strict=True))
-        self._files = {
-            split: self._stack.enter_context(FaceFile(self.folder / f"{split}.npy", size_px=self.size_px))
-            for split in SPLITS
-        }
-        bar = tqdm(total=len(self.index), desc="faces", unit="image", mininterval=1.0, smoothing=0.1)
-        self._bar = self._stack.enter_context(bar)
+        total, done = len(self._splits), self._work.done.rows["images"]
+        self._bar = tqdm(total=total, initial=done, desc="faces", unit="image", mininterval=1.0, smoothing=0.1)
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        self._stack.__exit__(*error)
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
 
     def take(self, extracted: Extracted) -> None:
-        faces, thumbnails = iter(extracted.pixels), iter(extracted.thumbnails)
-        for record in extracted.records:
-            row = -1
-            if record["status"] not in HELD_BACK:
-                row = self._files[self._split_of[record["image_id"]]].append(next(faces))
-            elif len(self.thumbnails[record["status"]]) < _THUMBNAILS:
-                self.thumbnails[record["status"]].append(next(thumbnails))
-            else:
-                next(thumbnails)
-            self.records.append({**record, "row": row})
-        self.others += extracted.others
-        self.searched += extracted.searched
-        self.detector_seconds += extracted.detector_seconds
+        places = self.places.of([record["image_id"] for record in extracted.records])
+        splits = [SPLITS[code] for code in self._splits[places]]
+        seconds = time.perf_counter() - self._started
+        self._work.take(extracted, places=places.tolist(), splits=splits, seconds=seconds)
         self._bar.update(len(extracted.records))
 
 
@@ -150,25 +159,28 @@ def _run(
             sink.take(extracted)
 
 
-def _shards(layout: Layout, index: pd.DataFrame, settings: Preprocess) -> Iterator[Shard]:
+def _shards(layout: Layout, index: pd.DataFrame, places: Places, settings: Preprocess) -> Iterator[Shard]:
     for source, rows in index.groupby("source", sort=True):
         tight = source in settings.tight_sources
-        images = _encoded(open_raw(layout, str(source)), set(rows["image_id"]))
+        images = _encoded(open_raw(layout, str(source)), places, rows.index.to_numpy(), images=len(index))
         yield from make_shards(
             images, tight=tight, search=not tight or settings.tight == "detect", at_most=settings.batch_size
         )
 
 
-def _encoded(raw: Raw, wanted: set[str]) -> Iterator[Encoded]:
-    """Yield the `wanted` images of a raw file, in its order and once each."""
-    left = set(wanted)
+def _encoded(raw: Raw, places: Places, wanted: NDArray[np.int64], *, images: int) -> Iterator[Encoded]:
+    """Yield the images of a raw file that are at the places `wanted` of `images`, in the file's order and once each."""
+    left = np.zeros(images, bool)
+    left[wanted] = True
     for batch in raw.batches(["image_id", "image", "width", "height"]):
-        for image_id, data, width, height in zip(*(batch.column(i) for i in range(4)), strict=True):
-            if image_id.as_py() in left:
-                left.discard(image_id.as_py())
-                yield Encoded(image_id.as_py(), data.as_py(), width.as_py(), height.as_py())
-    if left:
+        found = places.of(batch.column(0).to_pylist())
+        for row, place in enumerate(found):
+            if place >= 0 and left[place]:
+                left[place] = False
+                yield Encoded(*(batch.column(i)[row].as_py() for i in range(4)))
+    if left.any():
+        missing = places.ids[np.flatnonzero(left)]
         raise FeropsError(
-            f"{raw.files[0]} lacks {len(left)} images of the manifest, such as {min(left)}: the raw data changed after "
-            "validation. Run again: ferops validate, ferops split"
+            f"{raw.files[0]} lacks {len(missing)} images of the manifest, such as {min(missing).decode()}: the raw "
+            "data changed after validation. Run again: ferops validate, ferops split"
         )
