@@ -37,7 +37,8 @@ class Raw:
         schema = _canonical(self.schema, wanted)
         for path in self.files:
             with readable(path, _again(self.source)):
-                for batch in pq.ParquetFile(path).iter_batches(batch_size=rows, columns=wanted):
+                # Read ahead, PyArrow would hold all row groups until the last one is read
+                for batch in pq.ParquetFile(path, pre_buffer=False).iter_batches(batch_size=rows, columns=wanted):
                     yield self._checked(batch.select(wanted), path, schema)
 
     def table(self, columns: Sequence[str]) -> pa.Table:
