@@ -26,7 +26,7 @@ async def _socket(websocket: WebSocket) -> None:
 
 
 def client(*, login: str | None = None, origins: tuple[str, ...] = ()) -> TestClient:
-    routes = [Route("/{path:path}", _hello, methods=["GET", "POST"]), WebSocketRoute("/events", _socket)]
+    routes = [Route("/{path:path}", _hello, methods=["GET", "POST", "PUT"]), WebSocketRoute("/events", _socket)]
     guarded = Guard(Starlette(routes=routes), port=4200, origins=origins, login=login)
     return TestClient(guarded, base_url=OWN)
 
@@ -72,6 +72,20 @@ def test_what_another_origin_can_send_is_refused(headers: dict[str, str], status
             reply = own.request(method, "/flows", content=b"{}", headers=headers)
             assert reply.status_code == status, reply.text
             assert "access-control-allow-origin" not in reply.headers
+
+
+def test_an_artifact_comes_by_put_which_a_page_of_another_origin_cannot_send() -> None:
+    """MLflow's clients put a text file as text/plain; a browser asks first (OPTIONS), and hears no yes."""
+    with client() as own:
+        text = {"Content-Type": "text/plain"}
+        assert own.put("/artifacts/card.md", content=b"card", headers=text).status_code == 200
+        assert own.post("/artifacts/card.md", content=b"card", headers=text).status_code == 415
+        evil = {"Origin": "http://evil.example"}
+        assert own.put("/artifacts/card.md", content=b"card", headers=text | evil).status_code == 403
+        asks = evil | {"Access-Control-Request-Method": "PUT", "Access-Control-Request-Headers": "content-type"}
+        reply = own.options("/artifacts/card.md", headers=asks)
+        assert reply.status_code == 403
+        assert not [name for name in reply.headers if name.startswith("access-control-allow")]
 
 
 def test_an_origin_that_the_operator_allows_gets_in() -> None:

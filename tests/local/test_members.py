@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import importlib.util
+import json
 import os
 import socket
 import subprocess
@@ -46,8 +47,10 @@ class Store:
         return [SimpleNamespace(name="reviewer" if user_id == "rita" else "trainer")]
 
 
-def answer(method: str, path: str, body: str, *, login: str | None) -> tuple[int, list[bytes]]:
-    """Return the status, and what reached MLflow."""
+def answer(
+    method: str, path: str, body: str, *, login: str | None, taken: list[dict[str, Any]] | None = None
+) -> tuple[int, list[bytes]]:
+    """Return the status, and what reached MLflow; `taken` gets what was taken away without it."""
     reached: list[bytes] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -55,7 +58,13 @@ def answer(method: str, path: str, body: str, *, login: str | None) -> tuple[int
         await Response()(scope, receive, send)
 
     async def ask() -> int:
-        transport = httpx.ASGITransport(Reviewers(app, Store(), begun=lambda asked: asked.get("version") == "7"))
+        rule = Reviewers(
+            app,
+            Store(),
+            begun=lambda asked: asked.get("version") == "7",
+            take_away=(taken if taken is not None else []).append,
+        )
+        transport = httpx.ASGITransport(rule)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             auth = (login, login) if login else None
             return (await client.request(method, f"/api/2.0{path}", content=body, auth=auth)).status_code
@@ -69,7 +78,7 @@ def answer(method: str, path: str, body: str, *, login: str | None) -> tuple[int
         ("POST", ALIAS, CHAMPION),
         ("POST", f"{ALIAS}/", CHAMPION),
         ("POST", ALIAS, CHALLENGER.replace("challenger", "canary")),
-        ("DELETE", ALIAS, CHALLENGER),
+        ("DELETE", ALIAS, '{"alias": "challenger", "alias": "champion"}'),
         ("POST", ALIAS, '{"alias": "challenger", "alias": "champion"}'),  # readers differ in which one counts
         ("POST", ALIAS, '"{\\"alias\\": \\"challenger\\"}"'),
         ("POST", ALIAS, "alias=challenger"),
@@ -104,6 +113,21 @@ def test_a_trainer_is_refused_and_nothing_reaches_mlflow(method: str, path: str,
 )
 def test_what_register_does_is_left_to_mlflow(method: str, path: str, body: str) -> None:
     assert answer(method, path, body, login="tom") == (200, [body.encode()])
+
+
+def test_a_reviewer_takes_any_alias_away_and_a_trainer_the_challenger() -> None:
+    """MLflow would ask for the permission to delete the model."""
+    for login, body, status in (
+        ("rita", CHAMPION, 200),
+        ("rita", CHALLENGER, 200),
+        ("ferops", CHAMPION, 200),
+        ("tom", CHALLENGER, 200),
+        ("tom", CHAMPION, 403),
+        ("eve", CHALLENGER, 401),
+    ):
+        taken: list[dict[str, Any]] = []
+        assert answer("DELETE", ALIAS, body, login=login, taken=taken) == (status, [])
+        assert [json.dumps(each) for each in taken] == ([body] if status == 200 else [])
 
 
 def test_mlflow_has_these_paths() -> None:
@@ -185,7 +209,10 @@ def test_a_trainer_registers_and_a_reviewer_promotes(
     from ferops.registry.connection import connect
 
     assert connect(layout).get_model_version(params.registry.model_name, "1").tags["promoted_by"] == "rita"
+    connect(layout).delete_registered_model_alias(params.registry.model_name, "champion")
+    assert "champion" not in promotion.aliases(layout, params)
     log = (tmp_path / "server.log").read_text()
+    assert 'rita: DELETE alias {"name": "ferops", "alias": "champion"}' in log
     assert 'rita: POST alias {"name": "ferops", "alias": "champion", "version": "1"}' in log
     with pytest.raises(FeropsError):
         stage.register(layout, params)  # a reviewer logs no runs

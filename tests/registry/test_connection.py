@@ -9,6 +9,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread, Timer
@@ -147,6 +148,39 @@ def test_a_server_that_hangs_in_the_middle_is_given_up(tmp_path: Path, monkeypat
             client.get_run("any")
         assert time.monotonic() - start < 2.4
         server.shutdown()
+
+
+class LosesItsStore(NoSuchRun):
+    """As MLflow's server, when its database or its bucket is away."""
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            super().do_GET()
+        else:
+            self.send_error(500)
+
+
+@pytest.mark.parametrize("retries", ["0", "1"])
+def test_a_server_whose_stores_are_away_is_not_called_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, retries: str
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", retries)
+    with ThreadingHTTPServer(("127.0.0.1", 0), LosesItsStore) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{server.server_port}")
+        says = r"answers with errors \(status 500\).*database.*mlflow-server\.log.*\. Nothing is lost\. Bring"
+        with pytest.raises(FeropsError, match=says), connected(Layout(tmp_path)) as client:
+            client.get_run("any")
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "says"), [(3600, "60 minutes ahead of"), (-3600, "60 minutes behind"), (100, ""), (None, "")]
+)
+def test_a_clock_that_is_off_is_said(caplog: pytest.LogCaptureFixture, ahead_s: float | None, says: str) -> None:
+    connection._note_clock(None if ahead_s is None else formatdate(time.time() - ahead_s, usegmt=True))
+    assert says in caplog.text
+    assert bool(says) == bool(caplog.records)
 
 
 class WantsLogin(NoSuchRun):

@@ -18,6 +18,7 @@ from ferops.packaging.beside import ENDED, note_ended, wanted
 from ferops.packaging.reconcile import reconcile
 from ferops.records.register import Promotion
 from ferops.records.rollout import CanaryEnd
+from ferops.registry import promotion
 from ferops.registry.promotion import aliases, champion, place, promote, withdraw
 from ferops.registry.stage import register
 from ferops.registry.versions import all_versions, fetch
@@ -176,3 +177,19 @@ def test_versions_beside_the_champion(layout: Layout, params: Params, client: Ml
     assert wanted(aliases(layout, params)) == {}
     assert not (folder / ENDED).exists()
     assert note_ended(layout, params) == []
+
+
+def test_who_was_overtaken_while_promoting_is_told(
+    version_1: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = register_with_temperature(version_1, params, 1.2)
+    move = promotion.set_alias
+
+    def overtaken(client: MlflowClient, name: str, alias: str, version: str) -> None:
+        move(client, name, alias, version)
+        move(client, name, alias, second)
+
+    monkeypatch.setattr(promotion, "set_alias", overtaken)
+    with pytest.raises(FeropsError, match=r"at the same moment: version 2 is champion now, not 1"):
+        promote(version_1, params, "1")
+    assert aliases(version_1, params)["champion"] == second

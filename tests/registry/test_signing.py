@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from ferops.registry.signing import TAG, own_key, sign, statements
 from ferops.registry.stage import register
 from ferops.registry.trust import add_key
 from ferops.registry.versions import fetch
-from registry_project import against_champion, changed, good_metrics, params_tree, write_metrics
+from registry_project import against_champion, changed, good_metrics, interval, params_tree, write_metrics
 
 
 def signature_tag(version: ModelVersion) -> tuple[str, Signature]:
@@ -93,6 +94,27 @@ def test_register_signs_what_it_found(version: ModelVersion, layout: Layout, par
     assert promote(layout, params, "1").gates == "passed"
     key_file = layout.state / "private" / "signing.key"
     assert key_file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_clock_that_was_ahead_does_not_win_over_a_later_verdict(
+    version: ModelVersion, layout: Layout, params: Params, client: MlflowClient, tmp_path: Path
+) -> None:
+    """Version 1 passed on a machine whose clock is a year ahead; here, and later, its gates fail."""
+    ((_, statement),) = statements(version)
+    other = Layout(tmp_path / "other")
+    ahead = (datetime.now(UTC) + timedelta(days=365)).isoformat(timespec="microseconds")
+    for tag, value in sign(other, statement.model_copy(update={"signed_at": ahead})).items():
+        client.set_model_version_tag("ferops", "1", tag, value)
+    key = own_key(other)
+    assert key is not None
+    add_key(layout, key)
+    write_metrics(
+        layout, changed(against_champion(good_metrics(), low=-0.01), candidate__macro_f1=interval(0.1, 0.0, 0.2))
+    )
+    assert register(layout, params).failed
+    (layout.state / "private" / "failed-digests").unlink()  # what another folder would not know
+    with pytest.raises(FeropsError, match="gates of models:/ferops/1 failed"):
+        promote(layout, params, "1")
 
 
 def test_an_unsigned_version_is_refused_until_a_person_accepts_it(

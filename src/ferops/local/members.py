@@ -93,7 +93,14 @@ def protected(database: str, *, password: str, csrf_key: str, model: str) -> ASG
     auth.store.update_user(USER, password=password, is_admin=True)
     _make_roles(auth.store)
     _make_model(model)
-    return Reviewers(app, auth.store, begun=_begun)
+    return Reviewers(app, auth.store, begun=_begun, take_away=_take_away)
+
+
+def _take_away(asked: dict[str, Any]) -> None:
+    from mlflow.server.handlers import _get_model_registry_store
+
+    registry: Any = _get_model_registry_store()
+    registry.delete_registered_model_alias(str(asked.get("name")), str(asked.get("alias")))
 
 
 def _begun(asked: dict[str, Any]) -> bool:
@@ -133,13 +140,25 @@ def _make_model(name: str) -> None:
 
 
 class Reviewers:
-    """ASGI middleware: refuses (403) what is a reviewer's matter and comes from others; logs what a reviewer did."""
+    """ASGI middleware: refuses (403) what is a reviewer's matter and comes from others; logs what a reviewer did.
 
-    def __init__(self, app: ASGIApp, store: Any, *, begun: Callable[[dict[str, Any]], bool]) -> None:
-        """`begun` tells whether the version that a request names is one that `register` has not finished."""
+    It takes aliases away itself: MLflow asks for the permission to delete the whole model.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        store: Any,
+        *,
+        begun: Callable[[dict[str, Any]], bool],
+        take_away: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """`begun` tells whether the version that a request names is one that `register` has not finished; `take_away`
+        removes the alias that a request names."""
         self._app = app
         self._store = store
         self._begun = begun
+        self._take_away = take_away
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"].rstrip("/") if scope["type"] == "http" else ""
@@ -155,7 +174,10 @@ class Reviewers:
             await self._app(scope, _replayed(body, receive), send)
             return
         who = await anyio.to_thread.run_sync(self._member, Headers(scope=scope).get("authorization", ""))
-        if who is None or body is None or not who[1]:
+        takes_away = path.endswith(ALIAS) and scope["method"] == "DELETE" and asked is not None
+        # `register` takes the challenger away where gates fail that passed before
+        own = takes_away and asked is not None and asked.get("alias") == CHALLENGER
+        if who is None or body is None or not (who[1] & ({"reviewer", "trainer"} if own else {"reviewer"})):
             reason = (
                 "It takes the role reviewer to move an alias other than challenger: ferops member NAME --role reviewer"
             )
@@ -170,12 +192,13 @@ class Reviewers:
                 status = message["status"]
             await send(message)
 
-        await self._app(scope, _replayed(body, receive), note)
+        app = _Remover(self._take_away, asked) if takes_away and asked is not None else self._app
+        await app(scope, _replayed(body, receive), note)
         if status < 300:
             log.info("%s: %s %s %s", who[0], scope["method"], path.rpartition("/")[2], json.dumps(asked))
 
-    def _member(self, authorization: str) -> tuple[str, bool] | None:
-        """Return the name that this header proves, and whether it may promote; None without a right login."""
+    def _member(self, authorization: str) -> tuple[str, set[str]] | None:
+        """Return the name that this header proves, and its roles; None without a right login."""
         scheme, _, encoded = authorization.partition(" ")
         try:
             name, colon, password = base64.b64decode(encoded, validate=True).decode().partition(":")
@@ -185,7 +208,27 @@ class Reviewers:
             return None
         user = self._store.get_user(name)
         roles = {role.name for role in self._store.list_user_roles_for_workspace(user.id, WORKSPACE)}
-        return name, user.is_admin or "reviewer" in roles
+        return name, set(GRANTS) if user.is_admin else roles
+
+
+class _Remover:
+    """Answers one request, which takes an alias away."""
+
+    def __init__(self, take_away: Callable[[dict[str, Any]], None], asked: dict[str, Any]) -> None:
+        self._take_away = take_away
+        self._asked = asked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            await anyio.to_thread.run_sync(self._take_away, self._asked)
+        except MlflowException as error:
+            known: Any = error  # untyped
+            content = {"error_code": known.error_code, "message": known.message}
+            await JSONResponse(content, status_code=known.get_http_status_code())(scope, receive, send)
+        else:
+            await JSONResponse({})(scope, receive, send)
 
 
 def takes_reviewer(path: str, method: str, asked: dict[str, Any] | None) -> bool:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sqlite3
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,6 +34,8 @@ EXPERIMENT = "ferops"
 """The one MLflow experiment that holds the runs of this pipeline."""
 
 SERVER_ANSWERS_WITHIN_S = 4.0
+CLOCKS_WITHIN_S = 300.0
+"""Farther apart than this, the clocks of this machine and the server's are worth a word."""
 
 _PATIENCE_S = {True: 6, False: 20}
 """What a request may take, by whether the server is on this machine; one elsewhere may pass on an upload first. With
@@ -46,6 +51,8 @@ _QUIET = {
 
 _CHATTY = ("mlflow.system_metrics.system_metrics_monitor", "mlflow.models.signature")
 """Loggers that report every start and stop, and that a given schema was not inferred."""
+
+log = logging.getLogger(__name__)
 
 
 def connect(layout: Layout, *, uri: str | None = None) -> MlflowClient:
@@ -107,6 +114,14 @@ def _explained(error: Exception, layout: Layout, client: MlflowClient, kept: str
     store = database(uri) if uri.startswith("sqlite:") else own_database(layout)
     if is_locked(str(error)):
         return f"{explain(store, str(error))}. {kept}"
+    status = _failed_with(error)
+    if status is not None or (is_unanswered(error) and uri.startswith("http") and _is_up(uri)):
+        how = f"answers with errors (status {status})" if status is not None else "no longer answers in time"
+        return (
+            f"the MLflow server at MLFLOW_TRACKING_URI={uri} runs, but {how}. Most often its database or its store of "
+            "artifacts is away or full; its log says which (.ferops/logs/mlflow-server.log where `ferops up` was run). "
+            f"{kept}. Bring that back, then run the same command again"
+        )
     if is_unanswered(error):
         return (
             f"the MLflow server at MLFLOW_TRACKING_URI={uri} no longer answers. {kept}. Start the server again "
@@ -131,6 +146,23 @@ def is_unanswered(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _is_up(uri: str) -> bool:
+    try:
+        _require_answer(uri)
+    except RegistryAwayError:
+        return False
+    return True
+
+
+def _failed_with(error: BaseException | None) -> int | None:
+    """Return the status if the server answered with errors of its own until MLflow's client gave up."""
+    while error is not None:
+        if found := re.search(r"too many (5\d\d) error responses|failed with error code (5\d\d)", str(error)):
+            return int(found[1] or found[2])
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def experiment_id(client: MlflowClient) -> str:
@@ -201,10 +233,26 @@ def _on_this_machine(uri: str) -> bool:
     return urlsplit(uri).hostname in ("127.0.0.1", "localhost", "::1")
 
 
+def _note_clock(date: str | None) -> None:
+    """Say so where this machine's clock and the server's, from its header Date, are far apart."""
+    try:
+        ahead_s = time.time() - parsedate_to_datetime(date or "").timestamp()
+    except ValueError:  # none
+        return
+    if abs(ahead_s) > CLOCKS_WITHIN_S:
+        log.warning(
+            "this machine's clock is %.0f minutes %s the MLflow server's: times in runs and versions will be wrong. "
+            "Set it (NTP)",
+            abs(ahead_s) / 60,
+            "ahead of" if ahead_s > 0 else "behind",
+        )
+
+
 def _require_answer(uri: str) -> None:
     problem = ""
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SERVER_ANSWERS_WITHIN_S).close()
+        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=SERVER_ANSWERS_WITHIN_S) as reply:
+            _note_clock(reply.headers.get("Date"))
     except urllib.error.HTTPError as error:
         # 401 and 403: somebody is there and wants credentials, which MLflow's client sends and this probe does not
         if error.code not in (401, 403):

@@ -69,6 +69,14 @@ def same_files(client: MlflowClient, layout: Layout, name: str) -> list[tuple[st
     ]
 
 
+def last_signed(client: MlflowClient, layout: Layout, name: str) -> str | None:
+    """Return when a trusted key last signed a statement on these files, by the clock that it was signed by."""
+    trusted = trusted_keys(layout)
+    found = _tagged(client, name, export_digest(layout.exported))
+    times = [each.signed_at for version in found for key, each in statements(version) if key in trusted]
+    return max(times, default=None)
+
+
 def create(
     client: MlflowClient, layout: Layout, name: str, *, run_id: str, config: ExportConfig, tags: Mapping[str, str]
 ) -> None:

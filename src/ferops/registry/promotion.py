@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -33,6 +33,9 @@ from ferops.registry.versions import (
     set_tags,
 )
 from ferops.scratch import scratch_folder
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 STACK_LOGIN = "ferops"
 """As `ferops.local.access.USER`, which this package may not import."""
@@ -65,6 +68,7 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
             with _permitted():
                 set_tags(client, name, wanted, tags)
                 set_alias(client, name, CHAMPION, wanted)
+            _require_won(client, name, wanted)
     return Promotion(
         model=name,
         champion=wanted,
@@ -73,6 +77,16 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
         gates=gates,
         synthetic=synthetic,
     )
+
+
+def _require_won(client: MlflowClient, name: str, version: str) -> None:
+    """Of several who promote at once the last one's version is champion: the others must not believe it is theirs."""
+    now = holders(client, name).get(CHAMPION)
+    if now != version:
+        raise FeropsError(
+            f"somebody else promoted at the same moment: {f'version {now}' if now else 'no version'} is champion now, "
+            f"not {version}. Agree with them, then, if need be, run the same command again"
+        )
 
 
 def place(layout: Layout, params: Params, version: str, alias: Literal["shadow", "canary"]) -> Placement:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +21,7 @@ from ferops.records.register import Gate, RegisterSummary
 from ferops.records.signature import Statement, verdict
 from ferops.registry.card import decided, gates_table
 from ferops.registry.connection import connected, experiment_id
-from ferops.registry.creation import create, remove_begun_models, same_files
+from ferops.registry.creation import create, last_signed, remove_begun_models, same_files
 from ferops.registry.figures import PROBES, Probes, read_probes
 from ferops.registry.gates import evaluate_gates
 from ferops.registry.policy import policy_gate
@@ -102,8 +102,10 @@ def _record(
     gates = (*rules, policy)
     _log_evaluation(client, layout, run_id, metrics=metrics, gates=gates)
 
+    signed_at = _after(last_signed(client, layout, name))
+
     def tags(files: dict[str, str]) -> dict[str, str]:
-        statement = _statement(layout, name, metrics=metrics, gates=gates, files=files)
+        statement = _statement(layout, name, metrics=metrics, gates=gates, files=files, signed_at=signed_at)
         return {"gates": statement.verdict, **sign(layout, statement)}
 
     blocked, version = verdict(gates) == "failed", None
@@ -127,7 +129,7 @@ def _record(
 
 
 def _statement(
-    layout: Layout, name: str, *, metrics: Metrics, gates: tuple[Gate, ...], files: dict[str, str]
+    layout: Layout, name: str, *, metrics: Metrics, gates: tuple[Gate, ...], files: dict[str, str], signed_at: str
 ) -> Statement:
     return Statement(
         model=name,
@@ -137,7 +139,7 @@ def _statement(
         metrics=sha256(layout.artifacts("evaluate") / "metrics.json"),
         **metrics.provenance.model_dump(include={"data_version", "split_hash", "git_commit"}),
         ferops_version=ferops.__version__,
-        signed_at=datetime.now(UTC).isoformat(timespec="microseconds"),
+        signed_at=signed_at,
     )
 
 
@@ -148,6 +150,14 @@ def _require_same_export(layout: Layout, metrics: Metrics) -> None:
             f"{layout.exported} is not what the evaluation judged: its files have changed since. "
             "Evaluate again: dvc repro"
         )
+
+
+def _after(last: str | None) -> str:
+    """Return the time to sign with. The latest statement counts, so one made by a clock that is ahead must not win."""
+    now = datetime.now(UTC)
+    if last is not None:
+        now = max(now, datetime.fromisoformat(last) + timedelta(microseconds=1))
+    return now.isoformat(timespec="microseconds")
 
 
 def _require_same_champion(client: MlflowClient, name: str, *, compared: str | None) -> None:
