@@ -13,10 +13,12 @@ def test_shares_and_differences() -> None:
     assert interval(Interval(value=-0.05, low=-0.1, high=0.0), signed=True) == "−5.0 (−10.0 to +0.0)"
     assert percent(0.6135, 0) == "61\u00a0%"
     assert points(0.014) == "+1.4"
+    assert points(-0.0001) == "+0.0"
 
 
 def test_other_figures() -> None:
     assert figure(SHARE) == "0.613 (0.580 to 0.641)"
+    assert figure(Interval(value=-0.0001, low=-0.0004, high=-0.0)) == "0.000 (0.000 to 0.000)"
     assert megabytes(4_940_000) == "4.9\u00a0MB"
 
 

@@ -15,7 +15,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def points(difference: float | None, digits: int = 1) -> str:
     """Return "+1.4" for 0.014: a difference of shares in percentage points, with its sign."""
-    return NO_VALUE if difference is None else f"{100 * difference:+.{digits}f}".replace("-", "−")
+    return NO_VALUE if difference is None else f"{_rounded(100 * difference, digits):+.{digits}f}".replace("-", "−")
 
 
 def interval(found: Interval, *, signed: bool = False, digits: int = 1) -> str:
@@ -27,7 +27,7 @@ def interval(found: Interval, *, signed: bool = False, digits: int = 1) -> str:
 def figure(found: Interval, digits: int = 3) -> str:
     """Return "0.613 (0.580 to 0.641)" for a figure that is not a share."""
     ends = (found.value, found.low, found.high)
-    return _with_ends(found, [NO_VALUE if end is None else f"{end:.{digits}f}" for end in ends])
+    return _with_ends(found, [NO_VALUE if end is None else f"{_rounded(end, digits):.{digits}f}" for end in ends])
 
 
 def megabytes(size: int) -> str:
@@ -40,6 +40,10 @@ def _with_ends(found: Interval, texts: list[str]) -> str:
     if found.value is None:
         return f"{NO_VALUE}: {found.reason}"
     return f"{value} (no interval)" if found.low is None else f"{value} ({low} to {high})"
+
+
+def _rounded(value: float, digits: int) -> float:
+    return round(value, digits) + 0.0  # never -0.0
 
 
 def _hundredfold(share: float | None, digits: int) -> str:

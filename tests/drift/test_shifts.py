@@ -49,6 +49,14 @@ def test_the_distance_is_the_largest_gap_between_cumulative_shares() -> None:
     assert sum(found.histogram.after) == pytest.approx(1, abs=0.01)
 
 
+def test_the_histogram_spans_what_was_measured_and_no_more() -> None:
+    found = _numbers(np.linspace(0.9, 1.0, 200), np.linspace(0.92, 0.98, 100)).histogram
+    assert (found.start, found.stop) == (0.9, 1.0)
+    assert max(found.before) < 0.1  # not all in one bin
+    alike = _numbers(np.full(9, 5.0), np.full(4, 5.0)).histogram
+    assert (alike.start, alike.stop) == (5.0, 6.0)
+
+
 def test_nothing_on_one_side_is_no_shift() -> None:
     found = _numbers(np.empty(0), np.ones(3))
     assert (found.effect, found.p, found.before) == (0.0, 1.0, None)

@@ -68,7 +68,7 @@ def shift_of_numbers(before: pd.Series, after: pd.Series, *, source: str, quanti
     # Of one number each nothing can be said, and SciPy divides by zero
     test = ks_2samp(*sides, method="asymp") if min(sizes) > 0 and sum(sizes) > 2 else None
     both = np.concatenate(sides) if min(sizes) > 0 else np.zeros(1)
-    start, stop = float(both.min()), float(max(both.max(), both.min() + 1))
+    start, stop = float(both.min()), float(both.max() if np.ptp(both) > 0 else both.min() + 1)
     bins = np.linspace(start, stop, HISTOGRAM_BINS + 1)
     shares = [(np.histogram(side, bins)[0] / max(len(side), 1)).round(4).tolist() for side in sides]
     quantiles = [_quantiles(side) for side in sides]

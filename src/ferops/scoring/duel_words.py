@@ -19,7 +19,7 @@ def text(duel: Duel) -> str:
             duel.verdict,
             f"first   {inline(first.file)}, SHA-256 {first.sha256[:16]}...",
             f"second  {inline(second.file)}, SHA-256 {second.sha256[:16]}...",
-            f"data    {inline(duel.file)}, on {', '.join(duel.classes)}; {duel.left_out} rows left out",
+            f"data    {inline(duel.file)}, on {', '.join(duel.classes)}; rows left out: {duel.left_out}",
             "",
             *("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows),
             "",
