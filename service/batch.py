@@ -19,7 +19,7 @@ from service.refusals import Refusal
 from service.uploads import too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from starlette.datastructures import FormData, QueryParams
 
@@ -38,7 +38,7 @@ WITHIN_S = 120.0
 
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06")  # with members, and without
 _ENTRY = b"PK\x01\x02"
-_ENTRIES_PER_IMAGE = 10
+FILES_PER_IMAGE = 10
 """Folders, and what operating systems add, stand in a zip's directory, too; more would cost memory by the entry."""
 _LONGEST_NAME = 255
 
@@ -75,12 +75,23 @@ class Batches:
         values = form.getlist(FIELD)
         if not values:
             raise missing(form, CURL)
+        files = [(getattr(value, "filename", None) or "", await content(value, CURL)) for value in values]
+        return await self.of(files, client)
+
+    async def of(self, files: Sequence[tuple[str, bytes]], client: str) -> Batch:
+        """Return the images among files, and of the zips among them.
+
+        Args:
+            files: name, which may be empty, and content.
+
+        Raises:
+            Refusal: there are none, or too many, or too large ones.
+        """
         items: list[Item] = []
         skipped: Counter[str] = Counter()
         unpacked = 0
-        for number, value in enumerate(values, start=1):
-            encoded = await content(value, CURL)
-            name = getattr(value, "filename", None) or f"image {number}"
+        for number, (given, encoded) in enumerate(files, start=1):
+            name = given or f"image {number}"
             if not encoded.startswith(_ZIP):
                 items.append(Item(name, partial(self._whole, encoded)))
                 continue
@@ -98,7 +109,7 @@ class Batches:
                 f"The batch has {len(items)} files. Supported: up to {self._max_images}. Send it in parts.",
             )
         if not items:
-            raise Refusal("empty_file", "The zip holds no images.")
+            raise Refusal("empty_file", "There are no images. Send some, or a zip that holds some.")
         return Batch(tuple(items), client, dict(skipped))
 
     async def answer(self, batch: Batch, predict: Predict) -> BatchAnswer:
@@ -129,7 +140,7 @@ class Batches:
         return encoded
 
     def _opened(self, encoded: bytes, skipped: Counter[str]) -> Zip:
-        if encoded.count(_ENTRY) > _ENTRIES_PER_IMAGE * self._max_images:
+        if encoded.count(_ENTRY) > FILES_PER_IMAGE * self._max_images:
             raise Refusal(
                 "too_many_files", f"The zip has far more files than {self._max_images}, which are supported. Split it."
             )

@@ -26,13 +26,17 @@ from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0c\x66\x65rops.proto\x12\tferops.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\"M\n\x0ePredictRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0f\n\x07\x65xplain\x18\x02 \x01(\x08\x12\r\n\x05\x63rops\x18\x03 \x01(\x08\x12\x0c\n\x04\x62lur\x18\x04 \x01(\x08\"\x86\x03\n\x06\x41nswer\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x1e\n\x05\x66\x61\x63\x65s\x18\x02 \x03(\x0b\x32\x0f.ferops.v1.Face\x12\x13\n\x0b\x66\x61\x63\x65s_found\x18\x03 \x01(\x05\x12\x16\n\x0e\x66\x61\x63\x65s_returned\x18\x04 \x01(\x05\x12\x18\n\x10\x66irst_frame_only\x18\x05 \x01(\x08\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\r\n\x05width\x18\x07 \x01(\x05\x12\x0e\n\x06height\x18\x08 \x01(\x05\x12\x10\n\x08rotation\x18\t \x01(\x05\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x14\n\x0c\x64\x61ta_version\x18\x0b \x01(\t\x12\x32\n\ttiming_ms\x18\x0c \x03(\x0b\x32\x1f.ferops.v1.Answer.TimingMsEntry\x12\x0e\n\x06notice\x18\r \x01(\t\x12!\n\x06\x65xtras\x18\x0e \x01(\x0b\x32\x11.ferops.v1.Extras\x1a/\n\rTimingMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xe4\x02\n\x04\x46\x61\x63\x65\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x39\n\rprobabilities\x18\x04 \x03(\x0b\x32\".ferops.v1.Face.ProbabilitiesEntry\x12\x1b\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x0e.ferops.v1.Box\x12\x31\n\tlandmarks\x18\x06 \x03(\x0b\x32\x1e.ferops.v1.Face.LandmarksEntry\x12\x17\n\x0f\x64\x65tection_score\x18\x07 \x01(\x01\x12\x0b\n\x03set\x18\x08 \x03(\t\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x42\n\x0eLandmarksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.ferops.v1.Point:\x02\x38\x01\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x01\x12\n\n\x02y1\x18\x02 \x01(\x01\x12\n\n\x02x2\x18\x03 \x01(\x01\x12\n\n\x02y2\x18\x04 \x01(\x01\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"`\n\x06\x45xtras\x12\x1d\n\x04heat\x18\x01 \x03(\x0b\x32\x0f.ferops.v1.Heat\x12\x17\n\x0f\x66\x61\x63\x65s_explained\x18\x02 \x01(\x05\x12\r\n\x05\x63rops\x18\x03 \x03(\x0c\x12\x0f\n\x07\x62lurred\x18\x04 \x01(\x0c\"C\n\x04Heat\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x1d\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x0e.ferops.v1.Row\x12\x0c\n\x04\x66\x61ll\x18\x03 \x01(\x01\"\x15\n\x03Row\x12\x0e\n\x06values\x18\x01 \x03(\x01\x32\x7f\n\x0b\x45xpressions\x12\x37\n\x07Predict\x12\x19.ferops.v1.PredictRequest\x1a\x11.ferops.v1.Answer\x12\x37\n\x04Info\x12\x16.google.protobuf.Empty\x1a\x17.google.protobuf.Structb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0c\x66\x65rops.proto\x12\tferops.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1cgoogle/protobuf/struct.proto\"M\n\x0ePredictRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0f\n\x07\x65xplain\x18\x02 \x01(\x08\x12\r\n\x05\x63rops\x18\x03 \x01(\x08\x12\x0c\n\x04\x62lur\x18\x04 \x01(\x08\"+\n\x0c\x42\x61tchRequest\x12\r\n\x05image\x18\x01 \x01(\x0c\x12\x0c\n\x04name\x18\x02 \x01(\t\"\xee\x01\n\x0b\x42\x61tchAnswer\x12%\n\x06images\x18\x01 \x03(\x0b\x32\x15.ferops.v1.BatchImage\x12\x14\n\x0cimages_found\x18\x02 \x01(\x05\x12\x17\n\x0fimages_answered\x18\x03 \x01(\x05\x12\x35\n\x08left_out\x18\x04 \x03(\x0b\x32#.ferops.v1.BatchAnswer.LeftOutEntry\x12\x12\n\nmax_images\x18\x05 \x01(\x05\x12\x0e\n\x06max_mb\x18\x06 \x01(\x01\x1a.\n\x0cLeftOutEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x05:\x02\x38\x01\"Z\n\nBatchImage\x12\x0c\n\x04name\x18\x01 \x01(\t\x12!\n\x06\x61nswer\x18\x02 \x01(\x0b\x32\x11.ferops.v1.Answer\x12\x0c\n\x04\x63ode\x18\x03 \x01(\t\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\x16\n\x05\x46rame\x12\r\n\x05image\x18\x01 \x01(\x0c\"l\n\x0bStreamReply\x12)\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x17.ferops.v1.StreamAnswerH\x00\x12*\n\x07refusal\x18\x02 \x01(\x0b\x32\x17.ferops.v1.FrameRefusalH\x00\x42\x06\n\x04said\"\x84\x02\n\x0cStreamAnswer\x12\r\n\x05\x66rame\x18\x01 \x01(\x05\x12\x16\n\x0e\x66rames_dropped\x18\x02 \x01(\x05\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x1e\n\x05\x66\x61\x63\x65s\x18\x04 \x03(\x0b\x32\x0f.ferops.v1.Face\x12\x13\n\x0b\x66\x61\x63\x65s_found\x18\x05 \x01(\x05\x12\r\n\x05width\x18\x06 \x01(\x05\x12\x0e\n\x06height\x18\x07 \x01(\x05\x12\x38\n\ttiming_ms\x18\x08 \x03(\x0b\x32%.ferops.v1.StreamAnswer.TimingMsEntry\x1a/\n\rTimingMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"B\n\x0c\x46rameRefusal\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\r\n\x05\x65rror\x18\x02 \x01(\t\x12\x15\n\rretry_after_s\x18\x03 \x01(\x01\"\x86\x03\n\x06\x41nswer\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x1e\n\x05\x66\x61\x63\x65s\x18\x02 \x03(\x0b\x32\x0f.ferops.v1.Face\x12\x13\n\x0b\x66\x61\x63\x65s_found\x18\x03 \x01(\x05\x12\x16\n\x0e\x66\x61\x63\x65s_returned\x18\x04 \x01(\x05\x12\x18\n\x10\x66irst_frame_only\x18\x05 \x01(\x08\x12\x0f\n\x07\x63lasses\x18\x06 \x03(\t\x12\r\n\x05width\x18\x07 \x01(\x05\x12\x0e\n\x06height\x18\x08 \x01(\x05\x12\x10\n\x08rotation\x18\t \x01(\x05\x12\x15\n\rmodel_version\x18\n \x01(\t\x12\x14\n\x0c\x64\x61ta_version\x18\x0b \x01(\t\x12\x32\n\ttiming_ms\x18\x0c \x03(\x0b\x32\x1f.ferops.v1.Answer.TimingMsEntry\x12\x0e\n\x06notice\x18\r \x01(\t\x12!\n\x06\x65xtras\x18\x0e \x01(\x0b\x32\x11.ferops.v1.Extras\x1a/\n\rTimingMsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x82\x03\n\x04\x46\x61\x63\x65\x12\r\n\x05label\x18\x01 \x01(\t\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x0e\n\x06status\x18\x03 \x01(\t\x12\x39\n\rprobabilities\x18\x04 \x03(\x0b\x32\".ferops.v1.Face.ProbabilitiesEntry\x12\x1b\n\x03\x62ox\x18\x05 \x01(\x0b\x32\x0e.ferops.v1.Box\x12\x31\n\tlandmarks\x18\x06 \x03(\x0b\x32\x1e.ferops.v1.Face.LandmarksEntry\x12\x17\n\x0f\x64\x65tection_score\x18\x07 \x01(\x01\x12\x0b\n\x03set\x18\x08 \x03(\t\x12\x12\n\x05track\x18\t \x01(\x05H\x00\x88\x01\x01\x1a\x34\n\x12ProbabilitiesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x42\n\x0eLandmarksEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.ferops.v1.Point:\x02\x38\x01\x42\x08\n\x06_track\"5\n\x03\x42ox\x12\n\n\x02x1\x18\x01 \x01(\x01\x12\n\n\x02y1\x18\x02 \x01(\x01\x12\n\n\x02x2\x18\x03 \x01(\x01\x12\n\n\x02y2\x18\x04 \x01(\x01\"\x1d\n\x05Point\x12\t\n\x01x\x18\x01 \x01(\x01\x12\t\n\x01y\x18\x02 \x01(\x01\"`\n\x06\x45xtras\x12\x1d\n\x04heat\x18\x01 \x03(\x0b\x32\x0f.ferops.v1.Heat\x12\x17\n\x0f\x66\x61\x63\x65s_explained\x18\x02 \x01(\x05\x12\r\n\x05\x63rops\x18\x03 \x03(\x0c\x12\x0f\n\x07\x62lurred\x18\x04 \x01(\x0c\"C\n\x04Heat\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x1d\n\x05\x63\x65lls\x18\x02 \x03(\x0b\x32\x0e.ferops.v1.Row\x12\x0c\n\x04\x66\x61ll\x18\x03 \x01(\x01\"\x15\n\x03Row\x12\x0e\n\x06values\x18\x01 \x03(\x01\x32\xfa\x01\n\x0b\x45xpressions\x12\x37\n\x07Predict\x12\x19.ferops.v1.PredictRequest\x1a\x11.ferops.v1.Answer\x12\x41\n\x0cPredictBatch\x12\x17.ferops.v1.BatchRequest\x1a\x16.ferops.v1.BatchAnswer(\x01\x12\x36\n\x06Stream\x12\x10.ferops.v1.Frame\x1a\x16.ferops.v1.StreamReply(\x01\x30\x01\x12\x37\n\x04Info\x12\x16.google.protobuf.Empty\x1a\x17.google.protobuf.Structb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'ferops_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_BATCHANSWER_LEFTOUTENTRY']._loaded_options = None
+  _globals['_BATCHANSWER_LEFTOUTENTRY']._serialized_options = b'8\001'
+  _globals['_STREAMANSWER_TIMINGMSENTRY']._loaded_options = None
+  _globals['_STREAMANSWER_TIMINGMSENTRY']._serialized_options = b'8\001'
   _globals['_ANSWER_TIMINGMSENTRY']._loaded_options = None
   _globals['_ANSWER_TIMINGMSENTRY']._serialized_options = b'8\001'
   _globals['_FACE_PROBABILITIESENTRY']._loaded_options = None
@@ -41,26 +45,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FACE_LANDMARKSENTRY']._serialized_options = b'8\001'
   _globals['_PREDICTREQUEST']._serialized_start=86
   _globals['_PREDICTREQUEST']._serialized_end=163
-  _globals['_ANSWER']._serialized_start=166
-  _globals['_ANSWER']._serialized_end=556
-  _globals['_ANSWER_TIMINGMSENTRY']._serialized_start=509
-  _globals['_ANSWER_TIMINGMSENTRY']._serialized_end=556
-  _globals['_FACE']._serialized_start=559
-  _globals['_FACE']._serialized_end=915
-  _globals['_FACE_PROBABILITIESENTRY']._serialized_start=795
-  _globals['_FACE_PROBABILITIESENTRY']._serialized_end=847
-  _globals['_FACE_LANDMARKSENTRY']._serialized_start=849
-  _globals['_FACE_LANDMARKSENTRY']._serialized_end=915
-  _globals['_BOX']._serialized_start=917
-  _globals['_BOX']._serialized_end=970
-  _globals['_POINT']._serialized_start=972
-  _globals['_POINT']._serialized_end=1001
-  _globals['_EXTRAS']._serialized_start=1003
-  _globals['_EXTRAS']._serialized_end=1099
-  _globals['_HEAT']._serialized_start=1101
-  _globals['_HEAT']._serialized_end=1168
-  _globals['_ROW']._serialized_start=1170
-  _globals['_ROW']._serialized_end=1191
-  _globals['_EXPRESSIONS']._serialized_start=1193
-  _globals['_EXPRESSIONS']._serialized_end=1320
+  _globals['_BATCHREQUEST']._serialized_start=165
+  _globals['_BATCHREQUEST']._serialized_end=208
+  _globals['_BATCHANSWER']._serialized_start=211
+  _globals['_BATCHANSWER']._serialized_end=449
+  _globals['_BATCHANSWER_LEFTOUTENTRY']._serialized_start=403
+  _globals['_BATCHANSWER_LEFTOUTENTRY']._serialized_end=449
+  _globals['_BATCHIMAGE']._serialized_start=451
+  _globals['_BATCHIMAGE']._serialized_end=541
+  _globals['_FRAME']._serialized_start=543
+  _globals['_FRAME']._serialized_end=565
+  _globals['_STREAMREPLY']._serialized_start=567
+  _globals['_STREAMREPLY']._serialized_end=675
+  _globals['_STREAMANSWER']._serialized_start=678
+  _globals['_STREAMANSWER']._serialized_end=938
+  _globals['_STREAMANSWER_TIMINGMSENTRY']._serialized_start=891
+  _globals['_STREAMANSWER_TIMINGMSENTRY']._serialized_end=938
+  _globals['_FRAMEREFUSAL']._serialized_start=940
+  _globals['_FRAMEREFUSAL']._serialized_end=1006
+  _globals['_ANSWER']._serialized_start=1009
+  _globals['_ANSWER']._serialized_end=1399
+  _globals['_ANSWER_TIMINGMSENTRY']._serialized_start=891
+  _globals['_ANSWER_TIMINGMSENTRY']._serialized_end=938
+  _globals['_FACE']._serialized_start=1402
+  _globals['_FACE']._serialized_end=1788
+  _globals['_FACE_PROBABILITIESENTRY']._serialized_start=1658
+  _globals['_FACE_PROBABILITIESENTRY']._serialized_end=1710
+  _globals['_FACE_LANDMARKSENTRY']._serialized_start=1712
+  _globals['_FACE_LANDMARKSENTRY']._serialized_end=1778
+  _globals['_BOX']._serialized_start=1790
+  _globals['_BOX']._serialized_end=1843
+  _globals['_POINT']._serialized_start=1845
+  _globals['_POINT']._serialized_end=1874
+  _globals['_EXTRAS']._serialized_start=1876
+  _globals['_EXTRAS']._serialized_end=1972
+  _globals['_HEAT']._serialized_start=1974
+  _globals['_HEAT']._serialized_end=2041
+  _globals['_ROW']._serialized_start=2043
+  _globals['_ROW']._serialized_end=2064
+  _globals['_EXPRESSIONS']._serialized_start=2067
+  _globals['_EXPRESSIONS']._serialized_end=2317
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,100 @@ class PredictRequest(_message.Message):
     blur: bool
     def __init__(self, image: _Optional[bytes] = ..., explain: _Optional[bool] = ..., crops: _Optional[bool] = ..., blur: _Optional[bool] = ...) -> None: ...
 
+class BatchRequest(_message.Message):
+    __slots__ = ("image", "name")
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    name: str
+    def __init__(self, image: _Optional[bytes] = ..., name: _Optional[str] = ...) -> None: ...
+
+class BatchAnswer(_message.Message):
+    __slots__ = ("images", "images_found", "images_answered", "left_out", "max_images", "max_mb")
+    class LeftOutEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FOUND_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_ANSWERED_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    MAX_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MB_FIELD_NUMBER: _ClassVar[int]
+    images: _containers.RepeatedCompositeFieldContainer[BatchImage]
+    images_found: int
+    images_answered: int
+    left_out: _containers.ScalarMap[str, int]
+    max_images: int
+    max_mb: float
+    def __init__(self, images: _Optional[_Iterable[_Union[BatchImage, _Mapping]]] = ..., images_found: _Optional[int] = ..., images_answered: _Optional[int] = ..., left_out: _Optional[_Mapping[str, int]] = ..., max_images: _Optional[int] = ..., max_mb: _Optional[float] = ...) -> None: ...
+
+class BatchImage(_message.Message):
+    __slots__ = ("name", "answer", "code", "error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    answer: Answer
+    code: str
+    error: str
+    def __init__(self, name: _Optional[str] = ..., answer: _Optional[_Union[Answer, _Mapping]] = ..., code: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
+class Frame(_message.Message):
+    __slots__ = ("image",)
+    IMAGE_FIELD_NUMBER: _ClassVar[int]
+    image: bytes
+    def __init__(self, image: _Optional[bytes] = ...) -> None: ...
+
+class StreamReply(_message.Message):
+    __slots__ = ("answer", "refusal")
+    ANSWER_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    answer: StreamAnswer
+    refusal: FrameRefusal
+    def __init__(self, answer: _Optional[_Union[StreamAnswer, _Mapping]] = ..., refusal: _Optional[_Union[FrameRefusal, _Mapping]] = ...) -> None: ...
+
+class StreamAnswer(_message.Message):
+    __slots__ = ("frame", "frames_dropped", "status", "faces", "faces_found", "width", "height", "timing_ms")
+    class TimingMsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    FRAME_FIELD_NUMBER: _ClassVar[int]
+    FRAMES_DROPPED_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
+    FACES_FIELD_NUMBER: _ClassVar[int]
+    FACES_FOUND_FIELD_NUMBER: _ClassVar[int]
+    WIDTH_FIELD_NUMBER: _ClassVar[int]
+    HEIGHT_FIELD_NUMBER: _ClassVar[int]
+    TIMING_MS_FIELD_NUMBER: _ClassVar[int]
+    frame: int
+    frames_dropped: int
+    status: str
+    faces: _containers.RepeatedCompositeFieldContainer[Face]
+    faces_found: int
+    width: int
+    height: int
+    timing_ms: _containers.ScalarMap[str, float]
+    def __init__(self, frame: _Optional[int] = ..., frames_dropped: _Optional[int] = ..., status: _Optional[str] = ..., faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., faces_found: _Optional[int] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., timing_ms: _Optional[_Mapping[str, float]] = ...) -> None: ...
+
+class FrameRefusal(_message.Message):
+    __slots__ = ("code", "error", "retry_after_s")
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_S_FIELD_NUMBER: _ClassVar[int]
+    code: str
+    error: str
+    retry_after_s: float
+    def __init__(self, code: _Optional[str] = ..., error: _Optional[str] = ..., retry_after_s: _Optional[float] = ...) -> None: ...
+
 class Answer(_message.Message):
     __slots__ = ("status", "faces", "faces_found", "faces_returned", "first_frame_only", "classes", "width", "height", "rotation", "model_version", "data_version", "timing_ms", "notice", "extras")
     class TimingMsEntry(_message.Message):
@@ -60,7 +154,7 @@ class Answer(_message.Message):
     def __init__(self, status: _Optional[str] = ..., faces: _Optional[_Iterable[_Union[Face, _Mapping]]] = ..., faces_found: _Optional[int] = ..., faces_returned: _Optional[int] = ..., first_frame_only: _Optional[bool] = ..., classes: _Optional[_Iterable[str]] = ..., width: _Optional[int] = ..., height: _Optional[int] = ..., rotation: _Optional[int] = ..., model_version: _Optional[str] = ..., data_version: _Optional[str] = ..., timing_ms: _Optional[_Mapping[str, float]] = ..., notice: _Optional[str] = ..., extras: _Optional[_Union[Extras, _Mapping]] = ...) -> None: ...
 
 class Face(_message.Message):
-    __slots__ = ("label", "confidence", "status", "probabilities", "box", "landmarks", "detection_score", "set")
+    __slots__ = ("label", "confidence", "status", "probabilities", "box", "landmarks", "detection_score", "set", "track")
     class ProbabilitiesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -83,6 +177,7 @@ class Face(_message.Message):
     LANDMARKS_FIELD_NUMBER: _ClassVar[int]
     DETECTION_SCORE_FIELD_NUMBER: _ClassVar[int]
     SET_FIELD_NUMBER: _ClassVar[int]
+    TRACK_FIELD_NUMBER: _ClassVar[int]
     label: str
     confidence: float
     status: str
@@ -91,7 +186,8 @@ class Face(_message.Message):
     landmarks: _containers.MessageMap[str, Point]
     detection_score: float
     set: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, label: _Optional[str] = ..., confidence: _Optional[float] = ..., status: _Optional[str] = ..., probabilities: _Optional[_Mapping[str, float]] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., landmarks: _Optional[_Mapping[str, Point]] = ..., detection_score: _Optional[float] = ..., set: _Optional[_Iterable[str]] = ...) -> None: ...
+    track: int
+    def __init__(self, label: _Optional[str] = ..., confidence: _Optional[float] = ..., status: _Optional[str] = ..., probabilities: _Optional[_Mapping[str, float]] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., landmarks: _Optional[_Mapping[str, Point]] = ..., detection_score: _Optional[float] = ..., set: _Optional[_Iterable[str]] = ..., track: _Optional[int] = ...) -> None: ...
 
 class Box(_message.Message):
     __slots__ = ("x1", "y1", "x2", "y2")

@@ -16,22 +16,30 @@ from grpc_reflection.v1alpha import reflection
 
 from ferops.inference.extras import Wanted
 from service import ferops_pb2
+from service.batch import FILES_PER_IMAGE
+from service.grpc_messages import batch_message_of, message_of, reply_of
 from service.guard import Upload, megapixels
 from service.refusals import Refusal
-from service.uploads import CLIENT, client_of
+from service.uploads import CLIENT, client_of, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable
 
     from ferops.config import Serve
     from ferops.inference.answer import Answer, Info
+    from ferops.inference.several import BatchAnswer
+    from service.batch import Batch, Batches
     from service.keys import Keys
+    from service.stream import Streams
     from service.uploads import Uploads
 
 CERTIFICATE, KEY = "FEROPS_TLS_CERT", "FEROPS_TLS_KEY"
 """Environment variables: the PEM files of TLS; without them there is none."""
 
 NAME = "ferops.v1.Expressions"
+
+FPS = "ferops-fps"
+"""The metadata of a stream that is a video: its frames a second, as `?fps=` of WS /stream."""
 
 STATUS = {
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -53,6 +61,8 @@ class Grpc:
     Args:
         predict: gets the answer; raises Refusal alone.
         uploads: those of POST /predict: an image counts with them until it has come.
+        batches, predict_batch, batch_uploads: of POST /predict/batch: a batch counts until it is answered.
+        streams: those of WS /stream.
         is_ready: whether the worker is, for the health service.
     """
 
@@ -63,11 +73,17 @@ class Grpc:
         keys: Keys | None,
         uploads: Uploads,
         predict: Callable[[Upload], Awaitable[Answer]],
+        batches: Batches,
+        batch_uploads: Uploads,
+        predict_batch: Callable[[Batch], Awaitable[BatchAnswer]],
+        streams: Streams,
         info: Callable[[], Info],
         is_ready: Callable[[], bool],
         on_refusal: Callable[[str], None],
     ) -> None:
         self._limits, self._keys, self._uploads = limits, keys, uploads
+        self._batches, self._batch_uploads, self._predict_batch = batches, batch_uploads, predict_batch
+        self._streams = streams
         self._predict, self._info, self._is_ready, self._on_refusal = predict, info, is_ready, on_refusal
         self._health = health.aio.HealthServicer()
         self._server: Any = None  # grpc is untyped
@@ -89,6 +105,16 @@ class Grpc:
                 self._answer,
                 request_deserializer=ferops_pb2.PredictRequest.FromString,
                 response_serializer=ferops_pb2.Answer.SerializeToString,
+            ),
+            "PredictBatch": grpc.stream_unary_rpc_method_handler(
+                self._answer_batch,
+                request_deserializer=ferops_pb2.BatchRequest.FromString,
+                response_serializer=ferops_pb2.BatchAnswer.SerializeToString,
+            ),
+            "Stream": grpc.stream_stream_rpc_method_handler(
+                self._stream,
+                request_deserializer=ferops_pb2.Frame.FromString,
+                response_serializer=ferops_pb2.StreamReply.SerializeToString,
             ),
             "Info": grpc.unary_unary_rpc_method_handler(
                 self._show_info,
@@ -140,6 +166,50 @@ class Grpc:
             raise Refusal("slow_upload", f"The image did not come within {self._limits.upload_s:g} s.") from None
         raise Refusal("empty_file", "There was no request. Send a PredictRequest with an image.")
 
+    async def _answer_batch(self, requests: Any, context: Any) -> Any:
+        try:
+            client = self._client(context)
+            async with self._batch_uploads.place(client):
+                batch = await self._batches.of(await self._read_all(requests), client)
+                return batch_message_of(await self._predict_batch(batch))
+        except Refusal as refusal:
+            self._on_refusal(refusal.code)
+            await _abort(context, refusal)
+
+    async def _read_all(self, requests: Any) -> list[tuple[str, bytes]]:
+        """Return name and content of each file of a batch. Raises Refusal: they are too many, too large, too slow."""
+        files: list[tuple[str, bytes]] = []
+        left = int(self._limits.max_batch_mb * 1e6)
+        try:
+            async with asyncio.timeout(self._batch_uploads.within_s):
+                async for request in requests:
+                    left -= len(request.image)
+                    if left < 0:
+                        raise too_large(int(self._limits.max_batch_mb * 1e6))
+                    files.append((request.name, request.image))
+                    if len(files) > FILES_PER_IMAGE * self._limits.max_batch_images:
+                        raise Refusal("too_many_files", "The batch has far too many files. Send it in parts.")
+        except TimeoutError:
+            within_s = self._batch_uploads.within_s
+            raise Refusal("slow_upload", f"The batch did not come within {within_s:g} s. Send it in parts.") from None
+        return files
+
+    async def _stream(self, requests: Any, context: Any) -> None:
+        async def frames() -> AsyncGenerator[bytes, None]:
+            async for request in requests:
+                yield request.image
+
+        try:
+            client = self._client(context)
+        except Refusal as refusal:
+            self._on_refusal(refusal.code)
+            await _abort(context, refusal)
+        fps = dict(context.invocation_metadata()).get(FPS)
+        try:
+            await self._streams.run(client, frames(), lambda said: context.write(reply_of(said)), fps=fps)
+        except Refusal as refusal:  # which `run` has counted
+            await _abort(context, refusal)
+
     async def _show_info(self, request: Any, context: Any) -> Any:  # noqa: ARG002
         return json_format.ParseDict(self._info().as_json(), struct_pb2.Struct())
 
@@ -172,13 +242,3 @@ async def _abort(context: Any, refusal: Refusal) -> None:
         found.append(("retry-after", refusal.response().headers["retry-after"]))
     status = STATUS.get(refusal.status, grpc.StatusCode.INVALID_ARGUMENT)
     await context.abort(status, refusal.message, trailing_metadata=tuple(found))
-
-
-def message_of(answer: Answer) -> Any:
-    """Return the answer as a message; a field that ferops.proto lacks is an error."""
-    found = answer.as_json()
-    for face in found["faces"]:
-        face["landmarks"] = {name: {"x": x, "y": y} for name, (x, y) in face["landmarks"].items()}
-    for heat in found["extras"]["heat"]:
-        heat["cells"] = [{"values": row} for row in heat["cells"]]
-    return json_format.ParseDict(found, ferops_pb2.Answer())

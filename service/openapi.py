@@ -12,6 +12,7 @@ from ferops.inference.extras import MAX_EXPLAINED
 from ferops.inference.several import BatchAnswer, StreamAnswer
 from service import batch, guard
 from service.refusals import CODES, OF_STREAMS
+from service.stream import READ_FPS
 
 if TYPE_CHECKING:
     from ferops.records import Record
@@ -49,6 +50,14 @@ STREAM = {
         "summary": "a WebSocket: frames of a camera in, answers out",
         "description": "Send each frame as a binary message, such as a JPEG. Each answer is a text message, a "
         f"StreamAnswer or a Refusal; further codes: {', '.join(sorted(OF_STREAMS))}.",
+        "parameters": [
+            {
+                "name": "fps",
+                "in": "query",
+                "description": "the frames are those of a video, so many a second: its time counts, not when they come",
+                "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": READ_FPS},
+            }
+        ],
         "responses": {
             "101": {
                 "description": "the stream is open",

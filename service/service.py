@@ -200,6 +200,10 @@ class Ferops:
             keys=KEYS,
             uploads=UPLOADS,
             predict=partial(self._answer_upload, path="gRPC"),
+            batches=BATCHES,
+            batch_uploads=BATCH_UPLOADS,
+            predict_batch=partial(BATCHES.answer, predict=partial(self._answer, path="gRPC batch")),
+            streams=STREAMS,
             info=lambda: SHOWN.info,
             is_ready=lambda: self._engine.is_ready,
             on_refusal=count_refusal,
@@ -334,6 +338,7 @@ def uploads(*, at_once: int, per_client: int, within_s: float) -> Uploads:
 
 
 UPLOADS = uploads(at_once=LIMITS.max_uploads, per_client=LIMITS.max_uploads_per_client, within_s=LIMITS.upload_s)
+BATCH_UPLOADS = uploads(at_once=batch.AT_ONCE, per_client=batch.AT_ONCE_PER_CLIENT, within_s=BATCH_UPLOAD_S)
 Ferops.add_asgi_middleware(Door, keys=KEYS, on_refusal=count_refusal)  # type: ignore[attr-defined]
 Ferops.add_asgi_middleware(  # type: ignore[attr-defined]
     Guard,
@@ -348,9 +353,9 @@ Ferops.add_asgi_middleware(  # type: ignore[attr-defined]
     path="/predict/batch",
     max_body_mb=LIMITS.max_batch_mb,
     take=BATCHES.take,
-    uploads=uploads(at_once=batch.AT_ONCE, per_client=batch.AT_ONCE_PER_CLIENT, within_s=BATCH_UPLOAD_S),
+    uploads=BATCH_UPLOADS,
     on_refusal=count_refusal,
     form=batch.CURL,
-    max_files=10 * LIMITS.max_batch_images,
+    max_files=batch.FILES_PER_IMAGE * LIMITS.max_batch_images,
     until_answered=True,
 )

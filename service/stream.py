@@ -1,7 +1,8 @@
-"""WS /stream: frames of a camera in, answers out. The newest frame is looked at; one that is older by then is dropped.
+"""Streams: frames of a camera in, answers out. The newest frame is looked at; one that is older by then is dropped.
 
-Each frame is a binary message, a JPEG or another format of POST /predict. An answer is a `StreamAnswer`, or a refusal
-with `code`, `error` and, where another try may succeed, `retry_after_s`. Frames stay in memory until they are answered.
+Each frame is a JPEG or another format of POST /predict. An answer is a `StreamAnswer`, or a refusal with `code`,
+`error` and, where another try may succeed, `retry_after_s`. Frames stay in memory until they are answered.
+WS /stream and gRPC's `Stream` share places, limits and numbers.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import ipaddress
 import itertools
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from service.refusals import Refusal
 from service.uploads import client_of, counted, too_large
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 
     from starlette.datastructures import Headers
     from starlette.websockets import WebSocket
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
     Look = Callable[[Callable[[], StreamAnswer], str, float], Awaitable[StreamAnswer]]
     """Does a job of the worker for a client and megapixels; raises Refusal alone."""
+
+    Tell = Callable[[StreamAnswer | Refusal], Awaitable[None]]
+    """Sends what is said of a frame."""
 
 MAX_FRAME_BYTES = 1_000_000
 MAX_MEGAPIXELS = 2.1
@@ -53,6 +57,7 @@ class Latest:
     def __init__(self) -> None:
         self._frame: bytes | None = None
         self._came = asyncio.Event()
+        self._is_last = False
         self.number = 0
         self.dropped = 0
 
@@ -63,16 +68,26 @@ class Latest:
         self._frame = frame
         self._came.set()
 
-    async def take(self) -> tuple[bytes, int, int]:
-        """Wait for a frame; return it, its number, and how many were dropped since the last one. Raises Refusal."""
+    def end(self) -> None:
+        """No further frame will come."""
+        self._is_last = True
+        self._came.set()
+
+    async def take(self) -> tuple[bytes, int, int] | None:
+        """Wait for a frame; return it, its number, and how many were dropped since the last one.
+
+        None: there will be no further frame. Raises Refusal: none came within IDLE_S.
+        """
         try:
             await asyncio.wait_for(self._came.wait(), IDLE_S)
         except TimeoutError:
             raise Refusal("idle", f"No frame came within {IDLE_S:g} s. Open the stream again.") from None
-        assert self._frame is not None
+        if self._frame is None:
+            return None
         taken = self._frame, self.number, self.dropped
         self._frame, self.dropped = None, 0
-        self._came.clear()
+        if not self._is_last:
+            self._came.clear()
         return taken
 
 
@@ -94,7 +109,7 @@ class Streams:
         self._numbers = itertools.count(1)
 
     async def serve(self, socket: WebSocket) -> None:
-        """Serve one stream until it is closed."""
+        """Serve WS /stream until it is closed."""
         if not may_open(socket.headers, allowed=self._limits.allowed_origins):
             refusal = Refusal(
                 "foreign_origin", "Pages of another origin may not open a stream. Name theirs in serve.allowed_origins."
@@ -104,14 +119,34 @@ class Streams:
             return
         await socket.accept(PROTOCOL if PROTOCOL in socket.scope.get("subprotocols", ()) else None)
         try:
-            with self._place(client := client_of(socket.scope)):
-                await self._serve(socket, client)
+            fps = socket.query_params.get("fps")
+            await self.run(client_of(socket.scope), _frames(socket), partial(_tell, socket), fps=fps)
         except WebSocketDisconnect:
             pass
         except Refusal as refusal:
-            self._on_refusal(refusal.code)
             await _tell(socket, refusal)
             await socket.close(POLICY if refusal.retry_after_s is None else TRY_AGAIN)
+
+    async def run(
+        self, client: str, frames: AsyncGenerator[bytes, None], tell: Tell, *, fps: str | None = None
+    ) -> None:
+        """Serve one stream until its last frame is answered.
+
+        Args:
+            fps: as the client has it, where the frames are those of a video, so many a second: its time counts, not
+                when they come.
+
+        Raises:
+            Refusal: it is ended, or never began.
+            Exception: what `frames` or `tell` raises.
+        """
+        try:
+            with self._place(client):
+                async with aclosing(frames):
+                    await self._serve(client, frames, tell, _video_fps(fps))
+        except Refusal as refusal:
+            self._on_refusal(refusal.code)
+            raise
 
     @contextmanager
     def _place(self, client: str) -> Iterator[None]:
@@ -126,13 +161,15 @@ class Streams:
         with counted(self._open, client):
             yield
 
-    async def _serve(self, socket: WebSocket, client: str) -> None:
+    async def _serve(self, client: str, frames: AsyncGenerator[bytes, None], tell: Tell, fps: float | None) -> None:
         latest, stream = Latest(), next(self._numbers)
-        reading = asyncio.ensure_future(_read(socket, latest))
-        answering = asyncio.ensure_future(self._answer(socket, latest, client, stream))
+        reading = asyncio.ensure_future(_read(frames, latest))
+        answering = asyncio.ensure_future(self._answer(latest, client, stream, tell, fps))
         try:
-            done, _ = await asyncio.wait((reading, answering), return_when=asyncio.FIRST_COMPLETED)
-            done.pop().result()  # neither ends without a reason
+            await asyncio.wait((reading, answering), return_when=asyncio.FIRST_COMPLETED)
+            if reading.done():
+                reading.result()  # what ended it
+            await answering
         finally:
             for task in (reading, answering):
                 task.cancel()
@@ -140,11 +177,11 @@ class Streams:
             assert self.forget is not None
             await self.forget(stream)
 
-    async def _answer(self, socket: WebSocket, latest: Latest, client: str, stream: int) -> None:
+    async def _answer(self, latest: Latest, client: str, stream: int, tell: Tell, fps: float | None) -> None:
         assert self.look is not None
         began_s, following = time.monotonic(), 1
-        while True:
-            frame, number, dropped = await latest.take()
+        while (taken := await latest.take()) is not None:
+            frame, number, dropped = taken
             start_s = time.monotonic()
             try:
                 if len(frame) > MAX_FRAME_BYTES:
@@ -155,27 +192,50 @@ class Streams:
                     frame,
                     stream=stream,
                     first=following,
-                    time_s=start_s - began_s,
+                    time_s=(number - 1) / fps if fps else start_s - began_s,
                     frame=number,
                     frames_dropped=dropped,
                 )
                 answer = await self.look(job, client, size)
             except Refusal as refusal:
                 self._on_refusal(refusal.code)
-                await _tell(socket, refusal)
+                await tell(refusal)
                 await asyncio.sleep(refusal.retry_after_s or 0)
             else:
                 following = max([following, *(face.track + 1 for face in answer.faces if face.track)])
-                await socket.send_text(answer.model_dump_json())
+                await tell(answer)
             await asyncio.sleep(start_s + 1 / self._limits.max_stream_fps - time.monotonic())
 
 
-async def _tell(socket: WebSocket, refusal: Refusal) -> None:
-    said = {"code": refusal.code, "error": refusal.message}
-    await socket.send_json(said | ({"retry_after_s": refusal.retry_after_s} if refusal.retry_after_s else {}))
+def _video_fps(text: str | None) -> float | None:
+    """Return the frames a second that a client names; None where it names none. Raises Refusal."""
+    if text is None:
+        return None
+    try:
+        fps = float(text)
+    except ValueError:
+        fps = 0.0
+    if not 0 < fps <= READ_FPS:
+        raise Refusal("bad_query", f"fps is {text[:20]!r}. Supported: frames of the video a second, up to {READ_FPS}.")
+    return fps
 
 
-async def _read(socket: WebSocket, latest: Latest) -> None:
+async def _tell(socket: WebSocket, said: StreamAnswer | Refusal) -> None:
+    if isinstance(said, Refusal):
+        message = {"code": said.code, "error": said.message}
+        await socket.send_json(message | ({"retry_after_s": said.retry_after_s} if said.retry_after_s else {}))
+    else:
+        await socket.send_text(said.model_dump_json())
+
+
+async def _read(frames: AsyncGenerator[bytes, None], latest: Latest) -> None:
+    async for frame in frames:
+        latest.put(frame)
+        await asyncio.sleep(1 / READ_FPS)
+    latest.end()
+
+
+async def _frames(socket: WebSocket) -> AsyncGenerator[bytes, None]:
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
@@ -183,8 +243,7 @@ async def _read(socket: WebSocket, latest: Latest) -> None:
         frame = message.get("bytes")
         if frame is None:
             raise Refusal("not_an_image", "The message is text. Send each frame as a binary message, such as a JPEG.")
-        latest.put(frame)
-        await asyncio.sleep(1 / READ_FPS)
+        yield frame
 
 
 def may_open(headers: Headers, *, allowed: tuple[str, ...]) -> bool:

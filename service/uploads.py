@@ -66,7 +66,7 @@ class Uploads:
     def __init__(self, *, at_once: int, at_once_per_client: int, within_s: float, min_kb_s: float) -> None:
         self._at_once = at_once
         self._at_once_per_client = at_once_per_client
-        self._within_s = within_s
+        self.within_s = within_s
         self._min_kb_s = min_kb_s
         self._now: Counter[str] = Counter()
 
@@ -108,14 +108,14 @@ class Uploads:
         """
         start = time.monotonic()
         while not incoming.finished:
-            allowed_s = min(self._within_s, GRACE_S + incoming.size / (1e3 * self._min_kb_s))
+            allowed_s = min(self.within_s, GRACE_S + incoming.size / (1e3 * self._min_kb_s))
             try:
                 chunk = await incoming.chunk(within_s=start + allowed_s - time.monotonic())
             except TimeoutError:
                 raise Refusal(
                     "slow_upload",
                     f"{incoming.size / 1e3:.0f} kB came in {time.monotonic() - start:.1f} s. An upload needs at least "
-                    f"{self._min_kb_s:g} kB/s, and must be complete within {self._within_s:g} s. Send a smaller image.",
+                    f"{self._min_kb_s:g} kB/s, and must be complete within {self.within_s:g} s. Send a smaller image.",
                 ) from None
             if incoming.size > at_most:
                 raise too_large(at_most)

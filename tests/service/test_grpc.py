@@ -6,7 +6,9 @@ import asyncio
 import io
 import subprocess
 import sys
+import zipfile
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,13 @@ from google.protobuf import empty_pb2, json_format, struct_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from PIL import Image
-from service.grpc_server import NAME, Grpc, message_of
+from service.batch import Batches
+from service.grpc_messages import batch_message_of, message_of, reply_of
+from service.grpc_server import FPS, NAME, Grpc
 from service.guard import Upload
 from service.keys import Keys
 from service.refusals import Refusal
+from service.stream import Streams
 from service.uploads import Uploads
 
 from answers import face, prediction, release
@@ -29,6 +34,7 @@ from ferops.api_keys import add_key
 from ferops.config import Params
 from ferops.inference import answer as answers
 from ferops.inference.extras import Extras, HeatAnswer
+from ferops.inference.several import BatchAnswer, BatchImage, StreamAnswer, stream_answer
 from service import ferops_pb2
 
 SERVICE = Path(__file__).parents[2] / "service"
@@ -44,7 +50,17 @@ class Service:
     """The server with an answer that is always the same; `waits` holds it back."""
 
     def __init__(self, params: Params, *, keys: Keys | None = None) -> None:
-        limits = params.serve.model_copy(update={"max_body_mb": 0.1, "max_image_megapixels": 1, "upload_s": 2.5})
+        limits = params.serve.model_copy(
+            update={
+                "max_body_mb": 0.1,
+                "max_image_megapixels": 1,
+                "upload_s": 2.5,
+                "max_batch_images": 3,
+                "max_batch_mb": 0.2,
+                "max_streams_per_client": 1,
+                "max_stream_fps": 1000.0,
+            }
+        )
         self.release = release(limits)
         self.seen: list[Upload] = []
         self.refused: list[str] = []
@@ -53,11 +69,20 @@ class Service:
         self.waits.set()
         self.cancelled = False
         self.ready = True
+        self.frames: list[dict[str, Any]] = []
+        self.forgotten: list[int] = []
+        self.streams = Streams(limits, on_refusal=self.refused.append)
+        self.streams.look, self.streams.forget = self.look, self.forget
+        batches = Batches(limits)
         self.grpc = Grpc(
             limits,
             keys=keys,
             uploads=Uploads(at_once=2, at_once_per_client=1, within_s=5, min_kb_s=1),
             predict=self.predict,
+            batches=batches,
+            batch_uploads=Uploads(at_once=1, at_once_per_client=1, within_s=2.5, min_kb_s=1),
+            predict_batch=partial(batches.answer, predict=self.predict_one),
+            streams=self.streams,
             info=lambda: answers.info(release=self.release, config=export_config()),
             is_ready=lambda: self.ready,
             on_refusal=self.refused.append,
@@ -73,6 +98,20 @@ class Service:
             self.cancelled = True
             raise
         return self.answer()
+
+    async def predict_one(self, encoded: bytes, client: str, megapixels: float) -> answers.Answer:
+        return await self.predict(Upload(encoded, client, megapixels))
+
+    async def look(self, job: Any, client: str, megapixels: float) -> StreamAnswer:
+        self.frames.append({**job.keywords, "client": client, "megapixels": megapixels})
+        if self.refusal:
+            raise self.refusal
+        await self.waits.wait()
+        kept = {name: job.keywords[name] for name in ("frame", "frames_dropped")}
+        return stream_answer(prediction(face()), [7], max_faces=20, timing_ms={"predict": 1.5}, **kept)
+
+    async def forget(self, stream: int) -> None:
+        self.forgotten.append(stream)
 
     def answer(self) -> answers.Answer:
         heat = HeatAnswer(method="occlusion", cells=((0.0, 0.5), (1.0, 0.25)), fall=0.3)
@@ -107,10 +146,35 @@ def predict(channel: Any, **request: Any) -> Any:
     return method(ferops_pb2.PredictRequest(**request), metadata=metadata, timeout=timeout)
 
 
-async def refused(channel: Any, **request: Any) -> tuple[Any, str]:
+def predict_batch(channel: Any, *files: tuple[str, bytes], **options: Any) -> Any:
+    method = channel.stream_unary(
+        f"/{NAME}/PredictBatch",
+        request_serializer=ferops_pb2.BatchRequest.SerializeToString,
+        response_deserializer=ferops_pb2.BatchAnswer.FromString,
+    )
+    messages = [ferops_pb2.BatchRequest(name=name, image=image) for name, image in files]
+    return method(iter(messages), timeout=10, **options)
+
+
+def stream(channel: Any, frames: Any = None, **options: Any) -> Any:
+    """Open a stream; without `frames` they are written one by one."""
+    method = channel.stream_stream(
+        f"/{NAME}/Stream",
+        request_serializer=ferops_pb2.Frame.SerializeToString,
+        response_deserializer=ferops_pb2.StreamReply.FromString,
+    )
+    return method(frames, timeout=20, **options)
+
+
+async def ended(call: Any) -> tuple[Any, str]:
+    """Return status and code of a call that is refused."""
     with pytest.raises(grpc.aio.AioRpcError) as error:
-        await predict(channel, **request)
+        await (call if hasattr(call, "__await__") else call.read())
     return error.value.code(), dict(error.value.trailing_metadata()).get("ferops-code", "")
+
+
+async def refused(channel: Any, **request: Any) -> tuple[Any, str]:
+    return await ended(predict(channel, **request))
 
 
 def test_the_answer_is_that_of_http(quick_params: Params) -> None:
@@ -140,11 +204,114 @@ def test_the_answer_is_that_of_http(quick_params: Params) -> None:
 
 def test_every_field_of_an_answer_is_in_the_proto(quick_params: Params) -> None:
     answer = Service.answer(Service(quick_params))
-    message = message_of(answer)
-    known = json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    batch = BatchAnswer(
+        images=(BatchImage(name="one.png", answer=answer, code="", error=""),),
+        images_found=1,
+        images_answered=1,
+        left_out={"no image": 2},
+        max_images=64,
+        max_mb=50,
     )
-    assert set(known) == set(answer.as_json())
+    frame = stream_answer(prediction(face()), [7], frame=1, frames_dropped=0, max_faces=20, timing_ms={"predict": 1})
+    for given, message in (
+        (answer, message_of(answer)),
+        (batch, batch_message_of(batch)),
+        (frame, reply_of(frame).answer),
+    ):
+        known = json_format.MessageToDict(
+            message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+        )
+        assert set(known) == set(given.as_json())
+    assert set(known["faces"][0]) == set(frame.as_json()["faces"][0])
+
+
+def test_a_batch_is_answered_image_by_image(quick_params: Params) -> None:
+    service = Service(quick_params)
+
+    async def play(channel: Any) -> None:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as archive:
+            archive.writestr("inside.png", png(9))
+            archive.writestr(".DS_Store", b"x")
+        files = (("one.png", png()), ("", b"%PDF"), ("photos.zip", buffer.getvalue()))
+        answer = await predict_batch(channel, *files)
+        assert [image.name for image in answer.images] == ["one.png", "image 2", "photos.zip/inside.png"]
+        assert [image.HasField("answer") for image in answer.images] == [True, False, True]
+        assert answer.images[0].answer.faces[0].label == "happy"
+        assert answer.images[1].code == "not_an_image"
+        assert (answer.images_found, answer.images_answered, answer.max_images) == (3, 2, 3)
+        assert sum(answer.left_out.values()) == 1
+        assert {upload.client for upload in service.seen} == {"127.0.0.1"}
+
+    run(service, play)
+
+
+def test_a_batch_has_the_limits_of_http(quick_params: Params) -> None:
+    service = Service(quick_params)
+
+    async def play(channel: Any) -> None:
+        status = grpc.StatusCode
+        assert await ended(predict_batch(channel)) == (status.INVALID_ARGUMENT, "empty_file")
+        four = [("", png())] * 4
+        assert await ended(predict_batch(channel, *four)) == (status.RESOURCE_EXHAUSTED, "too_many_files")
+        large = [("", b"0" * 90_000)] * 3
+        assert await ended(predict_batch(channel, *large)) == (status.RESOURCE_EXHAUSTED, "body_too_large")
+        never_ends = channel.stream_unary(f"/{NAME}/PredictBatch")(timeout=10)
+        await asyncio.sleep(0.2)
+        again = predict_batch(channel, ("", png()))
+        assert await ended(again) == (status.RESOURCE_EXHAUSTED, "too_many_uploads")
+        assert await never_ends.code() == status.DEADLINE_EXCEEDED
+        assert service.refused[-1] == "slow_upload"
+
+    run(service, play)
+
+
+def test_a_stream_answers_the_latest_frame_and_its_last(quick_params: Params) -> None:
+    service = Service(quick_params)
+    service.waits.clear()
+
+    async def play(channel: Any) -> None:
+        call = stream(channel, metadata=((FPS, "5"),))
+        for _ in range(4):
+            await call.write(ferops_pb2.Frame(image=png()))
+            await asyncio.sleep(0.1)
+        service.waits.set()
+        await call.done_writing()
+        replies = [reply.answer async for reply in call]
+        assert [(reply.frame, reply.frames_dropped) for reply in replies] == [(1, 0), (4, 2)]
+        assert (replies[0].faces[0].track, replies[0].faces[0].label) == (7, "happy")
+        assert await call.code() == grpc.StatusCode.OK
+        assert [frame["time_s"] for frame in service.frames] == [0, 0.6]  # of the video
+        assert service.forgotten == [service.frames[0]["stream"]]
+        assert not service.streams._open
+
+    run(service, play)
+
+
+def test_a_stream_goes_on_after_a_bad_frame_and_is_refused_beyond_the_limit(quick_params: Params) -> None:
+    service = Service(quick_params)
+
+    async def play(channel: Any) -> None:
+        status = grpc.StatusCode
+        call = stream(channel)
+        await call.write(ferops_pb2.Frame(image=b"%PDF"))
+        assert (await call.read()).refusal.code == "not_an_image"
+        service.refusal = Refusal("queue_full", "Try later.", retry_after_s=0.05)
+        await call.write(ferops_pb2.Frame(image=png()))
+        assert (await call.read()).refusal.retry_after_s == 0.05
+        service.refusal = None
+        await call.write(ferops_pb2.Frame(image=png()))
+        assert (await call.read()).answer.frame == 3
+        second = await ended(stream(channel))
+        assert second == (status.RESOURCE_EXHAUSTED, "too_many_streams")
+        call.cancel()
+        async with asyncio.timeout(5):
+            while service.streams._open:
+                await asyncio.sleep(0.02)
+        assert await ended(stream(channel, metadata=((FPS, "0"),))) == (status.INVALID_ARGUMENT, "bad_query")
+        assert service.refused[-1] == "bad_query"
+
+    run(service, play)
 
 
 def test_refusals_have_a_status_and_a_code(quick_params: Params) -> None:
@@ -192,8 +359,15 @@ def test_a_key_is_asked_for_and_makes_the_client(quick_params: Params, tmp_path:
         status = grpc.StatusCode.UNAUTHENTICATED
         assert await refused(channel, image=png()) == (status, "no_key")
         assert await refused(channel, image=png(), metadata=(("authorization", "Bearer x"),)) == (status, "wrong_key")
-        await predict(channel, image=png(), metadata=(("authorization", f"Bearer {key}"),))
-        assert [upload.client for upload in service.seen] == ["key clinic"]
+        assert await ended(predict_batch(channel, ("", png()))) == (status, "no_key")
+        assert await ended(stream(channel)) == (status, "no_key")
+        mine = (("authorization", f"Bearer {key}"),)
+        await predict(channel, image=png(), metadata=mine)
+        await predict_batch(channel, ("", png()), metadata=mine)
+        call = stream(channel, iter([ferops_pb2.Frame(image=png())]), metadata=mine)
+        assert (await call.read()).answer.frame == 1
+        assert [upload.client for upload in service.seen] == ["key clinic"] * 2
+        assert service.frames[0]["client"] == "key clinic"
 
     run(service, play)
 

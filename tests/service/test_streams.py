@@ -25,7 +25,9 @@ FRAME = image_file(width=8, height=6)
 class Camera:
     """A client of a stream, without a network."""
 
-    def __init__(self, streams: Streams, *, client: str = "10.0.0.1", origin: str | None = None) -> None:
+    def __init__(
+        self, streams: Streams, *, client: str = "10.0.0.1", origin: str | None = None, query: str = ""
+    ) -> None:
         self.incoming: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.outgoing: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.incoming.put_nowait({"type": "websocket.connect"})
@@ -33,6 +35,7 @@ class Camera:
         scope = {
             "type": "websocket",
             "path": "/stream",
+            "query_string": query.encode(),
             "headers": headers,
             "client": (client, 1),
             "extensions": {"websocket.http.response": {}},
@@ -140,6 +143,24 @@ def test_frames_are_looked_at_no_faster_than_the_limit(quick_params: Params) -> 
         assert third - second >= 0.099
 
     asyncio.run(go())
+
+
+def test_a_video_has_its_own_time(play: Callable[..., None]) -> None:
+    async def test(desk: Desk) -> None:
+        desk.may_go.set()
+        camera = await desk.camera(query="fps=5")
+        for _ in range(3):
+            camera.send(FRAME)
+            await camera.said()
+        await camera.leave()
+        assert [job["time_s"] for job in desk.jobs] == [0, 0.2, 0.4]
+        for wrong in ("0", "-1", "nan", "61", "five"):
+            camera = await desk.camera(query=f"fps={wrong}")
+            assert (await camera.said())["code"] == "bad_query"
+            assert (await camera.next())["code"] == module.POLICY
+        assert desk.refused == ["bad_query"] * 5
+
+    play(test)
 
 
 def test_one_client_cannot_take_every_place(play: Callable[..., None]) -> None:
