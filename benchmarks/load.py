@@ -1,11 +1,11 @@
 """Many clients for a while: what fails, how long answers take, and whether memory grows. Writes JSON.
 
-    python benchmarks/load.py [--clients 64] [--streams 4] [--seconds 600] [--photos FOLDER] [--out load.json]
+    python benchmarks/load.py [--clients 64] [--streams 4] [--seconds 600] [--photos FOLDER] [--tag TAG] [--out load.json]
 
-Serves the Bento that `ferops package` made last on a free port of 127.0.0.1, and ends it. Each client has an address of
-its own (127.0.0.2 and so on; Linux has them all), sends the next image when it has an answer, and waits as long as
-Retry-After says when it is refused. Streams send a frame when the last one is answered. Exit status 1: something failed
-that is no deliberate 429 or 503.
+Serves the Bento that `ferops package` made last, or another one, on a free port of 127.0.0.1, and ends it. Each client
+has an address of its own (127.0.0.2 and so on; Linux has them all), sends the next image when it has an answer, and
+waits as long as Retry-After says when it is refused. Streams send a frame when the last one is answered. Exit status 1:
+something failed that is no deliberate 429 or 503.
 """
 
 from __future__ import annotations
@@ -146,10 +146,11 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--photos", type=Path, help="a folder of photographs; default: rendered faces")
     parser.add_argument("--out", type=Path, default=Path("load.json"))
+    parser.add_argument("--tag", help="of the Bento, as ferops serve --starter says it; default: packaged last")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder")
     arguments = parser.parse_args()
     layout, images = Layout(arguments.root), images_of(arguments.photos)
-    with running(layout, within_s=READY_WITHIN_S) as service:
+    with running(layout, within_s=READY_WITHIN_S, tag=arguments.tag) as service:
         server = psutil.Process(service.process.pid)
         for image in images[:5]:
             service.client.post("/predict", files={"image": image})
@@ -158,7 +159,7 @@ def main() -> int:
         asyncio.run(run(load, port=service.port, clients=arguments.clients, streams=arguments.streams))
         spent_s, after = time.monotonic() - start, memory_mb(server)
     found: dict[str, Any] = {
-        "bento": packaged(layout),
+        "bento": arguments.tag or packaged(layout),
         "cores": os.cpu_count(),
         "load_average": os.getloadavg()[0],
         "clients": arguments.clients,

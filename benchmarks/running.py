@@ -28,8 +28,8 @@ class Running:
 
 
 @contextmanager
-def running(layout: Layout, *, within_s: float = 90.0) -> Iterator[Running]:
-    """Start the packaged Bento, yield it once it is ready, and stop it.
+def running(layout: Layout, *, within_s: float = 90.0, tag: str | None = None) -> Iterator[Running]:
+    """Start the Bento `tag`, or the one that was packaged last, yield it once it is ready, and stop it.
 
     Raises:
         FeropsError: there is no Bento, or the service ended or was not ready in time.
@@ -37,7 +37,7 @@ def running(layout: Layout, *, within_s: float = 90.0) -> Iterator[Running]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command, variables = serve_command(layout, load_params(layout.params_file), port=port)
+    command, variables = serve_command(layout, load_params(layout.params_file), port=port, tag=tag)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         try:

@@ -51,6 +51,7 @@ COMMON = (
     "formats",
     "layout",
     "machine",
+    "markup",
     "missing",
     "model_config",
     "pages",

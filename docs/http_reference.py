@@ -50,7 +50,7 @@ def _path(path: str, method: str, what: dict[str, Any]) -> str:
     if description := what.get("description"):
         lines += ["", description]
     for each in what.get("parameters", []):
-        lines += ["", f"With `?{each['name']}=1`: {each['description']}."]
+        lines += ["", f"With `?{each['name']}={each.get('example', 1)}`: {each['description']}."]
     for media, content in what.get("requestBody", {}).get("content", {}).items():
         if "schema" not in content:
             lines += ["", f"The body is `{media}`: the file itself."]

@@ -43,7 +43,12 @@ EXTRAS = {
     "crops": "the faces as the model saw them",
     "blur": "the image with unrecognisable faces",
 }
-IMAGES = {"type": "array", "items": {"type": "string", "format": "binary"}, "description": "images, and zips of images"}
+IMAGES = {
+    "type": "array",
+    "minItems": 1,
+    "items": {"type": "string", "format": "binary"},
+    "description": "images, and zips of images",
+}
 
 STREAM = {
     "get": {
@@ -56,6 +61,7 @@ STREAM = {
                 "in": "query",
                 "description": "the frames are those of a video, so many a second: its time counts, not when they come",
                 "schema": {"type": "number", "exclusiveMinimum": 0, "maximum": READ_FPS},
+                "example": 5,
             }
         ],
         "responses": {
@@ -67,6 +73,7 @@ STREAM = {
                 "description": "Forbidden. Code: foreign_origin",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
             },
+            "404": {"description": "the request opens no WebSocket"},
         },
     }
 }

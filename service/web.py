@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 
 from ferops.inference.answer import Info
+from ferops.markup import markup
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -61,6 +62,8 @@ def web(
 
 def _file(file: Path) -> Any:
     content = file.read_bytes()
+    if file.name == "index.html":
+        content = markup(content.decode(), "service").encode()
 
     async def show(_: Request) -> Response:
         return Response(content, media_type=MEDIA_TYPES[file.suffix], headers=HEADERS)

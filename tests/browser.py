@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -52,6 +53,25 @@ class Page:
             self._ask(
                 "Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", windowsVirtualKeyCode=13, text="\r"
             )
+
+    def press(self, key: str, code: int) -> None:
+        """Press a key that types nothing, such as ArrowRight; `code` is its number on Windows."""
+        for kind in ("rawKeyDown", "keyUp"):
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code)
+
+    def click(self, x: float, y: float) -> None:
+        """Click at a place of the window, in CSS pixels."""
+        for kind in ("mousePressed", "mouseReleased"):
+            self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
+
+    def dark(self, dark: bool) -> None:
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._ask("Emulation.setEmulatedMedia", features=[scheme])
+
+    def shot(self, path: Path) -> None:
+        """Write a picture of the whole page, PNG."""
+        self._ask("Emulation.setScrollbarsHidden", hidden=True)  # they would lie over the page
+        path.write_bytes(base64.b64decode(self._ask("Page.captureScreenshot", captureBeyondViewport=True)["data"]))
 
     def size(self, width: int, height: int) -> None:
         """Make the window so large, in CSS pixels."""

@@ -1,8 +1,9 @@
-"""A web server of files alone, as any host has it, and onnxruntime-web for pages that it serves."""
+"""A web server of files alone, as any host has it, and the packages that pages and their tests want."""
 
 from __future__ import annotations
 
 import os
+import tarfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,11 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from docs.demo.build import fetched_runtime
+from docs.demo.build import RUNTIME, fetched
 
 from ferops.errors import FeropsError
+
+AXE = "axe-core@4.14.1"
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -32,9 +35,22 @@ def serving(folder: Path) -> Iterator[str]:
 
 def onnxruntime_web(folder: Path) -> Path:
     """Return the archive of onnxruntime-web that FEROPS_ONNXRUNTIME_WEB names, or that npm fetches into `folder`."""
-    if given := os.environ.get("FEROPS_ONNXRUNTIME_WEB"):
+    return _package("FEROPS_ONNXRUNTIME_WEB", RUNTIME, folder)
+
+
+def axe(folder: Path) -> str:
+    """Return the script that judges a page's accessibility, of the archive of axe-core that FEROPS_AXE names, or that
+    npm fetches into `folder`."""
+    with tarfile.open(_package("FEROPS_AXE", AXE, folder)) as packed:
+        script = packed.extractfile("package/axe.min.js")
+        assert script is not None
+        return script.read().decode()
+
+
+def _package(variable: str, name: str, folder: Path) -> Path:
+    if given := os.environ.get(variable):
         return Path(given)
     try:
-        return fetched_runtime(folder)
+        return fetched(name, folder)
     except FeropsError as error:
-        pytest.skip(f"FEROPS_ONNXRUNTIME_WEB names no archive, and {error}")
+        pytest.skip(f"{variable} names no archive, and {error}")

@@ -5,8 +5,11 @@ import { decoded } from "./decoded.js";
 import * as live from "./live.js";
 import * as answers from "./page/answer.js";
 import * as camera from "./page/camera.js";
-import { $, element, say } from "./page/dom.js";
+import { $, say } from "./page/dom.js";
+import { placed } from "./page/faces.js";
 import * as feed from "./page/feed.js";
+import * as film from "./page/film.js";
+import * as heat from "./page/heat.js";
 import * as intake from "./page/intake.js";
 
 let current = null; // the photo: {file, answer}
@@ -17,19 +20,10 @@ const model = fetch("models/model.json").then((reply) => {
 });
 const ready = model.then(load); // at once: 20 MB
 
-function describe(about) {
-  $("model").textContent = answers.modelName(about.model_version);
-  $("summary").textContent = about.summary;
-  $("terms").textContent = about.terms;
-  $("synthetic").hidden = !about.synthetic;
-  $("disclaimer").textContent = about.notice;
-  const lists = { prohibited: about.prohibited_uses, intended: about.intended_uses, scope: about.out_of_scope };
-  for (const [id, lines] of Object.entries(lists)) $(id).replaceChildren(...lines.map((line) => element("li", {}, line)));
-}
-
 /** Begin anew: with a photo, or with none. */
 function begin(file) {
   feed.stop();
+  film.stop();
   current = { file };
   answers.show(file);
   return current;
@@ -48,7 +42,8 @@ async function predict(file) {
     await answers.upright(answer.rotation);
     if (mine !== current) return;
     const more = reduced ? [`This browser holds no image of that size, so the photo was made smaller first: ${reduced}. Tiny faces may be missed.`] : [];
-    mine.answer = answers.present(answer, { threshold: (await model).low_confidence, more });
+    mine.given = { ...answer, faces: answer.faces.map((face, place) => ({ ...face, place })) };
+    mine.answer = answers.present(answer, { threshold: (await model).low_confidence, explain, more });
   } catch (error) {
     if (mine === current) say("error", error.message);
   } finally {
@@ -56,10 +51,33 @@ async function predict(file) {
   }
 }
 
+/** Show a face's heat map on its card, or hide it. */
+function explain(index, why) {
+  const mine = current;
+  return heat.toggle(why, async () => {
+    const { label, place } = placed(mine.given, mine.answer.width, mine.answer.height).faces[index];
+    const { heat: found, crop } = await ask("heat", place);
+    return heat.figure(found, URL.createObjectURL(crop), label);
+  });
+}
+
+/** Look at a video's frames with the networks of this page. */
+async function watch(file) {
+  begin(null);
+  await film.watch(file, async (fps) => {
+    await ready;
+    await ask("live"); // forgets who was seen before
+    let shots = 0;
+    const look = async (canvas) => ask("shot", { bitmap: await createImageBitmap(canvas), timeS: shots++ / fps });
+    return { look, close: () => {} };
+  });
+}
+
 async function start() {
   const mine = begin(null);
   try {
-    describe(await model);
+    const about = await model;
+    answers.describe({ version: about.model_version, synthetic: about.synthetic, notice: about.notice, uses: about, about });
     if (mine === current) say("", "Loading the models…");
     await ready;
     if (mine === current && !mine.file) say("", "No image yet.");
@@ -70,7 +88,8 @@ async function start() {
 
 $("clear").addEventListener("click", start);
 answers.wire(() => current);
-intake.wire(predict);
+intake.wire({ photo: predict, video: watch });
+film.wire();
 camera.wire(predict);
 live.wire(() => begin(null), ready);
 start();

@@ -25,10 +25,10 @@ function answered({ number, result, error }) {
   else question?.resolve(result);
 }
 
-/** Ask for the answer about a "photo" or a "frame", an ImageBitmap, which is gone then. */
+/** Ask for the answer about a "photo" or a "frame", an ImageBitmap, a "shot" of a video or a "heat" map. */
 export function ask(kind, content) {
   const number = ++asked;
   const answer = new Promise((resolve, reject) => waiting.set(number, { resolve, reject }));
-  worker.postMessage({ number, kind, content }, content instanceof ImageBitmap ? [content] : []);
+  worker.postMessage({ number, kind, content }, [content, content?.bitmap].filter((each) => each instanceof ImageBitmap));
   return answer;
 }

@@ -24,10 +24,13 @@ from typing import ClassVar
 from ferops import uses
 from ferops.config import Align, Choose, Tta
 from ferops.edge.detector import write_mtcnn
+from ferops.edge.yunet import write_yunet
 from ferops.errors import FeropsError
+from ferops.faces.detectors import quickest
 from ferops.faces.detectors.mtcnn_networks import WEIGHTS
 from ferops.files import atomic_folder
 from ferops.layout import Layout
+from ferops.markup import markup
 from ferops.model_config import ExportConfig
 from ferops.records import Record
 from ferops.records.starter import StarterMetrics
@@ -38,8 +41,8 @@ from ferops.starter.folder import METRICS_FILE, NOTICE_FILE, summary, terms
 HERE = Path(__file__).parent
 PAGE = HERE.parents[1] / "service" / "page"
 SHARED = (
-    "answer.js", "camera.js", "cards.js", "dom.js", "faces.js", "feed.js", "intake.js", "overlay.js", "photo.js",
-    "icon.svg", "style.css",
+    "answer.js", "camera.js", "cards.js", "dom.js", "faces.js", "feed.js", "film.js", "heat.js", "intake.js",
+    "overlay.js", "photo.js", "timeline.js", "icon.svg", "style.css",
 )  # fmt: skip
 """Of the service's page; what asks the service is left out."""
 
@@ -48,8 +51,8 @@ INTEGRITY = "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3j
 """Of the package of that version, as npm's lock files have it."""
 RUNTIME_FILES = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
-DETECTOR = "mtcnn"
-"""The one that the page has."""
+SEARCH = "yunet"
+"""The search for faces that the page has, as the service answers with."""
 
 
 class BrowserModel(Record):
@@ -102,8 +105,9 @@ def build(out: Path, *, model: str = STARTER, runtime: Path | None = None) -> No
     if out.exists():
         raise FeropsError(f"{out} exists, and would be replaced. Name a new folder, or remove it")
     with scratch_folder(Path(gettempdir()), "ferops-demo") as scratch, atomic_folder(out) as folder:
-        take_runtime(runtime or fetched_runtime(scratch), folder / "ort")
-        for path in (HERE / "index.html", *HERE.glob("*.js")):
+        take_runtime(runtime or fetched(RUNTIME, scratch), folder / "ort")
+        (folder / "index.html").write_text(markup((PAGE / "index.html").read_text("utf-8"), "browser"), "utf-8")
+        for path in HERE.glob("*.js"):
             shutil.copyfile(path, folder / path.name)
         shutil.copytree(HERE / "engine", folder / "engine")
         (folder / "page").mkdir()
@@ -112,6 +116,7 @@ def build(out: Path, *, model: str = STARTER, runtime: Path | None = None) -> No
         models = folder / "models"
         models.mkdir()
         write_mtcnn(models)
+        write_yunet(models)
         with opened(Layout.find(or_here=True), model) as ready:
             _require_suitable(ready)
             shutil.copyfile(ready.file, models / ready.file.name)
@@ -124,10 +129,10 @@ def _require_suitable(ready: Opened) -> None:
         raise FeropsError(
             f"{ready.name} are trained weights, and browsers run exported files. Name an export: artifacts/export"
         )
-    if ready.config.detector != DETECTOR:
+    if quickest(ready.config.detector) != SEARCH:
         raise FeropsError(
-            f"{ready.name} was trained on faces that {ready.config.detector} found, and the page has {DETECTOR} alone. "
-            f"Name a model with preprocess.detector: {DETECTOR}"
+            f"{ready.name} was trained on faces that {ready.config.detector} found, and the page finds those of mtcnn "
+            "alone. Name a model with preprocess.detector: mtcnn"
         )
 
 
@@ -167,20 +172,20 @@ def _summary(ready: Opened) -> str:
     return f"{ready.config.architecture} at {ready.config.size_px} px, trained on {sources}."
 
 
-def fetched_runtime(folder: Path) -> Path:
-    """Let npm fetch RUNTIME into an existing folder; return its archive. Raises FeropsError: npm fails."""
+def fetched(package: str, folder: Path) -> Path:
+    """Let npm fetch a package, NAME@VERSION, into an existing folder; return its archive. Raises FeropsError."""
     npm = shutil.which("npm")
     if npm is None:
         raise FeropsError(
-            f"npm is not installed, and fetches {RUNTIME}. Install it (it comes with Node.js); or fetch the package "
-            f"elsewhere with `npm pack {RUNTIME}`, and name its archive: --runtime FILE"
+            f"npm is not installed, and fetches {package}. Install it (it comes with Node.js); or fetch the package "
+            f"elsewhere with `npm pack {package}`, and name its archive: --runtime FILE"
         )
-    done = subprocess.run([npm, "pack", RUNTIME, "--silent"], cwd=folder, capture_output=True, text=True, check=False)
+    done = subprocess.run([npm, "pack", package, "--silent"], cwd=folder, capture_output=True, text=True, check=False)
     found = list(folder.glob("*.tgz"))
     if done.returncode or len(found) != 1:
         lines = done.stderr.strip().splitlines() or ["it says nothing"]
         raise FeropsError(
-            f"npm could not fetch {RUNTIME}: {lines[0]}. Is its registry reached? Or name the archive: --runtime FILE"
+            f"npm could not fetch {package}: {lines[0]}. Is its registry reached? Or name the archive: --runtime FILE"
         )
     return found[0]
 
@@ -211,7 +216,8 @@ def _notice(ready: Opened) -> str:
     )
     runtime = f"{RUNTIME.replace('@', ' ')}: Copyright (c) Microsoft Corporation. MIT License."
     parts = {
-        "ort/": runtime, "models/p_net.onnx, r_net.onnx, o_net.onnx": detector, f"models/{ready.file.name}": model,
+        "ort/": runtime, "models/p_net.onnx, r_net.onnx, o_net.onnx, yunet.onnx": detector,
+        f"models/{ready.file.name}": model,
         "the rest": "ferops. Apache License 2.0.",
     }  # fmt: skip
     return "\n\n\n".join(f"{name}\n{'=' * len(name)}\n{text}" for name, text in parts.items()) + "\n"

@@ -1,6 +1,6 @@
 // The worker: loads the networks and answers about images, one after the other.
 
-import { fromCanvas } from "./engine/pixels.js";
+import { fromCanvas, toCanvas } from "./engine/pixels.js";
 import { Predictor } from "./engine/predictor.js";
 import { Tracks } from "./engine/tracks.js";
 
@@ -12,7 +12,17 @@ const ANSWERS = {
   photo: (bitmap) => predictor.predict(pixels(bitmap)),
   live: () => void (tracks = new Tracks(predictor)),
   frame: (bitmap) => tracks.look(pixels(bitmap), performance.now() / 1000),
+  shot: ({ bitmap, timeS }) => tracks.look(pixels(bitmap), timeS), // of a video
+  heat: explained,
 };
+
+/** Return a face's heat map, and its crop as a PNG. */
+async function explained(place) {
+  const { heat, crop } = await predictor.explain(place);
+  const canvas = new OffscreenCanvas(crop.width, crop.height);
+  canvas.getContext("2d").putImageData(toCanvas(crop), 0, 0);
+  return { heat, crop: await canvas.convertToBlob() };
+}
 
 function pixels(bitmap) {
   const { width, height } = bitmap;

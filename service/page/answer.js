@@ -6,8 +6,19 @@ import { placed } from "./faces.js";
 import { draw } from "./overlay.js";
 import { blurred, turned } from "./photo.js";
 
-export function modelName(version) {
+function modelName(version) {
   return version === "starter" ? "starter model" : `model v${version}`;
+}
+
+/** Say what a model is: `about` has its summary and terms, if there are some; `uses` the lists of uses. */
+export function describe({ version, synthetic, notice, uses, about }) {
+  $("model").textContent = modelName(version);
+  $("synthetic").hidden = !synthetic;
+  $("disclaimer").textContent = notice;
+  $("about").hidden = !about;
+  if (about) for (const name of ["summary", "terms"]) $(name).textContent = about[name];
+  const lists = { prohibited: uses.prohibited_uses, intended: uses.intended_uses, scope: uses.out_of_scope };
+  for (const [id, lines] of Object.entries(lists)) $(id).replaceChildren(...lines.map((line) => element("li", {}, line)));
 }
 
 /** Show a photo without an answer, or none. */

@@ -2,10 +2,12 @@
 
 import * as answers from "./answer.js";
 import * as camera from "./camera.js";
-import { $, element, say } from "./dom.js";
+import { $, say } from "./dom.js";
 import { placed } from "./faces.js";
 import * as feed from "./feed.js";
-import { explained, figure } from "./heat.js";
+import * as film from "./film.js";
+import * as frames from "./frames.js";
+import { explained, figure, toggle } from "./heat.js";
 import * as intake from "./intake.js";
 import * as live from "./live.js";
 import { prepared } from "./photo.js";
@@ -18,21 +20,10 @@ let current = null; // the photo: {file, abort, timer, answer}
 
 async function loadInfo(signal) {
   info = await askInfo(signal);
-  $("model").textContent = answers.modelName(info.model_version);
-  $("starter").hidden = !info.starter;
-  if (info.starter) {
-    $("starter-summary").textContent = info.starter.summary;
-    $("starter-terms").textContent = info.starter.terms;
-  }
+  answers.describe({ version: info.model_version, synthetic: info.synthetic_data, notice: info.notice, uses: info, about: info.starter });
   $("purpose").textContent = `purpose: ${info.purpose.replaceAll("_", " ")}`;
   $("purpose").hidden = false;
-  $("synthetic").hidden = info.synthetic_data !== true;
-  $("disclaimer").textContent = info.notice;
   $("limit").textContent = `, up to ${info.limits.max_body_mb} MB`;
-  const lists = { prohibited: info.prohibited_uses, intended: info.intended_uses, scope: info.out_of_scope };
-  for (const [id, lines] of Object.entries(lists)) {
-    $(id).replaceChildren(...lines.map((line) => element("li", {}, line)));
-  }
 }
 
 /** Do `work` now, and again as long as the service is away or busy; `work` gets a signal that ends it. */
@@ -80,6 +71,7 @@ function askKey(message, work) {
 /** Begin anew: with a photo, or with none. */
 function begin(file) {
   feed.stop();
+  film.stop();
   current?.abort?.abort();
   clearTimeout(current?.timer);
   current = { file };
@@ -116,38 +108,34 @@ async function predict(file) {
   });
 }
 
+async function watch(file) {
+  const mine = begin(null);
+  await insist(mine, async (signal) => {
+    if (!info) await loadInfo(signal);
+    if (info.needs_key && !apiKey()) throw new NoKey("This service needs an API key.");
+    if (mine === current) await film.watch(file, (fps) => frames.open(fps, info.limits.max_stream_fps));
+  });
+}
+
 /** Show a face's heat map on its card, or hide it; the first one asks the service, for all faces at once. */
-async function explain(index, why) {
-  const shown = why.parentElement.querySelector(".heat");
-  if (shown) {
-    shown.remove();
-    why.setAttribute("aria-expanded", "false");
-    return;
-  }
+function explain(index, why) {
   const mine = current;
-  why.disabled = true;
-  try {
+  return toggle(why, async () => {
     const { width, height } = mine.answer;
     mine.heat ??= askFaces(mine.blob, mine.abort.signal, "?explain=1&crops=1")
       .then((answer) => placed(explained(answer), width, height));
-    const { faces, extras } = await mine.heat;
+    const { faces, extras } = await mine.heat.catch((error) => { mine.heat = null; throw error; });
     const face = faces[index];
     if (face?.label !== mine.answer.faces[index].label) throw new Error("The service has another model by now. Choose the photo again.");
     if (!face.heat) throw new Error(`The service explains ${extras.faces_explained} faces of a photo; face ${index + 1} is none of them. Cut it out of the photo, and choose that.`);
-    why.after(await figure(face.heat, face.crop, face.label));
-    why.setAttribute("aria-expanded", "true");
-  } catch (error) {
-    if (error.name === "AbortError") return;
-    mine.heat = null;
-    $("done").textContent = error.message;
-  } finally {
-    why.disabled = false;
-  }
+    return figure(face.heat, face.crop, face.label);
+  });
 }
 
 $("clear").addEventListener("click", start);
 answers.wire(() => current);
-intake.wire(predict);
+intake.wire({ photo: predict, video: watch });
+film.wire();
 $("predict").textContent = new URL("predict", document.baseURI);
 camera.wire(predict);
 live.wire(() => begin(null), async () => {

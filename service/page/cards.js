@@ -8,7 +8,7 @@ const percent = (value) => `${(100 * value).toFixed(1)} %`;
 export const many = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
 /** Return the list of a face's probabilities. */
-export function bars(face) {
+function bars(face) {
   return element("ul", { class: "bars" }, ...Object.entries(face.probabilities).map(([name, value]) => {
     const fill = element("i");
     fill.style.width = `${100 * value}%`;
@@ -19,7 +19,7 @@ export function bars(face) {
 }
 
 /** Return what is said of a face's confidence. */
-export function mark(face) {
+function mark(face) {
   const word = face.status === "low_confidence" ? ", needs review" : " confident";
   return element("span", { class: `mark ${face.status}` }, percent(face.confidence) + word);
 }
@@ -35,6 +35,15 @@ export function card(face, index, choose, explain) {
     element("div", { class: "said" },
       element("div", { class: "head" }, pick, mark(face)),
       bars(face), ...(explain ? [question(face, index, explain)] : [])));
+}
+
+/** Return the card of a face that is followed through frames. */
+export function followed(face) {
+  return element("li", { class: `card hue-${(face.track - 1) % HUES}`, "data-face": face.track },
+    element("div", { class: "said" },
+      element("div", { class: "head" },
+        element("span", { class: "badge" }, `${face.track}`), element("span", { class: "label" }, face.label), mark(face)),
+      bars(face)));
 }
 
 function question(face, index, explain) {

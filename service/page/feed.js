@@ -1,8 +1,8 @@
 // The live camera on the page: its picture, the boxes over it, and a card for each face. Frames are looked at elsewhere.
 
-import { bars, mark, many } from "./cards.js";
+import { followed, many } from "./cards.js";
 import { $, element, say } from "./dom.js";
-import { HUES, mirrored } from "./faces.js";
+import { mirrored } from "./faces.js";
 import { draw } from "./overlay.js";
 
 const LONGEST = 640; // px of a frame; a face at arm's length has 200 of them
@@ -51,7 +51,7 @@ export function frame(mine) {
 export function present(given, mine) {
   const answer = { ...given, faces: given.faces.filter((face) => face.track) };
   draw(mine.mirror ? mirrored(answer) : answer, null, $("marks"));
-  $("faces").replaceChildren(...answer.faces.map(card));
+  $("faces").replaceChildren(...answer.faces.map(followed));
   $("nobody").hidden = answer.faces_found > 0;
   const text = answer.faces.length ? `${many(answer.faces.length, "face")} in view.` : "No face found that can be judged.";
   if ($("status").textContent !== text) say(answer.faces.length ? "ok" : "no_face", text); // read aloud: only what is new
@@ -59,14 +59,6 @@ export function present(given, mine) {
   mine.times = [...mine.times.slice(-RATE_OVER), now];
   const rate = (1000 * (mine.times.length - 1)) / Math.max(now - mine.times[0], 1);
   $("rate").textContent = `${rate.toFixed(1)} frames/s · ${Math.round(now - mine.askedAt)} ms`;
-}
-
-function card(face) {
-  return element("li", { class: `card hue-${(face.track - 1) % HUES}`, "data-face": face.track },
-    element("div", { class: "said" },
-      element("div", { class: "head" },
-        element("span", { class: "badge" }, `${face.track}`), element("span", { class: "label" }, face.label), mark(face)),
-      bars(face)));
 }
 
 /** Turn the camera off, if it is on, and end what answers; say why, if there is a reason. */

@@ -1,15 +1,32 @@
 // What in a face spoke for its label: a map over the crop that the model saw, asked for by a button on the card.
 
-import { element } from "./dom.js";
+import { $, element } from "./dom.js";
 
 const SIDE = 288; // px of the canvas; twice what is shown
 const COLOURS = [[13, 8, 135], [156, 23, 158], [237, 121, 83], [240, 249, 33]]; // plasma, of matplotlib
 const PLACES = [["upper", "middle", "lower"], ["left", "middle", "right"]];
 
+/** Show on a card the figure that `make` returns, or hide the one that is shown; say why where there is none. */
+export async function toggle(why, make) {
+  const shown = why.parentElement.querySelector(".heat");
+  shown?.remove();
+  why.setAttribute("aria-expanded", "false");
+  if (shown) return;
+  why.disabled = true;
+  try {
+    why.after(await make());
+    why.setAttribute("aria-expanded", "true");
+  } catch (error) {
+    if (error.name !== "AbortError") $("done").textContent = error.message;
+  } finally {
+    why.disabled = false;
+  }
+}
+
 /** Return the answer with heat map and crop at each face, where the service has explained it. */
 export function explained(answer) {
   const { heat, crops } = answer.extras;
-  return { ...answer, faces: answer.faces.map((face, index) => ({ ...face, heat: heat[index], crop: crops[index] })) };
+  return { ...answer, faces: answer.faces.map((face, index) => ({ ...face, heat: heat[index], crop: `data:image/png;base64,${crops[index]}` })) };
 }
 
 /** Return [r, g, b] of a value of 0-1. */
@@ -29,13 +46,15 @@ function hottest(cells) {
   return thirds.reduce((best, third) => (third.sum > best.sum ? third : best)).where;
 }
 
-/** Return the figure: `crop` is a PNG in base64, `label` what the face was called. */
+const points = (fall) => (fall < 0.015 ? "1 point at most" : `up to ${Math.round(100 * fall)} points`);
+
+/** Return the figure: `crop` is the address of an image, `label` what the face was called. */
 export async function figure(heat, crop, label) {
   const face = new Image();
-  face.src = `data:image/png;base64,${crop}`;
+  face.src = crop;
   await face.decode();
   const found = heat.fall > 0
-    ? `Most spoke for ${label} in the ${hottest(heat.cells)} of the face, as seen. Blurring a part lowers its probability by up to ${Math.round(100 * heat.fall)} points.`
+    ? `Most spoke for ${label} in the ${hottest(heat.cells)} of the face, as seen. Blurring a part lowers its probability by ${points(heat.fall)}.`
     : `No part of the face alone spoke for ${label}.`;
   const canvas = element("canvas", { width: SIDE, height: SIDE, role: "img", "aria-label": `Heat map: ${found}` });
   const context = canvas.getContext("2d");

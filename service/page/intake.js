@@ -1,10 +1,11 @@
-// The ways in which a photo comes: chosen, dropped or pasted.
+// The ways in which a photo or a video comes: chosen, dropped or pasted.
 
 import { $ } from "./dom.js";
 
-/** Wire them; `use` gets each file. */
-export function wire(use) {
+/** Wire them; `photo` and `video` get each file of their kind. */
+export function wire({ photo, video }) {
   const stage = $("stage");
+  const use = (file) => (file.type.startsWith("video/") ? video(file) : photo(file));
   document.addEventListener("dragover", (event) => { event.preventDefault(); stage.classList.add("over"); });
   document.addEventListener("dragleave", (event) => { if (!event.relatedTarget) stage.classList.remove("over"); });
   document.addEventListener("drop", (event) => {

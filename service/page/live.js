@@ -2,9 +2,8 @@
 
 import { say } from "./dom.js";
 import * as feed from "./feed.js";
-import { apiKey, dropKey } from "./service.js";
-
-const QUALITY = 0.8;
+import * as frames from "./frames.js";
+import { apiKey } from "./service.js";
 
 async function start(begin, loadInfo, askKey) {
   begin();
@@ -27,9 +26,7 @@ async function start(begin, loadInfo, askKey) {
 }
 
 function connect(mine) {
-  const address = new URL("stream", document.baseURI);
-  address.protocol = address.protocol.replace("http", "ws");
-  mine.socket = new WebSocket(address, apiKey() ? ["ferops", `key.${apiKey()}`] : []);
+  mine.socket = frames.connect();
   mine.close = () => mine.socket.close();
   mine.socket.addEventListener("open", () => { mine.opened = true; send(mine); });
   mine.socket.addEventListener("message", ({ data }) => { if (feed.isCurrent(mine)) take(mine, JSON.parse(data)); });
@@ -38,16 +35,15 @@ function connect(mine) {
 
 function why(mine) {
   if (mine.refusal) return mine.refusal;
-  if (mine.opened) return "The service has closed the stream, so the camera was stopped.";
-  dropKey(); // a browser does not tell a wrong one from a service that is away
-  return "The stream cannot be opened, so the camera was stopped. The service is away, or the API key is wrong, or a proxy before it lets no WebSocket through, or serve.allowed_origins lacks this page's origin.";
+  return `${mine.opened ? "The service has closed the stream." : frames.notOpened()} The camera was stopped.`;
 }
 
-function send(mine) {
+async function send(mine) {
   if (!feed.isCurrent(mine)) return;
   const canvas = feed.frame(mine);
   if (!canvas) return void setTimeout(send, 50, mine);
-  canvas.toBlob((blob) => { if (feed.isCurrent(mine) && mine.socket.readyState === WebSocket.OPEN) mine.socket.send(blob); }, "image/jpeg", QUALITY);
+  const blob = await frames.encoded(canvas);
+  if (feed.isCurrent(mine) && mine.socket.readyState === WebSocket.OPEN) mine.socket.send(blob);
 }
 
 /** Take an answer, and send the newest frame when it is time. */

@@ -43,4 +43,4 @@ function fit(overlay) {
 }
 
 const resized = new ResizeObserver((entries) => entries.forEach(({ target }) => fit(target)));
-for (const id of ["overlay", "marks"]) resized.observe($(id));
+for (const id of ["overlay", "marks", "seen"]) resized.observe($(id));

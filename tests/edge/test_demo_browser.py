@@ -1,4 +1,4 @@
-"""The page for a browser alone finds the faces that the Predictor finds with MTCNN, and answers as it does."""
+"""The page for a browser alone finds the faces that the Predictor finds, and answers as it does."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from docs.demo.build import build
@@ -19,11 +20,10 @@ from PIL import Image
 from browser import CHROMIUM, Page, browser
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
-from ferops.faces.detectors import from_settings
 from ferops.inference.predictor import Predictor
-from ferops.model_config import ExportConfig, read_model_config
 from ferops.starter.shipped import unpack_starter
 from static_server import onnxruntime_web, serving
+from videos import write_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
 
@@ -44,8 +44,7 @@ def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def predictor(starter: Path) -> Predictor:
-    faces = read_model_config(starter, ExportConfig).faces
-    return Predictor(starter, detector=from_settings(faces, threads=1), threads=1)
+    return Predictor(starter, threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +132,36 @@ def test_it_answers_as_the_predictor(
     assert compare(ask(opened, clear), predictor, clear) == 4
     wall = saved(np.full((90, 120, 3), 128, np.uint8), tmp_path / "wall.png")
     assert compare(ask(opened, wall), predictor, wall) == 0
+
+
+def test_a_heat_map_is_the_predictors(
+    opened: Page, people: NDArray[np.uint8], predictor: Predictor, tmp_path: Path
+) -> None:
+    """Of the first face in the answer's order: what the page shows, and its numbers."""
+    photo = saved(people[:160], tmp_path / "three.png")
+    answer = ask(opened, photo)
+    wanted = predictor.predict(photo, explain=True).faces[0]
+    found = opened.run(
+        """import(new URL("asking.js", document.baseURI)).then(({ask}) => ask("heat", 0)).then(({heat}) => heat)"""
+    )
+    assert wanted.heat is not None
+    cells = cv2.resize(wanted.heat.values, (12, 12), interpolation=cv2.INTER_AREA)
+    assert np.corrcoef(np.ravel(found["cells"]), np.ravel(cells))[0, 1] > 0.9
+    assert found["fall"] == pytest.approx(wanted.heat.fall, abs=3 * PROBABILITY)
+    number = next(place for place, face in enumerate(answer["faces"]) if face["label"] == wanted.label)
+    opened.run(f"document.querySelectorAll('.why')[{number}].click()")
+    opened.wait_for("document.querySelector('.heat canvas') !== null")
+    said = opened.run("document.querySelector('.heat canvas').ariaLabel")
+    assert answer["faces"][number]["label"] in said
+
+
+def test_a_video_becomes_a_timeline(opened: Page, people: NDArray[np.uint8], tmp_path: Path) -> None:
+    still = np.pad(people[:160, :320], ((40, 40), (0, 0), (0, 0)))
+    film = write_video(tmp_path / "two.mp4", 20 * [still])
+    opened.choose_file("#file", film)
+    opened.wait_for("document.getElementById('status').innerText === '2 faces followed.'", within_s=300)
+    assert opened.run("document.querySelectorAll('.lane').length") == 2
+    assert opened.run("document.getElementById('seek').max") == "3"
 
 
 def test_a_large_photo_of_a_phone_too(

@@ -40,6 +40,19 @@ SHOWN = """(() => {
 })()"""
 
 
+CAMERA_OPTIONS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+
+
+def camera(folder: Path) -> Path:
+    """Write what the camera shows: the first two of the six people, anger at the left, fear at the right."""
+    people = six_people()[:160, :320]
+    still = Image.fromarray(np.pad(people, ((40, 40), (0, 0), (0, 0)), constant_values=90)).resize((640, 480))
+    buffer = io.BytesIO()
+    still.save(buffer, "JPEG", quality=95)
+    (folder / "camera.mjpeg").write_bytes(30 * buffer.getvalue())
+    return folder / "camera.mjpeg"
+
+
 @pytest.fixture(scope="module")
 def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
     model = make_export(favours="neutral", by=1.2, classes=(*DEFAULT_CLASSES, "neutral"), low_confidence=0.3)
@@ -52,16 +65,7 @@ def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser whose camera shows the first two of the six people, anger at the left, fear at the right."""
     folder = tmp_path_factory.mktemp("browser")
-    people = six_people()[:160, :320]
-    still = Image.fromarray(np.pad(people, ((40, 40), (0, 0), (0, 0)), constant_values=90)).resize((640, 480))
-    buffer = io.BytesIO()
-    still.save(buffer, "JPEG", quality=95)
-    (folder / "camera.mjpeg").write_bytes(30 * buffer.getvalue())
-    options = (
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}",
-    )
+    options = (*CAMERA_OPTIONS, f"--use-file-for-fake-video-capture={camera(folder)}")
     with browser(folder, *options) as page:
         yield page
 

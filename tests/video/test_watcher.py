@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,25 @@ def test_the_whole_picture_is_searched_now_and_then_and_when_a_face_gets_lost(
         assert len(seen.faces) == (2 if number < 6 else 0)
         assert len(seen.lost) == (0 if number < 6 else 2)
     assert searches == [0, 4, 6, 10]  # at 6, both are gone
+
+
+def test_a_face_that_comes_later_is_numbered_though_following_scores_it_low(
+    predictor: Predictor, scenes: list[Image]
+) -> None:
+    watcher = Watcher(predictor, detect_every=4)
+    follower = watcher._follower
+    assert follower is not None
+
+    class Faint:
+        def detect(self, *where: Any) -> list[Detection]:
+            return [replace(each, score=0.6) for each in follower.detect(*where)]
+
+    watcher._follower = Faint()  # type: ignore[assignment]
+    alone = scenes[0].copy()
+    alone[:, 250:] = 90
+    for number, pixels in enumerate([alone, *scenes[:7]]):
+        seen = watcher.look(Frame(number, number / 25, pixels))
+    assert [face.track for face in seen.faces] == [1, 2]
 
 
 def test_a_frame_that_is_damaged_is_passed_on(predictor: Predictor) -> None:

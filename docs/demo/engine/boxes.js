@@ -2,14 +2,9 @@
 
 import { cut } from "./pixels.js";
 import { resize } from "./resize.js";
+import { rint } from "./rounding.js";
 
 export const area = ([x1, y1, x2, y2]) => (x2 - x1) * (y2 - y1);
-
-/** Round to whole numbers, halves to even. */
-export function rint(value) {
-  const low = Math.floor(value);
-  return value - low === 0.5 ? low + (low % 2 ? 1 : 0) : Math.round(value);
-}
 
 /** Return the candidate, its box where the regression puts it. */
 export function regressed({ box: [x1, y1, x2, y2], regression, ...rest }) {

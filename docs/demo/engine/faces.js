@@ -2,8 +2,8 @@
 
 import { area } from "./boxes.js";
 import { turned } from "./pixels.js";
-import { rint } from "./boxes.js";
 import { resize } from "./resize.js";
+import { rint } from "./rounding.js";
 
 const SMALL = 100; // px; images up to this longest side are crops around a face
 const ENLARGED = 144; // px; their longest side in the second attempt

@@ -1,9 +1,9 @@
 // An image in a black border, reduced if it is large, and the way back to its own pixels.
 
-import { rint } from "./boxes.js";
 import { cut } from "./pixels.js";
 import { Reductions } from "./reductions.js";
 import { resize } from "./resize.js";
+import { rint } from "./rounding.js";
 
 const MAX_SIDE = 1280; // px, the longest side in which faces are looked for
 

@@ -2,21 +2,18 @@
 //
 // Step by step what ferops.faces.detectors.mtcnn does, whose comments have the reasons and docs/detectors.md the figures.
 
-import { area, cutSquares, nms, nmsOfSmaller, regressed } from "./boxes.js";
-import { findLandmarks } from "./landmarks.js";
+import { area, nms, nmsOfSmaller, regressed } from "./boxes.js";
+import { SAME_FACE, asked, judge, located } from "./judge.js";
 import { Letterbox } from "./letterbox.js";
-import { rows } from "./networks.js";
 import { propose, pyramid, windows } from "./pyramid.js";
 import { Reductions } from "./reductions.js";
 
-const CROP_SIDE = 200; // px; images up to it are crops around a face
+export const CROP_SIDE = 200; // px; images up to it are crops around a face
 const BORDER = { crop: 0.25, photo: 0.125, second: 0.5 }; // shares of the sides
-const SMALLEST = { share: 0.2, low: 20, high: 36 }; // share of the longest side, px
+export const SMALLEST = { share: 0.2, low: 20, high: 36 }; // share of the longest side, px
 const LARGE_SHARE = 0.19; // faces of this share are looked for first
 const REFINED = 0.7;
-const FOUND = 0.7;
 const SURE = 0.9; // a face that may stand for what lies inside its box
-const SAME_FACE = 0.7;
 
 export class Mtcnn {
   constructor({ pNet, rNet, oNet, minConfidence }) {
@@ -36,11 +33,7 @@ export class Mtcnn {
     const framed = new Letterbox(image, border);
     const reductions = new Reductions(framed.image);
     const found = await this.search(reductions, framed.inside, smallest);
-    const landmarks = await findLandmarks(this.oNet, reductions, found.map(({ box }) => box));
-    return found
-      .map(({ box, score }, index) => ({ box, score, landmarks: landmarks[index] }))
-      .sort((one, other) => area(other.box) - area(one.box))
-      .map(({ box, score, landmarks: points }) => ({ box: framed.toImage(box), score, landmarks: framed.toImage(points) }));
+    return located(this.oNet, reductions, framed, found);
   }
 
   /** Search for large faces, and for smaller ones where those leave room. */
@@ -60,28 +53,13 @@ export class Mtcnn {
   }
 
   async judge(reductions, candidates) {
-    return this.output(reductions, await this.refine(reductions, candidates));
+    return judge(this.oNet, reductions, await this.refine(reductions, candidates), this.minConfidence);
   }
 
   async refine(reductions, candidates) {
     const judged = await asked(this.rNet, reductions, candidates, 24);
     return nms(judged.filter(({ score }) => score > REFINED), 0.7).map(regressed);
   }
-
-  async output(reductions, candidates) {
-    const judged = await asked(this.oNet, reductions, candidates, 48);
-    const passed = judged.filter(({ score }) => score > Math.min(FOUND, this.minConfidence)).map(regressed);
-    return nmsOfSmaller(passed, SAME_FACE).filter(({ score }) => score >= this.minConfidence);
-  }
-}
-
-/** Return what a network says of the squares around candidates. */
-async function asked(net, reductions, candidates, size) {
-  if (!candidates.length) return [];
-  const { squares, crops } = cutSquares(reductions, candidates.map(({ box }) => box), size);
-  const { probabilities, regression } = await net(crops);
-  const scores = rows(probabilities), moves = rows(regression);
-  return squares.map((box, index) => ({ box, score: scores[index][1], regression: moves[index] }));
 }
 
 function covers([x1, y1, x2, y2], [left, top, right, bottom]) {

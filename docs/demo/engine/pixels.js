@@ -17,6 +17,13 @@ export function fromCanvas({ data, width, height }) {
   return image;
 }
 
+/** Return the pixels of a canvas, RGBA, that show the image. */
+export function toCanvas({ data, width, height }) {
+  const pixels = new ImageData(width, height);
+  for (let to = 0, from = 0; from < data.length; to += 4, from += CHANNELS) pixels.data.set([data[from], data[from + 1], data[from + 2], 255], to);
+  return pixels;
+}
+
 /** Return the part with its upper left corner at (x, y), whole pixels; black where it lies outside the image. */
 export function cut(image, x, y, width, height) {
   const part = blank(width, height);

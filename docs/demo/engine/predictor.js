@@ -3,8 +3,10 @@
 import { align, isUpright } from "./align.js";
 import { probabilities } from "./classify.js";
 import { findUpright, preferred } from "./faces.js";
+import { heatOf } from "./heat.js";
 import { Mtcnn } from "./mtcnn.js";
 import { network } from "./networks.js";
+import { Yunet } from "./yunet.js";
 
 const LANDMARKS = ["left_eye", "right_eye", "nose", "left_mouth", "right_mouth"];
 
@@ -13,9 +15,10 @@ const rounded = (value, digits) => Number(value.toFixed(digits));
 export class Predictor {
   /** Load the networks; `model` is models/model.json. */
   static async load(model) {
-    const files = ["p_net.onnx", "r_net.onnx", "o_net.onnx", model.file];
-    const [pNet, rNet, oNet, net] = await Promise.all(files.map(network));
-    return new Predictor(model, new Mtcnn({ pNet, rNet, oNet, minConfidence: model.min_confidence }), net);
+    const files = ["p_net.onnx", "r_net.onnx", "o_net.onnx", "yunet.onnx", model.file];
+    const [pNet, rNet, oNet, yunet, net] = await Promise.all(files.map(network));
+    const mtcnn = new Mtcnn({ pNet, rNet, oNet, minConfidence: model.min_confidence });
+    return new Predictor(model, new Yunet({ net: yunet, mtcnn }), net);
   }
 
   constructor(model, detector, net) {
@@ -31,6 +34,7 @@ export class Predictor {
     const framing = { size: this.model.size_px, margin: this.model.margin, fit: this.model.align };
     const crops = ordered.map(({ landmarks }) => align(upright, landmarks, framing));
     const answers = await probabilities(this.net, crops, this.model);
+    this.last = { crops, answers };
     const answered = ordered.map((face, index) => this.face(face, answers[index]));
     return {
       status: statusOf(answered),
@@ -46,6 +50,12 @@ export class Predictor {
       timing_ms: { find: rounded(found - start, 2), label: rounded(performance.now() - found, 2) },
       notice: this.model.notice,
     };
+  }
+
+  /** Return the heat map of a face of the last answer, by its place in it, and what the network saw of it. */
+  async explain(place) {
+    const crop = this.last.crops[place], answer = this.last.answers[place];
+    return { heat: await heatOf(this.net, crop, answer.indexOf(Math.max(...answer)), this.model), crop };
   }
 
   face({ box, landmarks, score }, answer) {

@@ -1,11 +1,13 @@
 // Images at other sizes, as OpenCV's cv2.resize makes them, up to the rounding of a grey level.
 
 import { blank } from "./pixels.js";
+import { rint } from "./rounding.js";
 
 /** Return the image resized: `method` is "area" (INTER_AREA), "linear" or "cubic". */
 export function resize(image, width, height, method) {
   if (width === image.width && height === image.height) return image;
-  if (method === "area" && image.width === 2 * width && image.height === 2 * height) return halved(image);
+  if (method !== "cubic" && image.width === 2 * width && image.height === 2 * height) return halved(image);
+  if (method === "linear") return linear(image, width, height);
   const kind = method === "area" && (width > image.width || height > image.height) ? "enlarging area" : method;
   const across = TAPS[kind](image.width, width), down = TAPS[kind](image.height, height);
   const wide = new Float32Array(3 * width * image.height);
@@ -37,6 +39,42 @@ export function resize(image, width, height, method) {
     made.data.set(row, y * row.length); // rounds, halves to even, and clips
   }
   return made;
+}
+
+const SCALE = 2048; // of OpenCV's whole numbers for weights
+
+/** As OpenCV does it, to the grey level: in whole numbers, which drop what is below their last digit. */
+function linear(image, width, height) {
+  const across = linearPlaces(image.width, width), down = linearPlaces(image.height, height);
+  const made = blank(width, height);
+  const rows = [new Int32Array(3 * width), new Int32Array(3 * width)];
+  for (let y = 0; y < height; y++) {
+    [0, 1].forEach((which) => {
+      const start = 3 * image.width * Math.min(down.low[y] + which, image.height - 1);
+      for (let x = 0, to = 0; x < width; x++) {
+        const left = start + 3 * across.low[x], right = start + 3 * Math.min(across.low[x] + 1, image.width - 1);
+        const more = across.share[x], less = SCALE - more;
+        for (let channel = 0; channel < 3; channel++) rows[which][to++] = less * image.data[left + channel] + more * image.data[right + channel];
+      }
+    });
+    const more = down.share[y], less = SCALE - more;
+    const [above, below] = rows;
+    for (let x = 0, to = 3 * width * y; x < 3 * width; x++) made.data[to++] = (((less * (above[x] >> 4)) >> 16) + ((more * (below[x] >> 4)) >> 16) + 2) >> 2;
+  }
+  return made;
+}
+
+/** Return for each pixel of the result the first of the two that it lies between, and the second's share, of SCALE. */
+function linearPlaces(from, to) {
+  const places = { low: new Int32Array(to), share: new Int32Array(to) };
+  for (let pixel = 0; pixel < to; pixel++) {
+    const at = Math.fround(((pixel + 0.5) * from) / to - 0.5);
+    const low = Math.floor(at);
+    if (low < 0) continue;
+    places.low[pixel] = Math.min(low, from - 1);
+    places.share[pixel] = low >= from - 1 ? 0 : rint(SCALE * (at - low));
+  }
+  return places;
 }
 
 /** Return the image at half its sides, an odd last row or column left out. */
@@ -95,13 +133,6 @@ function between(from, to, place) {
   return taps;
 }
 
-function linearTaps(from, to) {
-  return between(from, to, (pixel) => {
-    const at = ((pixel + 0.5) * from) / to - 0.5;
-    return [Math.floor(at), at - Math.floor(at)];
-  });
-}
-
 /** OpenCV's INTER_AREA where an image grows: blocks with short slopes between them. */
 function enlargingAreaTaps(from, to) {
   return between(from, to, (pixel) => {
@@ -131,4 +162,4 @@ export function cubicWeights(share) {
   return [...weights, 1 - weights[0] - weights[1] - weights[2]];
 }
 
-const TAPS = { area: areaTaps, "enlarging area": enlargingAreaTaps, linear: linearTaps, cubic: cubicTaps };
+const TAPS = { area: areaTaps, "enlarging area": enlargingAreaTaps, cubic: cubicTaps };

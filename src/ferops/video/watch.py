@@ -134,7 +134,9 @@ class Watcher:
 
     def _detections(self, pixels: Image, expected: list[Track]) -> list[Detection]:
         self._since_search += 1
-        if self._follower and self._since_search < self._detect_every:
+        # What follows faces may score a new one too low to confirm it: a search does, which has found it
+        is_known = all(track.number for track in expected)
+        if self._follower and self._since_search < self._detect_every and is_known:
             if not expected:
                 return []
             found = self._follower.detect(pixels, np.array([track.motion.box for track in expected]))

@@ -1,0 +1,94 @@
+"""The page in each of its states is judged by axe, in the light and on a phone in the dark; FEROPS_SCREENSHOTS names a
+folder for pictures of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from test_film import two_people
+from test_live import CAMERA_OPTIONS, camera
+from test_page import six_people
+
+from browser import CHROMIUM, Page, browser
+from ferops.classes import DEFAULT_CLASSES
+from ferops.config import Params
+from page_server import PageServer
+from static_server import axe
+from videos import write_video
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
+
+LOOKS = {"desktop": (1180, 900, False), "phone in the dark": (390, 844, True)}
+FOUND = """axe.run().then(({violations}) =>
+  violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html.slice(0, 120)).join(" | ")}`))"""
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return axe(tmp_path_factory.mktemp("axe"))
+
+
+@pytest.fixture(scope="module")
+def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
+    model = make_export(favours="neutral", by=1.2, classes=(*DEFAULT_CLASSES, "neutral"), low_confidence=0.3)
+    server = PageServer(model, quick_params.serve)
+    with server.running():
+        yield server
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("files")
+    Image.fromarray(six_people()).save(folder / "six.png")
+    film = write_video(folder / "film.mp4", 30 * [two_people(calm=False)] + 30 * [two_people(calm=True)])
+    return {"photo": folder / "six.png", "film": film}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    folder = tmp_path_factory.mktemp("browser")
+    with browser(folder, *CAMERA_OPTIONS, f"--use-file-for-fake-video-capture={camera(folder)}") as page:
+        yield page
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing(page: Page, server: PageServer, files: dict[str, Path], script: str, look: str) -> None:
+    width, height, dark = LOOKS[look]
+    page.size(width, height)
+    page.dark(dark)
+    page.open(server.url)
+    page.wait_for("document.getElementById('model').textContent === 'model v3'")
+    page.run(f"{script}; true")
+    found = {"empty": judged(page, f"empty, {look}")}
+    page.choose_file("#file", files["photo"])
+    page.wait_for("document.querySelectorAll('.card').length === 6")
+    found["photo"] = judged(page, f"six faces, {look}")
+    page.run("document.querySelector('.why').click()")
+    page.wait_for("document.querySelector('.heat') !== null")
+    found["heat"] = judged(page, f"heat map, {look}")
+    page.choose_file("#file", files["film"])
+    page.wait_for("!document.getElementById('seek').disabled && document.getElementById('halt').hidden")
+    found["timeline"] = judged(page, f"timeline, {look}")
+    page.run("document.getElementById('live').click()")
+    page.wait_for("document.querySelectorAll('#marks .box').length === 2")
+    found["live"] = judged(page, f"live, {look}")
+    page.run("document.getElementById('live').click()")
+    page.offline(True)
+    page.choose_file("#file", files["photo"])
+    page.wait_for("document.getElementById('status').innerText.includes('The next try is')")
+    found["away"] = judged(page, f"service away, {look}")
+    page.offline(False)
+    assert not any(found.values()), found
+
+
+def judged(page: Page, name: str) -> Any:
+    """Return what axe finds, and that nothing is wider than the window."""
+    if folder := os.environ.get("FEROPS_SCREENSHOTS"):
+        page.shot(Path(folder) / f"{name}.png")
+    wide = page.run("document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : []")
+    return page.run(FOUND) + wide
