@@ -1,6 +1,6 @@
 """Many clients for a while: what fails, how long answers take, and whether memory grows. Writes JSON.
 
-    python benchmarks/load.py [--clients 64] [--streams 4] [--seconds 600] [--photos FOLDER] [--tag TAG] [--out load.json]
+    python benchmarks/load.py [--clients 64] [--streams 4] [--seconds 600] [--photos FOLDER] [--tag TAG]
 
 Serves the Bento that `ferops package` made last, or another one, on a free port of 127.0.0.1, and ends it. Each client
 has an address of its own (127.0.0.2 and so on; Linux has them all), sends the next image when it has an answer, and
