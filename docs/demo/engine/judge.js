@@ -16,12 +16,17 @@ export async function asked(net, reductions, candidates, size) {
   return squares.map((box, index) => ({ box, score: scores[index][1], regression: moves[index] }));
 }
 
-/** Return the faces among the candidates, each once, and where the network puts them. */
-export async function judge(oNet, reductions, candidates, minConfidence) {
-  const judged = await asked(oNet, reductions, candidates, 48);
-  const passed = judged.filter(({ score }) => score > Math.min(FOUND, minConfidence)).map(regressed);
+/** Return for each candidate where the network puts a face, and the probability that it is one. */
+export const lookAt = async (oNet, reductions, candidates) => (await asked(oNet, reductions, candidates, 48)).map(regressed);
+
+/** Return the faces among what `lookAt` has returned, each once. */
+export function facesAmong(lookedAt, minConfidence) {
+  const passed = lookedAt.filter(({ score }) => score > Math.min(FOUND, minConfidence));
   return nmsOfSmaller(passed, SAME_FACE).filter(({ score }) => score >= minConfidence);
 }
+
+/** Return the faces among the candidates, each once, and where the network puts them. */
+export const judge = async (oNet, reductions, candidates, minConfidence) => facesAmong(await lookAt(oNet, reductions, candidates), minConfidence);
 
 /** Return faces that were found in a letterbox, largest first, with landmarks, in pixels of the image. */
 export async function located(oNet, reductions, framed, found) {

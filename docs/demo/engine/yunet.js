@@ -3,7 +3,7 @@
 // Step by step what ferops.faces.detectors.yunet does, whose comments have the reasons and docs/detectors.md the figures.
 
 import { nms } from "./boxes.js";
-import { judge, located } from "./judge.js";
+import { facesAmong, located, lookAt } from "./judge.js";
 import { Letterbox } from "./letterbox.js";
 import { CROP_SIDE, SMALLEST } from "./mtcnn.js";
 import { cut } from "./pixels.js";
@@ -16,6 +16,7 @@ const BORDER = { crop: 0.25, photo: 0.06 }; // shares of the longest side
 const SMALLEST_SEEN = { once: 22, again: 18 }; // px
 const PROPOSED = 0.1;
 const SIZES = [0.85, 1.1];
+const UNSURE = [0.05, 0.9]; // between them, the second size is looked at, too
 const STRIDES = [32, 16, 8]; // px, of the network's grids
 
 export class Yunet {
@@ -30,8 +31,11 @@ export class Yunet {
     const framed = new Letterbox(image, 0);
     const reductions = new Reductions(framed.image);
     const proposals = await this.propose(reductions);
-    const candidates = SIZES.flatMap((factor) => proposals.map((each) => ({ ...each, box: enlarged(each.box, factor) })));
-    const found = await judge(oNet, reductions, candidates, minConfidence);
+    const inSize = (factor) => ({ box }) => ({ box: enlarged(box, factor) });
+    const once = await lookAt(oNet, reductions, proposals.map(inSize(SIZES[0])));
+    const unsure = proposals.filter((_, place) => once[place].score >= UNSURE[0] && once[place].score < UNSURE[1]);
+    const again = await lookAt(oNet, reductions, unsure.map(inSize(SIZES[1])));
+    const found = facesAmong([...once, ...again], minConfidence);
     if (proposals.length && !found.length) return this.mtcnn.detect(image);
     return located(oNet, reductions, framed, found);
   }
