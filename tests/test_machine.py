@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,3 +78,16 @@ def test_a_quota_of_the_cgroup_counts(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{text}\n", encoding="utf-8")
     assert machine.cores() == cores
+
+
+def test_openvino_does_not_report_its_use(tmp_path: Path) -> None:
+    """It does where its package openvino_telemetry can be imported, and keeps a number for it in ~/intel."""
+    code = "from ferops.machine import openvino_core; openvino_core()"
+    variables = {name: value for name, value in os.environ.items() if name != "CI"} | {"HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=variables, check=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_imports_openvino_past_that() -> None:
+    sources = [path for path in Path(machine.__file__).parent.rglob("*.py") if path != Path(machine.__file__)]
+    assert [path.name for path in sources if re.search(r"^ *import openvino", path.read_text(), re.MULTILINE)] == []

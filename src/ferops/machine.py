@@ -52,6 +52,21 @@ def _quotas() -> Iterator[float]:
                     yield int(quota) / int(period)
 
 
+def import_openvino() -> Any:
+    """Return the module openvino, which would otherwise report that it was imported, and from where, to its makers.
+
+    The package that does so, openvino_telemetry, asks nobody and has no switch but a file in the home folder. Where it
+    cannot be imported, OpenVINO and NNCF do without.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type] # Python's way to say: do not import
+    sys.modules.setdefault(_CONVERTER, None)  # type: ignore[arg-type] # of other frameworks' models: a tenth of a start
+    import openvino
+
+    if sys.modules[_CONVERTER] is None:
+        del sys.modules[_CONVERTER]
+    return openvino
+
+
 @functools.cache
 def openvino_core() -> Any:
     """Return the process's one OpenVINO core.
@@ -59,10 +74,4 @@ def openvino_core() -> Any:
     One, and never freed: on CPUs with AMX each core gives the main thread a signal stack, and a second core that dies
     after the first one hands back the freed stack of that one. The next signal, a SIGTERM say, crashes the process.
     """
-    # The converter of other frameworks' models, with a client for telemetry: a tenth of a cold start
-    sys.modules.setdefault(_CONVERTER, None)  # type: ignore[arg-type] # Python's way to say: do not import
-    import openvino
-
-    if sys.modules[_CONVERTER] is None:
-        del sys.modules[_CONVERTER]
-    return openvino.Core()
+    return import_openvino().Core()

@@ -23,6 +23,7 @@ from ferops.faces.detection import Detection, Detector
 from ferops.faces.detectors import build, mtcnn_networks
 from ferops.faces.detectors.letterbox import MAX_SIDE_PX
 from ferops.faces.detectors.mtcnn import CROP_SIDE_PX
+from ferops.machine import import_openvino
 from rendered import MIRRORED, framed_portraits, network_inputs, off_by, portraits
 
 FACENET_PYTORCH = json.loads((Path(__file__).parent / "facenet_pytorch.json").read_text(encoding="utf-8"))
@@ -107,7 +108,7 @@ def same(one: list[Detection], other: list[Detection]) -> bool:
 
 
 def test_the_networks_stay_on_no_core_so_that_processes_do_not_share_one() -> None:
-    import openvino
+    openvino = import_openvino()
     from openvino import opset13 as ops
 
     numbers = ops.parameter([1], np.float32)

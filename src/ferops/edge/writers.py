@@ -16,7 +16,7 @@ import torch
 from ferops.edge.source import INPUT, OUTPUT, Source
 from ferops.errors import FeropsError
 from ferops.export.runtime import MAX_BATCH
-from ferops.machine import openvino_core
+from ferops.machine import import_openvino, openvino_core
 
 
 def onnx(source: Source, path: Path) -> None:
@@ -25,9 +25,7 @@ def onnx(source: Source, path: Path) -> None:
 
 def openvino(source: Source, path: Path) -> None:
     """Write `path`, an .xml file, and the .bin beside it. Weights keep their precision."""
-    from openvino import save_model
-
-    save_model(openvino_core().read_model(source.served_graph), path, compress_to_fp16=False)
+    import_openvino().save_model(openvino_core().read_model(source.served_graph), path, compress_to_fp16=False)
 
 
 def tflite(source: Source, path: Path) -> None:

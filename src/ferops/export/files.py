@@ -10,7 +10,6 @@ import contextlib
 import copy
 import io
 import logging
-import os
 import re
 import warnings
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
+from ferops.machine import import_openvino
 from ferops.training.model import ExpressionNet
 
 INPUT, OUTPUT = "faces", "logits"
@@ -98,7 +98,7 @@ def write_int8(onnx_file: Path, path: Path, faces: NDArray[np.uint8]) -> None:
     Args:
         faces: uint8 `(N, S, S, 3)` from the training split: never from validation or test. N is at least 1.
     """
-    os.environ["NNCF_CI"] = "1"  # NNCF reports its use to its makers unless this is set before it is imported
+    import_openvino()  # before NNCF does, which reports its use as OpenVINO would
     import nncf
     import onnx
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ferops.machine import openvino_core
+from ferops.machine import import_openvino, openvino_core
 from ferops.threads import limit
 
 Floats = NDArray[np.float32]
@@ -67,7 +67,7 @@ def _build(
         dense: the fully connected layer before the heads.
         heads: the output layers; a softmax follows the first.
     """
-    import openvino
+    openvino = import_openvino()
     from openvino import opset13 as ops
     from safetensors.numpy import load_file
 

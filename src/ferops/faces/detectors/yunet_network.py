@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ferops.faces.detectors.mtcnn_networks import Network, compile_fp32
+from ferops.machine import import_openvino
 
 WEIGHTS = Path(__file__).parent / "weights" / "yunet.safetensors"
 
@@ -29,7 +30,7 @@ def yunet(*, threads: int | None = None) -> Network:
     geometric mean is that of a face; x, y of its centre from the cell's corner, in cells; and the logarithms of its
     width and height, in cells.
     """
-    import openvino
+    openvino = import_openvino()
     from openvino import opset13 as ops
     from safetensors.numpy import load_file
 
