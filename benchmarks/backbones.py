@@ -2,7 +2,7 @@
 
     python benchmarks/backbones.py                                   # in a project folder, about ten minutes on 2 cores
     python benchmarks/backbones.py --names resnet18 convnext_atto efficientnet_lite0:imagenet --epochs 20
-    python benchmarks/backbones.py --project ~/fer --epochs 60 --results fer.jsonl --table fer.md
+    python benchmarks/backbones.py --project ~/fer --epochs 60 --results fer.jsonl
 
 A backbone is any name of timm's zoo; after a colon, the weights to start from, as `pretrained` names them. Each is
 trained on the packed training faces of the project (artifacts/preprocess) and judged on its validation faces, never
@@ -26,7 +26,6 @@ from backbones_table import tables
 from measure import alone, cores, median_s
 from numpy.typing import NDArray
 from ruamel.yaml import YAML
-from tables import fill
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -79,8 +78,7 @@ def main() -> None:
         lines.append({"backbone": name, "settings": settings, **found})
         write_text(results, "".join(json.dumps(line) + "\n" for line in lines))
     measured = {line["backbone"]: line for line in lines if line["settings"] == settings}
-    fill(options.table, tables([measured[name] for name in options.names], settings))
-    print(f"{results}, {options.table}")
+    print(tables([measured[name] for name in options.names], settings))
 
 
 def common(options: argparse.Namespace) -> dict[str, Any]:
@@ -263,7 +261,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--results", type=Path, help="JSON lines (default: .ferops/backbones.jsonl of the project)")
-    parser.add_argument("--table", type=Path, default=Path("docs/backbones.md"), help="Markdown file to write into")
     return parser.parse_args()
 
 

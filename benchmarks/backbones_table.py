@@ -1,4 +1,4 @@
-"""The Markdown tables that benchmarks/backbones.py writes."""
+"""The Markdown tables that benchmarks/backbones.py prints."""
 
 from __future__ import annotations
 

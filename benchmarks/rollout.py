@@ -46,7 +46,7 @@ def main() -> None:
     rules = config.parse(presets.parse(presets.render("quick"))).canary
     print(f"{rules}\n{runs} canaries, {IMAGES:,} images each\n")
     print(
-        "| clients | between | drop of confidence | times as slow | ended | by | after images of the canary, median |"
+        "| clients | clients differ by | drop of confidence | times as slow | ended | by | after images of it, median |"
     )
     print("|---:|---:|---:|---:|---:|---|---:|")
     cases = [

@@ -31,7 +31,7 @@ import torch
 from measure import Turn, alone, cores, images_per_s, interleave, times_as_fast
 from ruamel.yaml import YAML
 from stepper import Stepper, network
-from tables import fill, markdown
+from tables import markdown
 from torchvision_recipe import TorchvisionRecipe, write_folder
 
 from ferops import config, presets
@@ -65,12 +65,8 @@ def main() -> None:
         if options.out:
             about = {"machine": machine, "cores": cores(), "torch": torch.__version__}
             write_json(options.out, {**about, "results": results})
-        if options.table:
-            where = f"{cores()} cores of {machine}" if device.type == "cpu" else machine
-            above = (
-                f"Measured on {where}, torch {torch.__version__}; recipe `{options.preset}`, batch {train.batch_size}."
-            )
-            fill(options.table, f"{above}\n\n{tables(results)}")
+    if results:
+        print(f"\n{tables(results)}")
 
 
 def settings(options: argparse.Namespace) -> Train:
@@ -219,7 +215,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
     parser.add_argument("--amp", default="auto", choices=["auto", "bf16", "fp16", "off"])
     parser.add_argument("--out", type=Path, help="JSON file for the figures")
-    parser.add_argument("--table", type=Path, help="Markdown file to write the tables into: docs/speed.md")
     return parser.parse_args()
 
 

@@ -3,6 +3,7 @@
     python docs/figures.py            # after a run: quote it from now on, in this order of runs
     python docs/figures.py --check    # in CI: does the run in this folder agree with the one that is quoted?
     python docs/figures.py --project ../other
+    python docs/figures.py --pages    # fill the tables of all pages again, those of docs/measured.py included
 
 Weights differ from one kind of CPU, and number of threads, to another, so a run's intervals need only overlap with the
 quoted ones. What does not depend on the CPU must be equal: data version, split, number of faces, chance.
@@ -27,9 +28,11 @@ from ferops.records.train import read_history
 DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 QUOTED = DOCS / "figures.json"
-PAGES = (ROOT / "README.md", DOCS / "results.md")
-COMMAND = "python docs/figures.py"
-BLOCK = re.compile(r"(<!-- figures: (?P<name>[\w -]+) -->\n\n)[^<]*(\n<!-- end of figures -->)")
+PAGES = (ROOT / "README.md", *sorted(DOCS.glob("*.md")))
+COMMAND = "python docs/figures.py --pages"
+BLOCK = re.compile(
+    r"(<!-- figures: (?P<name>[\w -]+?)(?: (?P<number>\d))? -->\n).*?(?P<end>\n<!-- end of figures -->)", re.DOTALL
+)
 
 
 class _Part(BaseModel):
@@ -133,13 +136,24 @@ class Runs(_Part):
 
 
 def pages(quoted: Runs) -> dict[Path, str]:
-    """Return the pages with their tables as `quoted` has them."""
+    """Return the pages with their tables as `quoted` and benchmarks/results have them."""
+    from docs.measured import Measured
+
     made = {"results": _results, "runs of quick": _runs_of_quick, "fer2013": _fer2013}
 
-    def table(block: re.Match[str]) -> str:
-        return block[1] + made[block["name"]](quoted) + block[3]
+    def block(found: re.Match[str]) -> str:
+        name, number = found["name"], found["number"]
+        table = made[name](quoted) if name in made else Measured.read(name).markdown(int(number) if number else None)
+        return f"{found[1]}\n{table}{found['end']}"
 
-    return {page: BLOCK.sub(table, page.read_text(encoding="utf-8")) for page in PAGES}
+    return {page: BLOCK.sub(block, page.read_text(encoding="utf-8")) for page in PAGES}
+
+
+def write_pages() -> None:
+    """Fill the tables of all pages from the files that hold their figures."""
+    for page, text in pages(Runs.read()).items():
+        if page.read_text(encoding="utf-8") != text:
+            write_text(page, text)
 
 
 def differences(quoted: Metrics, run: Metrics) -> list[str]:
@@ -247,8 +261,12 @@ def _score(found: Interval, *, sign: str = "") -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="compare only; exit status 1 if they do not agree")
+    parser.add_argument("--pages", action="store_true", help="fill the pages' tables again; no run is needed")
     parser.add_argument("--project", type=Path, default=Path(), help="where the run is; by default here")
     chosen = parser.parse_args()
+    if chosen.pages:
+        write_pages()
+        return 0
     quoted, run = Runs.read(), Run.of(chosen.project)
     preset = run.metrics.provenance.preset
     if chosen.check:
@@ -258,10 +276,10 @@ def main() -> int:
     others = [each for each in quoted.runs if each != run]
     quoted = Runs(runs=(*others, run))
     write_text(QUOTED, quoted.model_dump_json(indent=1) + "\n")
-    for page, text in pages(quoted).items():
-        write_text(page, text)
+    write_pages()
     return 0
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))  # `docs` is no installed package
     sys.exit(main())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from docs import figures
-from docs.figures import PAGES, Metrics, Run, Runs, differences, pages
+from docs import figures, measured
+from docs.figures import BLOCK, PAGES, Metrics, Run, Runs, differences, pages
 
 QUICK = Runs.read().of("quick")[-1].metrics
 LOW = QUICK.candidate.accuracy.low or 0.0
@@ -19,21 +20,30 @@ def _interval(low: float | None, high: float | None) -> dict[str, Any]:
     return {"value": low, "low": low, "high": high, "reason": None if low else "no faces"}
 
 
-def test_the_pages_have_the_figures_of_their_file() -> None:
+def test_the_pages_have_the_figures_of_their_files() -> None:
     for page, text in pages(Runs.read()).items():
-        assert page.read_text(encoding="utf-8") == text, (
-            f"{page.name} differs from docs/figures.json: {figures.COMMAND}"
-        )
+        assert page.read_text(encoding="utf-8") == text, f"{page.name} differs from its files: {figures.COMMAND}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+QUOTING = [page for page in PAGES if BLOCK.search(page.read_text(encoding="utf-8"))]
+
+
+@pytest.mark.parametrize("page", QUOTING, ids=lambda page: page.stem)
 def test_an_edited_figure_is_noticed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, page: Path) -> None:
-    edited = tmp_path / page.name
     text = page.read_text(encoding="utf-8")
-    edited.write_text(text.replace("69.2 % (67.5-71.1)", "76.0 % (74.0-78.0)"), encoding="utf-8")
-    monkeypatch.setattr(figures, "PAGES", (edited,))
-    assert pages(Runs.read())[edited] == text
-    assert edited.read_text(encoding="utf-8") != text
+    for block in BLOCK.finditer(text):
+        figure = re.search(r"(?<=[| ])\d[\d.,]+", block[0])
+        assert figure
+        at = block.start() + figure.start()
+        edited = tmp_path / page.name
+        edited.write_text(f"{text[:at]}9{text[at:]}", encoding="utf-8")
+        monkeypatch.setattr(figures, "PAGES", (edited,))
+        assert pages(Runs.read())[edited] == text
+
+
+def test_every_run_that_is_kept_is_quoted() -> None:
+    quoted = {found["name"] for page in QUOTING for found in BLOCK.finditer(page.read_text(encoding="utf-8"))}
+    assert {path.stem for path in measured.RESULTS.glob("*.json")} <= quoted
 
 
 @pytest.mark.parametrize(
@@ -75,8 +85,9 @@ def test_a_run_is_taken_from_its_files(
         (report / "summary.json").write_text(training.model_dump_json(), encoding="utf-8")
         rows = [f'{{"epoch": {n}, "seconds": 45.0, {str(epoch)[1:-1]}}}'.replace("'", '"') for n in (1, 2)]
         (model / "history.json").write_text(f"[{','.join(rows)}]", encoding="utf-8")
-    copies = tuple(tmp_path / page.name for page in PAGES)
-    for page, copy in zip(PAGES, copies, strict=True):
+    quoting = (figures.ROOT / "README.md", figures.DOCS / "results.md")
+    copies = tuple(tmp_path / page.name for page in quoting)
+    for page, copy in zip(quoting, copies, strict=True):
         shutil.copy(page, copy)
     shutil.copy(figures.QUOTED, tmp_path)
     monkeypatch.setattr(figures, "QUOTED", tmp_path / "figures.json")
