@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pandas as pd
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
 from onnx import TensorProto, helper, numpy_helper
 from ruamel.yaml import YAML
 from safetensors.numpy import save_file
@@ -23,6 +25,9 @@ from ferops.records import Provenance
 from ferops.records.fairness import FairnessFigures, FairnessSummary
 from ferops.records.metrics import Difference, Interval, Metrics, Slice, UncomparedChampion
 from ferops.records.robustness import RobustnessFigures, RobustnessSummary
+from ferops.registry.connection import EXPERIMENT
+from ferops.registry.creation import PENDING_TAG
+from ferops.registry.tracking import MAKER_TAG
 from trained import write_training
 
 SIZE_PX = 32
@@ -243,3 +248,20 @@ def make_trained(layout: Layout, name: str, *, made_from: Provenance) -> None:
     (folder / "config.json").write_text(settings.model_dump_json())
     (reports / "curves.png").write_bytes(b"\x89PNG")
     write_training(folder, reports, provenance=made_from)
+
+
+def nothing_left(client: MlflowClient, *, versions: int = 1) -> None:
+    """One finished run, `versions` whole versions with a model each, and no trace of what was begun."""
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
+    assert [each.info.status for each in runs] == ["FINISHED"] * len(runs)
+    assert not [each for each in runs if MAKER_TAG in each.data.tags]
+    assert len({each.data.tags["ferops.weights"] for each in runs}) == 1
+    found = client.search_model_versions("name = 'ferops'")
+    assert len(found) == versions
+    assert not [each for each in found if PENDING_TAG in each.tags]
+    models = client.search_logged_models([experiment.experiment_id])
+    assert {f"models:/{each.model_id}" for each in models} == {each.source for each in found}
+    assert [str(each.status) for each in models] == ["READY"] * versions
+    assert not [each for each in models if MAKER_TAG in each.tags]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import small_disk
 from sockets import free_port
 
 
@@ -37,11 +38,22 @@ def mlflow_server(root: Path, *options: str) -> Iterator[str]:
 
 
 @contextmanager
-def s3_server() -> Iterator[str]:
-    """Run moto's S3 server, which holds objects in memory; yield its address."""
+def s3_server(*, disk: str = "") -> Iterator[str]:
+    """Run moto's S3 server, which holds objects in memory; yield its address.
+
+    Args:
+        disk: such as `64k`: it holds them on a disk of this size instead (tests/small_disk.py).
+    """
     port = free_port()
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    environment = dict(os.environ)
+    if disk:
+        mount = f'mount -t tmpfs -o size={disk} tmpfs /mnt && exec "$@"'
+        command = [*small_disk.NAMESPACE, "bash", "-c", mount, "bash", *command]
+        environment |= {"TMPDIR": "/mnt", "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": "1"}
+    server = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     try:
         wait_for(f"http://127.0.0.1:{port}", server)
         yield f"http://127.0.0.1:{port}"

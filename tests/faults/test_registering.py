@@ -13,16 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow import MlflowClient
-from mlflow.entities import ViewType
 
 from ferops.layout import Layout
 from ferops.records.register import RegisterSummary
-from ferops.registry.connection import EXPERIMENT, connect
-from ferops.registry.creation import PENDING_TAG
+from ferops.registry.connection import connect
 from ferops.registry.signing import TAG
-from ferops.registry.tracking import MAKER_TAG
-from registry_project import make_project
+from registry_project import make_project, nothing_left
 from servers import mlflow_server
 
 TESTS = Path(__file__).parents[1]
@@ -69,23 +65,6 @@ def project(root: Path, store: Path) -> Layout:
     for path in (store, store.with_name("mlflow.db.schema")):
         shutil.copy(path, root)
     return Layout(root)
-
-
-def nothing_left(client: MlflowClient, *, versions: int = 1) -> None:
-    """One finished run, `versions` whole versions with a model each, and no trace of what was begun."""
-    experiment = client.get_experiment_by_name(EXPERIMENT)
-    assert experiment is not None
-    runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
-    assert [each.info.status for each in runs] == ["FINISHED"] * len(runs)
-    assert not [each for each in runs if MAKER_TAG in each.data.tags]
-    assert len({each.data.tags["ferops.weights"] for each in runs}) == 1
-    found = client.search_model_versions("name = 'ferops'")
-    assert len(found) == versions
-    assert not [each for each in found if PENDING_TAG in each.tags]
-    models = client.search_logged_models([experiment.experiment_id])
-    assert {f"models:/{each.model_id}" for each in models} == {each.source for each in found}
-    assert [str(each.status) for each in models] == ["READY"] * versions
-    assert not [each for each in models if MAKER_TAG in each.tags]
 
 
 @pytest.mark.slow
