@@ -230,6 +230,7 @@ class Train(Block):
     blur_probability: Share
     jpeg_probability: Share
     erase_probability: Share
+    every_fold: bool
     checkpoint_every: Count
     watch_every: Annotated[int, Field(ge=0)]
 
@@ -426,6 +427,12 @@ class Params(Block):
     package: Package
     serve: Serve
     canary: Canary
+
+    @model_validator(mode="after")
+    def _every_fold_needs_folds(self) -> Self:
+        if self.train.every_fold and not self.split.folds:
+            raise _contradiction("train.every_fold cross-validates, and split.folds is 0: set it to 5, for example")
+        return self
 
     @model_validator(mode="after")
     def _small_faces_are_small(self) -> Self:

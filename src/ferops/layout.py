@@ -112,6 +112,9 @@ class Layout:
     def model(self, name: str) -> Path:
         return self.artifacts("train") / name
 
+    def every_fold(self, name: str) -> Path:
+        return self.model(name) / "every_fold.parquet"
+
     @property
     def exported(self) -> Path:
         return self.artifacts("export")

@@ -19,6 +19,7 @@ def facts(**changes: Any) -> Facts:
     known: dict[str, Any] = {
         "source": "photos",
         "classes": dict.fromkeys(STARTER, 24),
+        "people_of": {},
         "side_px": 350.0,
         "people": 90,
         "groups": False,
@@ -43,11 +44,23 @@ def test_the_starter_is_what_a_few_photos_are_compared_with(tmp_path: Any) -> No
     assert params.models["candidate"].pretrained == "starter"
     assert params.registry.gates["baseline"].bounds["at_least"] > 0  # better, not as good
     assert set(params.registry.overrides) == {"worst_slice"}
-    assert params.split.test_share == 0.3
+    assert (params.split.folds, params.split.test_fold, params.train.every_fold) == (5, 0, True)
+    for gate in ("baseline", "beats_chance", "enough_samples", "calibration"):
+        assert params.registry.gates[gate].metric.startswith("crossvalidation.")
     text = "\n".join(plan(found).reasons)
     assert "anger (24)" in text
     assert "the starter as it is" in text
     assert "90, each in one split only" in text
+
+
+def test_many_photos_are_tested_on_a_fifth(tmp_path: Any) -> None:
+    settled(tmp_path, facts())
+    layout = Layout(tmp_path)
+    presets.change(layout, plan(facts(classes=dict.fromkeys(STARTER, 200))).changes)
+    params = config.load_params(layout.params_file)
+    assert (params.split.folds, params.split.test_share, params.train.every_fold) == (0, 0.2, False)
+    gates = config.parse(presets.parse(presets.render("own"))).registry.gates
+    assert params.registry.gates == gates
 
 
 def test_a_class_of_ones_own_has_no_comparison_with_the_starter(tmp_path: Any) -> None:
@@ -89,5 +102,11 @@ def test_a_class_with_too_few_images_is_left_out_and_named(tmp_path: Any) -> Non
     found = facts(classes={"happy": 30, "sad": 30, "fear": 7})
     assert settled(tmp_path, found).data.classes == ("happy", "sad")
     assert any("left out: fear, of which there are 7" in line for line in plan(found).reasons)
-    with pytest.raises(FeropsError, match=r"two classes with 8 images each, found: fear \(7\), happy \(30\)"):
+    with pytest.raises(FeropsError, match=r"two classes with 8 images each, .* found: fear \(7\), happy \(30\)"):
         plan(facts(classes={"happy": 30, "fear": 7}))
+
+
+def test_a_class_of_too_few_people_is_left_out_and_named(tmp_path: Any) -> None:
+    found = facts(classes={"happy": 30, "sad": 30, "fear": 30}, people_of={"happy": 9, "fear": 4})
+    assert settled(tmp_path, found).data.classes == ("happy", "sad")
+    assert any("left out: fear, shown by 4 of the people; 5 are the least" in line for line in plan(found).reasons)

@@ -61,7 +61,7 @@ class Data:
         test = replace(
             self.test,
             classes=classes,
-            labels=_label_indices(self.index["label"][inside], classes),
+            labels=label_indices(self.index["label"][inside], classes),
             rows=self.test.rows[inside],
             tight=self.test.tight[inside],
             unfound=self.test.unfound[inside],
@@ -131,7 +131,7 @@ def read_data(layout: Layout, settings: Evaluate, classes: tuple[str, ...], *, s
     whole = index["status"].isin(KEPT_WHOLE)
     test = TestSet(
         classes=classes,
-        labels=_label_indices(index["label"], classes),
+        labels=label_indices(index["label"], classes),
         rows=np.arange(len(index)),
         tight=(whole & ~index["searched"]).to_numpy(),
         unfound=(whole & index["searched"]).to_numpy(),
@@ -192,7 +192,8 @@ def histories(layout: Layout) -> dict[str, tuple[Epoch, ...]]:
     return {path.parent.name: read_history(path, made_by=f"ferops train {path.parent.name}") for path in found}
 
 
-def _label_indices(labels: pd.Series[str], classes: tuple[str, ...]) -> NDArray[np.intp]:
+def label_indices(labels: pd.Series[str], classes: tuple[str, ...]) -> NDArray[np.intp]:
+    """Return the place of each label in `classes`."""
     index = {name: number for number, name in enumerate(classes)}
     return np.array([index[label] for label in labels], dtype=np.intp)
 

@@ -21,6 +21,7 @@ def sentences(metrics: Metrics) -> dict[str, str]:
     """Return all of them by name, for the templates."""
     return {
         "crossing": crossing(metrics),
+        "crossvalidated": crossvalidated(metrics),
         "clustering": clustering(metrics),
         "independence": independence(metrics),
         "framing": framing(metrics),
@@ -50,6 +51,21 @@ def crossing(metrics: Metrics) -> str:
     return (
         "No copy that validation found crosses the splits, and no person whom the data name "
         f"({test.known_subject} of {test.images} test images); other people may be in several splits."
+    )
+
+
+def crossvalidated(metrics: Metrics) -> str:
+    """Say what all faces show, each answered by a model that has not seen it; empty without cross-validation."""
+    found = metrics.crossvalidation
+    if found is None:
+        return ""
+    minus = found.candidate_minus_baseline
+    return (
+        f"Cross-validated: each of all {found.n:,} faces was answered by a model that had not seen it, the candidate "
+        f"or one of {found.folds - 1} others, trained by the same settings on as many faces. "
+        f"{interval(found.candidate.accuracy)} % are right, of the baseline's answers "
+        f"{interval(found.baseline.accuracy)} %: a difference of {interval(minus.accuracy, signed=True)} points of "
+        f"accuracy, and of {interval(minus.macro_f1, signed=True)} of macro-F1."
     )
 
 

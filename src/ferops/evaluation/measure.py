@@ -20,6 +20,7 @@ from ferops.records.metrics import (
     CandidateFigures,
     ChampionFigures,
     Cost,
+    CrossValidation,
     Decision,
     Difference,
     EndToEnd,
@@ -54,6 +55,7 @@ def measure(
     cost: Cost,
     calibrations: tuple[CalibrationTrial, ...],
     export_digest: str,
+    crossvalidation: CrossValidation | None,
     provenance: Provenance,
 ) -> Metrics:
     """Return the whole evaluation, the models' answers measured on the packed faces."""
@@ -104,6 +106,7 @@ def measure(
         sets=_sets(data, candidate),
         calibrations=calibrations,
         export_digest=export_digest,
+        crossvalidation=crossvalidation,
         annotators=measure_annotators(test, measured.predicted, data.index),
     )
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ferops.config import Params
 from ferops.evaluation.calibrations import validated
 from ferops.evaluation.cost import cost
+from ferops.evaluation.crossvalidation import cross_validation
 from ferops.evaluation.end_to_end import answer_images, end_to_end
 from ferops.evaluation.inputs import (
     Answers,
@@ -84,6 +85,7 @@ def evaluate(
         cost=cost(layout.exported / config.served, classifier, data.faces),
         calibrations=validated(layout, data, classifier),
         export_digest=export_digest(layout.exported),
+        crossvalidation=cross_validation(layout, params, data, config.classes, temperature=config.temperature),
         provenance=origin,
     )
     summary = _summary(metrics)

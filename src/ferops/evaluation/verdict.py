@@ -14,7 +14,12 @@ def verdict(metrics: Metrics) -> str:
         phrases.insert(0, f"{_phrase(metrics.candidate_minus_champion)} champion version {metrics.champion.version}")
     elif metrics.champion:
         phrases.append(f"cannot be compared with champion version {metrics.champion.version}")
-    return f"The candidate is {' and '.join(phrases)}."
+    said = f"The candidate is {' and '.join(phrases)}."
+    if metrics.crossvalidation is None:
+        return said
+    whole = metrics.crossvalidation
+    phrase = _phrase(whole.candidate_minus_baseline)
+    return f"{said} Cross-validated, on all {whole.n:,} faces, it is {phrase} the baseline."
 
 
 def _phrase(minus: Difference) -> str:

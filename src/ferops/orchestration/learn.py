@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,30 +120,50 @@ def _facts(layout: Layout, name: str) -> Facts:
     import pyarrow.parquet as pq
 
     labels: Counter[str] = Counter()
-    people: set[str] = set()
+    people: defaultdict[str | None, set[str | None]] = defaultdict(set)  # by label; None: not named
     sides: list[int] = []
     groups = False
     for file in files_of(layout.data, name):
         columns = pq.read_schema(file).names
         table = pq.read_table(file, columns=["label", "subject", "width", "height"])
         labels.update(label for label in table["label"].to_pylist() if label)
-        people.update(subject for subject in table["subject"].to_pylist() if subject)
+        for label, subject in zip(table["label"].to_pylist(), table["subject"].to_pylist(), strict=True):
+            people[label].add(subject or None)
         sides += [min(pair) for pair in zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True)]
         groups = groups or any(column.startswith("group_") for column in columns)
     starter = read_training_config(layout.starter).classes
-    return Facts(name, labels, float(np.median(sides)), len(people), groups=groups, starter=starter)
+    return Facts(
+        source=name,
+        classes=labels,
+        people_of={label: len(people[label]) for label in labels if None not in people[label]},
+        side_px=float(np.median(sides)),
+        people=len(set().union(*people.values()) - {None}),
+        groups=groups,
+        starter=starter,
+    )
 
 
 def _closing(layout: Layout, outcome: Outcome, decided: Plan) -> list[str]:
     """Say in plain words whether to use the model or the starter."""
     metrics, registered = outcome.metrics, outcome.registered
-    minus = metrics.candidate_minus_baseline
+    whole = metrics.crossvalidation
+    judged = whole or metrics
+    minus = judged.candidate_minus_baseline
     lines = [""]
     if decided.compared:
+        faces = (
+            f"{judged.n:,} faces, each answered by a model that had not seen it"
+            if whole
+            else f"{judged.n:,} test faces"
+        )
         lines.append(
-            f"On the same {metrics.n:,} test faces: yours {percent(metrics.candidate.accuracy.value)} right, the "
-            f"starter {percent(metrics.baseline.accuracy.value)}; difference {interval(minus.accuracy, signed=True)} "
-            "points. The starter may have been trained on some of them, if they are public."
+            f"On the same {faces}: yours {percent(judged.candidate.accuracy.value)} right, the starter "
+            f"{percent(judged.baseline.accuracy.value)}; difference {interval(minus.accuracy, signed=True)} points. "
+            "The starter may have been trained on some of them, if they are public."
+        )
+    if whole:
+        lines.append(
+            f"These figures are of {whole.folds} models, trained alike, each without one fold; yours is the first one."
         )
     here = "" if layout.root.resolve() == Path.cwd() else f"cd {layout.root}; "
     if registered.version is None:

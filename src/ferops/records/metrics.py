@@ -340,6 +340,28 @@ class CalibrationTrial(Record):
     log_loss_minus_temperature: Interval
 
 
+class CrossValidation(Record):
+    """Baseline and candidate on the faces of all splits, each face answered by models that have not seen it.
+
+    They are trained weights before their export, FP32 and without test-time augmentation; the probabilities of the
+    candidate's are divided by the exported candidate's temperature.
+
+    Attributes:
+        folds: the model of each is trained by the candidate's settings on all but that fold; one is the candidate.
+        n: faces.
+        clusters: of the faces.
+        candidate_minus_baseline, candidate_minus_chance: paired, over all faces.
+    """
+
+    folds: int
+    n: int
+    clusters: int
+    candidate: Figures
+    baseline: Figures
+    candidate_minus_baseline: Difference
+    candidate_minus_chance: Difference
+
+
 class Metrics(Record):
     """The evaluation of the candidate on the test split, beside baseline, champion and chance.
 
@@ -359,6 +381,7 @@ class Metrics(Record):
         decision: None without `evaluate.costs` and `evaluate.priors`.
         sets: None for an export of before, which has none.
         annotators: None where the data hold no votes.
+        crossvalidation: None without `train.every_fold`.
         calibrations: the temperature beside other ways to calibrate; empty with fewer than five validation faces.
         export_digest: of the folder that was judged (`ferops.model_config.export_digest`); None in a file of before.
     """
@@ -395,3 +418,4 @@ class Metrics(Record):
     annotators: Annotators | None = None
     calibrations: tuple[CalibrationTrial, ...] = ()
     export_digest: str | None = None
+    crossvalidation: CrossValidation | None = None

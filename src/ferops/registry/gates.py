@@ -79,6 +79,8 @@ def _gate(name: str, rule: Rule, tree: Mapping[str, object], probes: Probes) -> 
 
 def _name(path: str) -> str:
     """Return a path into metrics.json in words: `candidate.macro_f1.low` is the lower bound of macro-F1."""
+    if path.startswith("crossvalidation."):
+        return f"{_name(path.removeprefix('crossvalidation.')).removeprefix('test ')}, cross-validated,"
     if path == "n":
         return "test faces"
     *parts, last = path.removeprefix("candidate.").split(".")

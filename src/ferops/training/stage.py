@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ferops.errors import FeropsError
 from ferops.files import atomic_folder
 from ferops.records.train import TrainSummary, write_history
-from ferops.training import distributed, model, report
+from ferops.training import distributed, folds, model, report
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.evaluator import confusion, predict, scores
 from ferops.training.fit import OnEpoch
@@ -34,10 +35,14 @@ def run(training: Training, *, on_start: OnStart | None = None, on_epoch: OnEpoc
     A process that torchrun started trains together with the others (docs/distributed.md); process 0 alone calls
     `on_start` and `on_epoch`, writes, and returns the summary; the others return None.
 
+    With `train.every_fold` models of the other folds are trained before (`ferops.training.folds`).
+
     Raises:
-        FeropsError: a diverged training, a full disk, a lost process, or SIGTERM (the state is saved first).
+        FeropsError: every_fold with several processes, a diverged training, a full disk, a lost process, or SIGTERM
+            (the state is saved first).
     """
     fit, world = training.fit, training.world
+    others = _other_folds(training) if training.params.train.every_fold else None
     sheet = report.augmented_sheet(training.faces["train"], fit.train, seed=training.params.seed)
     with distributed.process_group(world, fit.precision.device):
         if on_start and world.main:
@@ -45,7 +50,7 @@ def run(training: Training, *, on_start: OnStart | None = None, on_epoch: OnEpoc
         fit.run(on_epoch if world.main else None)
     if not world.main:
         return None
-    logits = _write_model(training)
+    logits = _write_model(training, others)
     labels = training.faces["val"].labels
     summary = _summary(training, logits["val"])
     target = training.layout.reports("train") / training.name
@@ -56,8 +61,20 @@ def run(training: Training, *, on_start: OnStart | None = None, on_epoch: OnEpoc
     return summary
 
 
-def _write_model(training: Training) -> dict[str, NDArray[np.float32]]:
-    """Write artifacts/train/<name>; return the logits `(N, K)` of the validation and the test split."""
+def _other_folds(training: Training) -> pd.DataFrame:
+    if training.world.size > 1:
+        raise training.world.once(
+            FeropsError("train.every_fold trains in one process: set it to false, or unset FEROPS_TORCHRUN")
+        )
+    return folds.other_folds(training.layout, training.params, training.name)
+
+
+def _write_model(training: Training, others: pd.DataFrame | None) -> dict[str, NDArray[np.float32]]:
+    """Write artifacts/train/<name>; return the logits `(N, K)` of the validation and the test split.
+
+    Args:
+        others: the answers to the other folds, with `train.every_fold`.
+    """
     fit, net = training.fit, training.fit.state.net
     # The logits that others compare with are FP32, whatever the training ran in
     plain = Precision(fit.precision.device, None)
@@ -69,6 +86,9 @@ def _write_model(training: Training) -> dict[str, NDArray[np.float32]]:
         write_history(folder / "history.json", fit.progress.history)
         for split, values in logits.items():
             np.save(folder / f"{split}_logits.npy", values)
+        if others is not None:
+            own = folds.answers(folds.images_of(training.layout, "test"), logits["test"], training.config.classes)
+            pd.concat([own, others]).to_parquet(folder / training.layout.every_fold(training.name).name, index=False)
     return logits
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -18,7 +19,7 @@ from ferops.plots import save_confusion_matrix
 from ferops.provenance import provenance
 from ferops.records import Provenance
 from ferops.records.train import TrainSummary, write_history
-from ferops.training import data, model, zoo
+from ferops.training import data, folds, model, zoo
 from ferops.training.evaluator import confusion, predict, scores
 from ferops.training.faces import Faces
 from ferops.training.memory import peak_memory_mb
@@ -59,7 +60,8 @@ def take(layout: Layout, params: Params, name: str) -> TrainSummary:
             "preprocess.size_px to the model's"
         )
     plain = Precision(torch.device("cpu"), None)
-    logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
+    judged = faces if params.train.every_fold else ("val", "test")
+    logits = {split: predict(net, faces[split].images, precision=plain) for split in judged}
     # Without what an export adds
     config = ModelConfig.model_validate(found.model_dump(include=set(ModelConfig.model_fields)))
     return write(
@@ -68,12 +70,18 @@ def take(layout: Layout, params: Params, name: str) -> TrainSummary:
         net,
         config,
         faces=faces,
-        logits=logits,
+        logits={split: logits[split] for split in ("val", "test")},
         made_from=provenance(layout, params),
         started=started,
         about=f"{wanted.learns_from} as it is",
         classes=classes,
+        every_fold=_every_fold(layout, logits, found.classes) if params.train.every_fold else None,
     )
+
+
+def _every_fold(layout: Layout, logits: Mapping[str, NDArray[np.float32]], classes: tuple[str, ...]) -> pd.DataFrame:
+    """It learnt from no fold, so its answers to all of them count."""
+    return pd.concat(folds.answers(folds.images_of(layout, split), found, classes) for split, found in logits.items())
 
 
 def write(
@@ -88,6 +96,7 @@ def write(
     started: float,
     about: str,
     classes: tuple[str, ...] | None = None,
+    every_fold: pd.DataFrame | None = None,
 ) -> TrainSummary:
     """Write the folders of a model as a training does, with an empty history, and return the summary.
 
@@ -96,6 +105,7 @@ def write(
         started: by time.perf_counter.
         about: what it is, for the title of a drawing.
         classes: those that the faces are labelled with, where the model answers others, too.
+        every_fold: the answers to all faces, as `ferops.training.folds.answers` makes them.
     """
     classes = classes or config.classes
     labels = faces["val"].labels
@@ -106,6 +116,8 @@ def write(
         write_history(folder / "history.json", [])
         for split, values in logits.items():
             np.save(folder / f"{split}_logits.npy", values)
+        if every_fold is not None:
+            every_fold.to_parquet(folder / layout.every_fold(name).name, index=False)
     summary = TrainSummary(
         provenance=made_from,
         model=name,
