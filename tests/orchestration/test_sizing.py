@@ -110,3 +110,5 @@ def test_a_class_of_too_few_people_is_left_out_and_named(tmp_path: Any) -> None:
     found = facts(classes={"happy": 30, "sad": 30, "fear": 30}, people_of={"happy": 9, "fear": 4})
     assert settled(tmp_path, found).data.classes == ("happy", "sad")
     assert any("left out: fear, shown by 4 of the people; 5 are the least" in line for line in plan(found).reasons)
+    with pytest.raises(FeropsError, match=r"found: happy \(30\), sad \(30 of 2 people\)"):
+        plan(facts(classes={"happy": 30, "sad": 30}, people_of={"sad": 2}))

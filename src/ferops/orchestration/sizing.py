@@ -138,7 +138,8 @@ def _classes(facts: Facts) -> tuple[list[str], list[str]]:
             left_out[name] = f"{name}, shown by {people[name]} of the people; {MIN_PEOPLE} are the least"
     kept = [name for name in ordered if name not in left_out]
     if len(kept) < 2:
-        found = ", ".join(f"{name} ({counts[name]})" for name in ordered) or "none"
+        shown = {name: f" of {people[name]} people" if name in people else "" for name in ordered}
+        found = ", ".join(f"{name} ({counts[name]}{shown[name]})" for name in ordered) or "none"
         raise FeropsError(
             f"a model needs two classes with {MIN_PER_CLASS} images each, and of {MIN_PEOPLE} people where they are "
             f"named; found: {found}. Add images, or a folder for each class"
