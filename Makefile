@@ -4,8 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 DOCS := .venv-docs
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
-	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null && { echo "$$p"; break; }; done)
+PYTHON ?= $(shell for p in python3.12 python3.11 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && { echo "$$p"; break; }; done)
 # The tools call nobody
 export DO_NOT_TRACK = true
 export PREFECT_SERVER_ANALYTICS_ENABLED = false
@@ -33,7 +33,7 @@ ifneq ($(shell cat $(VENV)/.installed 2>/dev/null),$(CURDIR))
 endif
 
 $(VENV)/.installed: pyproject.toml requirements.lock
-	@test -n "$(PYTHON)" || { echo "ferops needs Python 3.11 or 3.12; none was found. Name one: make install PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "ferops needs Python 3.11, 3.12 or 3.13; none was found. Name one: make install PYTHON=/path/to/python3.12"; exit 1; }
 	@echo "Installing into $(VENV) with $(PYTHON) (about 7 GB, most of it PyTorch; some minutes) ..."
 	@test "$$(cat $@ 2>/dev/null)" = '$(CURDIR)' || rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
@@ -78,7 +78,7 @@ format: install ## rewrite the code in the house style
 	ruff check --fix . && ruff format .
 
 $(DOCS)/.installed: docs/requirements.lock
-	@test -n "$(PYTHON)" || { echo "The site needs Python 3.11 or 3.12; none was found. Name one: make docs PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "The site needs Python 3.11, 3.12 or 3.13; none was found. Name one: make docs PYTHON=/path/to/python3.12"; exit 1; }
 	@$(PYTHON) -m venv --clear $(DOCS)
 	@$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --requirement $<
 	@touch $@
