@@ -334,7 +334,9 @@ def test_a_file_without_layers(backbone, tmp_path, content):
 
 def test_a_path_that_is_not_there(tmp_path, backbone):
     for source in (tmp_path / "gone.pth", tmp_path):
-        with pytest.raises(FeropsError, match=r"does not exist\. pretrained takes faces, faces-dlib, imagenet, hub, the path of"):
+        with pytest.raises(
+            FeropsError, match=r"does not exist\. pretrained takes faces, faces-dlib, imagenet, hub, the path of"
+        ):
             pretrain(backbone, NET, str(source))
 
 
