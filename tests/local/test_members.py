@@ -231,7 +231,7 @@ def test_a_trainer_registers_and_a_reviewer_promotes(
 
 
 def test_what_reaches_the_rule_is_a_whole_login() -> None:
-    reviewers = Reviewers(None, Store(), begun=bool)  # type: ignore[arg-type]
+    reviewers = Reviewers(None, Store(), begun=bool, take_away=print)  # type: ignore[arg-type]
 
     def header(text: str) -> str:
         return "Basic " + base64.b64encode(text.encode()).decode()
