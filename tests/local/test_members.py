@@ -236,7 +236,7 @@ def test_what_reaches_the_rule_is_a_whole_login() -> None:
     def header(text: str) -> str:
         return "Basic " + base64.b64encode(text.encode()).decode()
 
-    assert reviewers._member(header("rita:rita")) == ("rita", True)
-    assert reviewers._member(header("tom:tom")) == ("tom", False)
+    assert reviewers._member(header("rita:rita")) == ("rita", {"reviewer"})
+    assert reviewers._member(header("tom:tom")) == ("tom", {"trainer"})
     for wrong in ("", "Basic", "Basic !", header("rita"), header("rita:"), "Bearer " + header("rita:rita")[6:]):
         assert reviewers._member(wrong) is None
