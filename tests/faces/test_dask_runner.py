@@ -152,6 +152,7 @@ def test_where_nobody_answers_it_says_what_to_start(monkeypatch: pytest.MonkeyPa
         cluster._threads("tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("url", "address", "told"),
     [

@@ -30,6 +30,8 @@ from ferops.registry import stage
 from ferops.registry.connection import connect
 from registry_project import make_trained, params_tree
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Judged:

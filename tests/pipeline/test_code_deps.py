@@ -186,6 +186,7 @@ def test_what_shapes_the_weights_invalidates_trainings(project: Path) -> None:
     assert invalidated(project, "training/model.py") == TRAININGS | {"export", "explain", "robustness"}
 
 
+@pytest.mark.slow
 def test_a_teacher_is_trained_before_its_pupil_which_follows_its_weights(project: Path) -> None:
     teacher = project / "artifacts" / "train" / "baseline" / "metrics.json"
 
