@@ -19,6 +19,7 @@ SOURCE = ROOT / "src" / "ferops"
 LICENCES = {
     "faces/detectors/weights/mtcnn.safetensors": "MIT",
     "faces/detectors/weights/yunet.safetensors": "BSD-3-Clause",
+    "training/weights/dlib_face_resnet29.safetensors": "CC0-1.0",
     "training/weights/efficientnet_lite0.safetensors": "Apache-2.0",
     "training/weights/faceres_mobilenetv1.safetensors": "MIT",
 }
