@@ -203,7 +203,7 @@ def test_serve_at_once(clone: Layout, sh: Shell) -> None:
             found = http.post("/predict", files={"image": ("face.jpg", photo)}).json()
             assert [face["label"] for face in found["faces"]] == ["happy"]
             assert found["model_version"] == "starter"
-            assert 'id="starter"' in http.get("/").text
+            assert 'class="banner starter"' in http.get("/").text
     finally:
         process.terminate()
         process.wait(timeout=20)

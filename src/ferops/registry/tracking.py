@@ -27,6 +27,7 @@ from ferops.registry.connection import experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
 
 WEIGHTS_TAG = "ferops.weights"
 MAKER_TAG = "ferops.maker"
@@ -82,8 +83,20 @@ def start_run(
         source_type="dvc",
         source=json.dumps({"path": "data", "md5": made_from.data_version}),
     )
-    client.log_inputs(run_id, [DatasetInput(data)])
+    _log_input(client, run_id, DatasetInput(data))
     return run_id
+
+
+def _log_input(client: MlflowClient, run_id: str, data: DatasetInput) -> None:
+    """MLflow looks for a data set before it adds it, so of two clients that add the same one the second fails once."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.log_inputs(run_id, [data])
+    except MlflowException as error:
+        if "IntegrityError" not in str(error):
+            raise
+        client.log_inputs(run_id, [data])
 
 
 def remove_begun_runs(client: MlflowClient, layout: Layout, name: str) -> None:
