@@ -15,9 +15,13 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from ferops import presets
+from ferops.config import load_params
+from ferops.layout import Layout
 from ferops.orchestration.child import child_environment
 from ferops.packaging.contents import OPTIONAL, required_contents
 from ferops.starter import shipped
+from served import served
 
 ROOT = Path(__file__).parents[2]
 
@@ -80,6 +84,39 @@ def test_from_init_to_a_label(installed: Path, tmp_path: Path) -> None:
     assert "train@candidate" in graph.stdout
     again = _ferops(installed, project, "predict", "../photo.png", "--csv", "-").splitlines()
     assert again[1].partition(",")[2] == face.partition(",")[2]  # the same starter, by DVC
+
+
+@pytest.mark.slow
+def test_from_init_to_a_served_model(installed: Path, tmp_path: Path) -> None:
+    """With fewer epochs than `quick` has: what its gates then say means little, so each is overridden."""
+    _ferops(installed, tmp_path, "init", "mine", "--preset", "quick")
+    project = tmp_path / "mine"
+    layout = Layout(project)
+    gates = load_params(layout.params_file).registry.gates
+    presets.change(
+        layout,
+        {
+            "models": {"baseline": {"epochs": 1}, "candidate": {"epochs": 2}},
+            "export": {"max_disagreement": 1.0},
+            "explain": {"map_faces": 20, "heat_faces": 10},
+            "robustness": {"faces": 12},
+            "fairness": {"pairs": 1, "images": 20},
+            "register": {"overrides": dict.fromkeys(gates, "a test of the way, not of the model")},
+        },
+    )
+    said = _ferops(installed, project, "run")
+    assert "Registry  models:/ferops/1, alias challenger" in said
+    _ferops(installed, project, "promote", "1")
+    table = pq.read_table(next((project / "data").glob("*.parquet")), columns=["image"])
+    command = [sys.executable, "-m", "ferops", "serve"]
+    environment = child_environment() | {"PYTHONPATH": str(installed)}
+    with served(command, environment, folder=project, log=tmp_path / "serve.log") as client:
+        about = client.get("/info").json()
+        found = client.post("/predict", files={"image": ("photo.png", table["image"][0].as_py(), "image/png")})
+    assert about["model_version"] == "1"
+    assert found.status_code == 200
+    (face,) = found.json()["faces"]
+    assert sum(face["probabilities"].values()) == pytest.approx(1.0, abs=1e-4)
 
 
 @pytest.mark.slow
