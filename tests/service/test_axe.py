@@ -15,8 +15,6 @@ from test_live import CAMERA_OPTIONS, camera
 from test_page import six_people
 
 from browser import CHROMIUM, Page, browser
-from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
 from page_server import PageServer
 from static_server import axe
 from videos import write_video
@@ -31,14 +29,6 @@ FOUND = """axe.run().then(({violations}) =>
 @pytest.fixture(scope="module")
 def script(tmp_path_factory: pytest.TempPathFactory) -> str:
     return axe(tmp_path_factory.mktemp("axe"))
-
-
-@pytest.fixture(scope="module")
-def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
-    model = make_export(favours="neutral", by=1.2, classes=(*DEFAULT_CLASSES, "neutral"), low_confidence=0.3)
-    server = PageServer(model, quick_params.serve)
-    with server.running():
-        yield server
 
 
 @pytest.fixture(scope="module")

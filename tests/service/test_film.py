@@ -14,8 +14,6 @@ from PIL import Image
 from test_page import six_people, text
 
 from browser import CHROMIUM, Page, browser
-from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
 from page_server import PageServer
 from videos import write_video
 
@@ -30,14 +28,6 @@ def two_people(*, calm: bool) -> Any:
     anger, fear, neutral = np.hsplit(six_people()[:160], 3)
     people = np.hstack([neutral if calm else anger, fear])
     return np.pad(people, ((40, 40), (0, 0), (0, 0)), constant_values=90)
-
-
-@pytest.fixture(scope="module")
-def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
-    model = make_export(favours="neutral", by=1.2, classes=(*DEFAULT_CLASSES, "neutral"), low_confidence=0.3)
-    server = PageServer(model, quick_params.serve)
-    with server.running():
-        yield server
 
 
 @pytest.fixture(scope="module")

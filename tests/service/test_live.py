@@ -6,7 +6,6 @@ import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +13,7 @@ from PIL import Image
 from test_page import six_people
 
 from browser import CHROMIUM, Page, browser
-from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
+from ferops.config import Params, Serve
 from page_server import PageServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
@@ -54,11 +52,8 @@ def camera(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
-    model = make_export(favours="neutral", by=1.2, classes=(*DEFAULT_CLASSES, "neutral"), low_confidence=0.3)
-    server = PageServer(model, quick_params.serve.model_copy(update={"max_streams_per_client": 1}))
-    with server.running():
-        yield server
+def limits(quick_params: Params) -> Serve:
+    return quick_params.serve.model_copy(update={"max_streams_per_client": 1})
 
 
 @pytest.fixture(scope="module")

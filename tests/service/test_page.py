@@ -17,8 +17,6 @@ from service.refusals import Refusal
 from starlette.responses import HTMLResponse
 
 from browser import CHROMIUM, Page, browser
-from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
 from page_server import PageServer
@@ -63,14 +61,6 @@ def six_people() -> NDArray[np.uint8]:
 def saved(pixels: NDArray[np.uint8], path: Path, **options: Any) -> Path:
     Image.fromarray(pixels).save(path, **options)
     return path
-
-
-@pytest.fixture(scope="module")
-def server(make_export: Any, quick_params: Params) -> Iterator[PageServer]:
-    model = make_export(favours="neutral", by=1.2, classes=(*DEFAULT_CLASSES, "neutral"), low_confidence=0.3)
-    server = PageServer(model, quick_params.serve)
-    with server.running():
-        yield server
 
 
 @pytest.fixture(scope="module")
