@@ -116,7 +116,7 @@ def _explained(error: Exception, layout: Layout, client: MlflowClient, kept: str
         return f"{explain(store, str(error))}. {kept}"
     status = _failed_with(error)
     if status is not None or (is_unanswered(error) and uri.startswith("http") and _is_up(uri)):
-        how = f"answers with errors (status {status})" if status is not None else "no longer answers in time"
+        how = f"answers with errors (status {status})" if status is not None else "no longer answers requests"
         return (
             f"the MLflow server at MLFLOW_TRACKING_URI={uri} runs, but {how}. Most often its database or its store of "
             "artifacts is away or full; its log says which (.ferops/logs/mlflow-server.log where `ferops up` was run). "
