@@ -75,7 +75,7 @@ class Batches:
         values = form.getlist(FIELD)
         if not values:
             raise missing(form, CURL)
-        files = [(getattr(value, "filename", None) or "", await content(value, CURL)) for value in values]
+        files = [(getattr(value, "filename", None) or "", content(value, CURL)) for value in values]
         return await self.of(files, client)
 
     async def of(self, files: Sequence[tuple[str, bytes]], client: str) -> Batch:

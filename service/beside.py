@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
     from ferops.records.release import Release
     from ferops.records.rollout import Held, Reason
-    from service.engine import Engine
     from service.shadow import Shadow
+    from service.workers import Workers
 
     Role = Literal["shadow", "canary"]
-    Start = Callable[[Role, Path, Release], Awaitable[Engine[Any, Any]]]
+    Start = Callable[[Role, Path, Release], Awaitable[Workers[Any, Any]]]
 
 FILE, ENDED = "beside.json", "canary-ended.json"
 
@@ -37,7 +37,7 @@ class Companions:
         home: of BentoML, where the file lies.
         code: `service.follow.code_of` the Bento that runs.
         champion: returns the tag of the Bento that serves.
-        start: returns the engine of a model, started; raises whatever goes wrong.
+        start: returns the workers of a model, started; raises whatever goes wrong.
         key: by which a canary's clients are chosen.
     """
 
@@ -98,7 +98,7 @@ class Companions:
         if held is None or (tag := held.tag) is None:
             return
         try:
-            engine = await self._start(role, *await opened(self._home, tag, code=self._code))
+            workers = await self._start(role, *await opened(self._home, tag, code=self._code))
         except OtherCodeError as error:
             log.error("no %s: %s. Start ferops serve anew to run it", role, error)  # noqa: TRY400 # it says it all
         except Exception as error:
@@ -106,16 +106,16 @@ class Companions:
             if role == "canary":
                 self._write_end(tag, held.version, "errors", f"it cannot be loaded: {error}", images=0)
         else:
-            self._begin(role, tag, held.version, engine)
+            self._begin(role, tag, held.version, workers)
             log.info("%s beside the champion from now on: %s", role, tag)
 
-    def _begin(self, role: Role, tag: str, version: str, engine: Engine[Any, Any]) -> None:
+    def _begin(self, role: Role, tag: str, version: str, workers: Workers[Any, Any]) -> None:
         self._running[role] = tag
         if role == "shadow":
-            self.shadow.begin(version, engine)
+            self.shadow.begin(version, workers)
         else:
             assert self.canary is not None  # `look` has made it
-            self.canary.begin(Running(tag, version, engine))
+            self.canary.begin(Running(tag, version, workers))
 
     def _end(self, role: Role) -> None:
         if (tag := self._running.pop(role, None)) is None:

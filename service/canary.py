@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ferops.datasets.images import UnreadableImageError
 from ferops.rollout.canary import Trial, is_taken
 from service.counters import counters
-from service.engine import RETRY_S, Engine
+from service.engine import RETRY_S
 from service.refusals import Refusal
 from service.waiting import BASE_MEGAPIXELS
+from service.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,7 @@ class Running:
 
     tag: str
     version: str
-    engine: Engine[Any, Any]
+    workers: Workers[Any, Any]
     figures: Trial = field(default_factory=Trial)
 
 
@@ -57,14 +58,14 @@ class Canary:
         self._retiring: set[asyncio.Task[None]] = set()
 
     def begin(self, running: Running) -> None:
-        """Let a canary, whose engine has started, answer its share from now on."""
+        """Let a canary, whose workers have started, answer its share from now on."""
         self.end()
         self.running = running
 
     def end(self) -> None:
         """Let the champion answer everybody from now on; an image that the canary works on is answered by it."""
         if self.running is not None:
-            task = asyncio.get_running_loop().create_task(self.running.engine.retire())
+            task = asyncio.get_running_loop().create_task(self.running.workers.retire())
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
             self.running = None
@@ -72,7 +73,7 @@ class Canary:
     def stop(self) -> None:
         """End the worker at once."""
         if self.running is not None:
-            self.running.engine.stop()
+            self.running.workers.stop()
 
     def begin_anew(self) -> None:
         """Forget the figures: there is another champion to compare with."""
@@ -80,18 +81,18 @@ class Canary:
             self.running.figures = Trial()
 
     async def run(
-        self, job: Callable[[], Any], *, client: str, megapixels: float, champion: Engine[Any, Any]
+        self, job: Callable[[], Any], *, client: str, megapixels: float, champion: Workers[Any, Any]
     ) -> tuple[Answer, Any, str]:
         """Return what `service.worker.predict` does, and the role of the version that did it.
 
-        Raises what the champion's engine raises.
+        Raises what the champion's workers raise.
         """
         running = self.running
         cost = BASE_MEGAPIXELS + megapixels
         failed = False
         if running is not None and is_taken(self._key, running.tag, client, share=self.rules.share):
             try:
-                answer, measured, work_s = await _timed(running.engine, job, CANARY)
+                answer, measured, work_s = await _timed(running.workers, job, CANARY)
             except UnreadableImageError:  # the image's fault
                 raise
             except Exception as error:  # whatever it is, the champion answers
@@ -120,11 +121,11 @@ class Canary:
             self._on_end(running, *found)
 
 
-async def _timed(engine: Engine[Any, Any], job: Callable[[], Any], role: str) -> tuple[Answer, Any, float]:
-    if not engine.is_ready and role == CANARY:  # nobody waits for it to start again
+async def _timed(workers: Workers[Any, Any], job: Callable[[], Any], role: str) -> tuple[Answer, Any, float]:
+    if not workers.is_ready and role == CANARY:  # nobody waits for it to start again
         raise Refusal("not_ready", "The canary's worker is starting.", retry_after_s=RETRY_S)
     start = time.perf_counter()
-    answer, measured = await engine.run(job)
+    answer, measured = await workers.run(job)
     return answer, measured, time.perf_counter() - start
 
 

@@ -85,12 +85,15 @@ def serve(tag: str, listener: socket.socket, *, root_path: str, tls: tuple[Path,
     from bentoml._internal.context import server_context
     from bentoml._internal.log import configure_server_logging
     from bentoml._internal.server.metrics.prometheus import PrometheusClient
+    from opentelemetry.util.http import ExcludeList
 
     from service.prefix import Prefix
     from service.stream import MAX_FRAME_BYTES
 
     configure_server_logging()  # type: ignore[no-untyped-call]
     BentoMLContainer.metrics_client.set(PrometheusClient(multiproc=False))
+    if not BentoMLContainer.tracing.sample_rate.get():  # spans that nobody gets take a tenth of the server's time
+        BentoMLContainer.tracing_excluded_urls.set(ExcludeList(["."]))
     service = load(tag, standalone_load=True)
     server_context.service_type = "entry_service"
     server_context.service_name = service.name

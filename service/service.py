@@ -1,8 +1,8 @@
 """The BentoML service: POST /predict and /predict/batch, WS /stream, GET /info, the page at /; BentoML's probes.
 
 It runs inside a Bento that `ferops package` built: the model lies in ../model and release.json names the version.
-Requests are answered one at a time by one worker process, since detector and classifier use all cores themselves;
-others wait in a fair queue. This process only reads uploads and sends answers, so that it always has time.
+Images are answered by worker processes, each one image at a time (`service.workers`); others wait in a fair queue. This
+process only reads uploads and sends answers, so that it always has time.
 Faces of several requests are not batched: detection takes nine tenths of an answer's time, images differ in size,
 and the classifier's share is too small to wait for (benchmarks/serve.py measures both).
 """
@@ -51,6 +51,7 @@ from service.uploads import Uploads
 from service.waiting import Queue
 from service.warm import Warm
 from service.web import web
+from service.workers import Workers, share
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -66,6 +67,7 @@ LIMITS = RELEASE.limits
 BATCHES = Batches(LIMITS)
 BATCH_UPLOAD_S = LIMITS.upload_s * max(1.0, LIMITS.max_batch_mb / LIMITS.max_body_mb)
 KEYS = keys_of(LIMITS.api_keys_file)
+WORKERS, THREADS = share(LIMITS.workers)
 SHOWN = Shown(MODEL, RELEASE, needs_key=KEYS is not None)
 
 SHADOW_WITHIN_S = 120.0
@@ -142,7 +144,7 @@ class Ferops:
 
     def __init__(self) -> None:
         counters()
-        self._engine = engine(MODEL, RELEASE)
+        self._workers = workers(MODEL, RELEASE)
         self._warm = Warm()
         self._following: list[asyncio.Task[None]] = []
         self._companions: Companions | None = None
@@ -151,6 +153,7 @@ class Ferops:
         STREAMS.look, STREAMS.forget = self._look, self._forget
         self._queue = Queue(
             _call,
+            at_once=WORKERS,
             max_waiting=LIMITS.max_waiting,
             max_wait_s=LIMITS.max_wait_s,
             max_wait_s_per_client=LIMITS.max_wait_s_per_client,
@@ -162,7 +165,7 @@ class Ferops:
         if KEYS is not None:  # only here: the file is not there while the Bento is built
             KEYS.require()
         self._recorder = recorder(LIMITS)
-        await self._engine.start()
+        await self._workers.start()
         if address := os.environ.get(GRPC_ADDRESS):
             await self._start_grpc(address)
         if (pointer := follow.pointer()) is not None:
@@ -188,7 +191,7 @@ class Ferops:
         if self._grpc is not None:
             await self._grpc.stop()
         self._warm.drop()
-        self._engine.stop()
+        self._workers.stop()
         if self._recorder is not None:
             self._recorder.close()
 
@@ -205,7 +208,7 @@ class Ferops:
             predict_batch=partial(BATCHES.answer, predict=partial(self._answer, path="gRPC batch")),
             streams=STREAMS,
             info=lambda: SHOWN.info,
-            is_ready=lambda: self._engine.is_ready,
+            is_ready=lambda: self._workers.is_ready,
             on_refusal=count_refusal,
         )
         await self._grpc.start(address)
@@ -217,28 +220,28 @@ class Ferops:
         """Serve another model from now on. Images that the former one works on are answered by it."""
         release = release.model_copy(update={"limits": LIMITS})  # those of the server, which stays
         former = SHOWN.release
-        following = self._warm.take(release) or await started(engine(model, release))
+        following = self._warm.take(release) or await started(workers(model, release))
         try:
             SHOWN.show(model, release)
         except BaseException:
             following.stop()
             raise
-        self._warm.keep(former, self._engine)
-        self._engine = following
+        self._warm.keep(former, self._workers)
+        self._workers = following
         if self._companions is not None and self._companions.canary is not None:
             self._companions.canary.begin_anew()
 
-    async def _by_champion(self, job: Callable[[], Any]) -> Any:
-        return await self._engine.run(job)
+    async def _by_champion(self, job: Callable[[], Any], stream: int) -> Any:
+        return await self._workers.run(job, stream=stream)
 
     async def _by_role(self, job: Callable[[], Any], client: str, megapixels: float) -> tuple[Answer, Any, str]:
         canary = self._companions.canary if self._companions is not None else None
         if canary is None:
-            return *await self._engine.run(job), CHAMPION
-        return await canary.run(job, client=client, megapixels=megapixels, champion=self._engine)
+            return *await self._workers.run(job), CHAMPION
+        return await canary.run(job, client=client, megapixels=megapixels, champion=self._workers)
 
     async def __is_ready__(self) -> bool:
-        return self._engine.is_ready
+        return self._workers.is_ready
 
     @bentoml.api(  # type: ignore[untyped-decorator]
         route="/predict", input_spec=Form, output_spec=Answer
@@ -283,14 +286,14 @@ class Ferops:
             self._companions.shadow.offer(encoded, result, path=path, time=came)
         return result
 
-    async def _look(self, job: Callable[[], StreamAnswer], client: str, megapixels: float) -> StreamAnswer:
-        answer: StreamAnswer = await self._done(partial(self._by_champion, job), client, megapixels)
+    async def _look(self, job: Callable[[], StreamAnswer], stream: int, client: str, megapixels: float) -> StreamAnswer:
+        answer: StreamAnswer = await self._done(partial(self._by_champion, job, stream), client, megapixels)
         counters().frames.labels(answer.status).inc()
         return answer
 
     async def _forget(self, stream: int) -> None:
         with suppress(Refusal):  # a worker that is gone has forgotten
-            await self._engine.run(partial(worker.forget, stream))
+            await self._workers.run(partial(worker.forget, stream), stream=stream)
 
     async def _done(self, job: Job, client: str, megapixels: float) -> Any:
         try:
@@ -304,28 +307,24 @@ class Ferops:
             raise Refusal("failed", "The image could not be answered; the service's log says why.") from error
 
 
-def engine(
-    model: Path, release: Release, *, limit_s: float = LIMITS.timeout_s, behind: bool = False
-) -> Engine[Callable[[], Any], Any]:
-    return Engine(partial(worker.load, model, release, os.getpid(), behind=behind), worker.run, limit_s=limit_s)
+def workers(
+    model: Path, release: Release, *, count: int = WORKERS, limit_s: float = LIMITS.timeout_s, behind: bool = False
+) -> Workers[Callable[[], Any], Any]:
+    load = partial(worker.load, model, release, os.getpid(), threads=THREADS, behind=behind)
+    return Workers(lambda: Engine(load, worker.run, limit_s=limit_s), count=count)
 
 
-async def start_beside(role: str, model: Path, release: Release) -> Engine[Callable[[], Any], Any]:
-    """Return the engine of a shadow or canary, started."""
+async def start_beside(role: str, model: Path, release: Release) -> Workers[Callable[[], Any], Any]:
+    """Return the workers of a shadow or canary, started."""
     release = release.model_copy(update={"limits": LIMITS})
     if role == "shadow":
-        return await started(engine(model, release, limit_s=SHADOW_WITHIN_S, behind=True))
+        return await started(workers(model, release, count=1, limit_s=SHADOW_WITHIN_S, behind=True))
     # The champion answers what it does not, within the same time
-    return await started(engine(model, release, limit_s=LIMITS.timeout_s / 2))
+    return await started(workers(model, release, limit_s=LIMITS.timeout_s / 2))
 
 
-async def started(new: Engine[Callable[[], Any], Any]) -> Engine[Callable[[], Any], Any]:
-    """Return the engine, started; where it does not start, nothing of it stays."""
-    try:
-        await new.start()
-    except BaseException:
-        new.stop()
-        raise
+async def started(new: Workers[Callable[[], Any], Any]) -> Workers[Callable[[], Any], Any]:
+    await new.start()
     return new
 
 

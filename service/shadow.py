@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ferops.inference.answer import Answer
     from ferops.monitoring.traffic import RowLog
     from ferops.rollout.shadow import Outcome, PairRow
-    from service.engine import Engine
+    from service.workers import Workers
 
 MAX_WAITING = 64
 MAX_WAITING_BYTES = 64_000_000
@@ -54,23 +54,23 @@ class Shadow:
         self._waiting: deque[_Seen] = deque()
         self._bytes = 0
         self._came = asyncio.Event()
-        self._engine: Engine[Any, Any] | None = None
+        self._workers: Workers[Any, Any] | None = None
         self._version = ""
         self._working: asyncio.Task[None] | None = None
 
-    def begin(self, version: str, engine: Engine[Any, Any]) -> None:
-        """Compare this version, whose engine has started, from now on."""
+    def begin(self, version: str, workers: Workers[Any, Any]) -> None:
+        """Compare this version, whose workers have started, from now on."""
         self.end()
-        self._version, self._engine = version, engine
-        self._working = asyncio.get_running_loop().create_task(self._work(version, engine))
+        self._version, self._workers = version, workers
+        self._working = asyncio.get_running_loop().create_task(self._work(version, workers))
 
     def end(self) -> None:
         """Compare no version any more; what waits is given up."""
         if self._working is not None:
             self._working.cancel()
-        if self._engine is not None:
-            self._engine.stop()
-        self._engine = self._working = None
+        if self._workers is not None:
+            self._workers.stop()
+        self._workers = self._working = None
         self._waiting.clear()
         self._bytes = 0
 
@@ -82,7 +82,7 @@ class Shadow:
 
     def offer(self, encoded: bytes, answer: Answer, *, path: str, time: datetime) -> None:
         """Take note of an answer of the champion; never waits. What finds no place is counted as dropped."""
-        if self._engine is None:
+        if self._workers is None:
             return
         seen = _Seen(encoded, answer, path, time)
         if len(self._waiting) >= MAX_WAITING or self._bytes + len(encoded) > MAX_WAITING_BYTES:
@@ -92,7 +92,7 @@ class Shadow:
         self._bytes += len(encoded)
         self._came.set()
 
-    async def _work(self, version: str, engine: Engine[Any, Any]) -> None:
+    async def _work(self, version: str, workers: Workers[Any, Any]) -> None:
         while True:
             self._came.clear()
             while self._waiting:
@@ -100,7 +100,7 @@ class Shadow:
                 seen = self._waiting.popleft()
                 self._bytes -= len(seen.encoded)
                 try:
-                    answer, _ = await engine.run(partial(worker.predict, seen.encoded, NONE))
+                    answer, _ = await workers.run(partial(worker.predict, seen.encoded, NONE))
                 except Exception as error:  # counted; the next image may do
                     log.warning("the shadow, version %s, could not answer: %s", version, error)
                     self._note(seen, None, "failed", version)

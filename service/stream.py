@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
     from ferops.config import Serve
 
-    Look = Callable[[Callable[[], StreamAnswer], str, float], Awaitable[StreamAnswer]]
-    """Does a job of the worker for a client and megapixels; raises Refusal alone."""
+    Look = Callable[[Callable[[], StreamAnswer], int, str, float], Awaitable[StreamAnswer]]
+    """Does a job of the worker for a stream, by its number, a client and megapixels; raises Refusal alone."""
 
     Tell = Callable[[StreamAnswer | Refusal], Awaitable[None]]
     """Sends what is said of a frame."""
@@ -196,7 +196,7 @@ class Streams:
                     frame=number,
                     frames_dropped=dropped,
                 )
-                answer = await self.look(job, client, size)
+                answer = await self.look(job, stream, client, size)
             except Refusal as refusal:
                 self._on_refusal(refusal.code)
                 await tell(refusal)

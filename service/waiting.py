@@ -1,4 +1,4 @@
-"""Images that wait for the worker: every client gets its share, and no image waits longer than a client will.
+"""Images that wait for a worker: every client gets its share, and no image waits longer than a client will.
 
 The order is that of self-clocked fair queueing (Golestani, "A Self-Clocked Fair Queueing Scheme for Broadband
 Applications", INFOCOM 1994): each image gets a finish time on a clock that runs with the work done, and the earliest
@@ -35,10 +35,11 @@ class _Waiting(Generic[J, T]):
 
 
 class Queue(Generic[J, T]):
-    """Images in their order of service, worked on one at a time.
+    """Images in their order of service.
 
     Args:
         work: from a job, an image, to its answer.
+        at_once: so many are worked on at a time.
         max_waiting: images in all.
         max_wait_s: expected seconds of work in all.
         max_wait_s_per_client: and of one client, which may always have one image.
@@ -49,21 +50,23 @@ class Queue(Generic[J, T]):
         self,
         work: Callable[[J], Awaitable[T]],
         *,
+        at_once: int = 1,
         max_waiting: int,
         max_wait_s: float,
         max_wait_s_per_client: float,
         timeout_s: float,
     ) -> None:
         self._work = work
+        self._at_once = at_once
         self._max_waiting = max_waiting
         self._max_wait_s = max_wait_s
         self._max_wait_s_per_client = max_wait_s_per_client
         self._timeout_s = timeout_s
         self._waiting: list[_Waiting[J, T]] = []
-        self._current: _Waiting[J, T] | None = None
+        self._current: list[_Waiting[J, T]] = []
         self._clock = 0.0
         self._s_per_megapixel = FIRST_S
-        self._worker: asyncio.Task[None] | None = None
+        self._servers: list[asyncio.Task[None]] = []
 
     async def answer(self, job: J, *, client: str, megapixels: float) -> T:
         """Return the answer for an image. A caller that is cancelled leaves the queue.
@@ -77,8 +80,8 @@ class Queue(Generic[J, T]):
         last = max((each.finish for each in self._of(client)), default=self._clock)
         mine = _Waiting[J, T](client=client, job=job, cost=cost, finish=max(last, self._clock) + cost)
         self._waiting.append(mine)
-        if self._worker is None or self._worker.done():
-            self._worker = asyncio.get_running_loop().create_task(self._serve())
+        if len(self._serving()) < self._at_once:
+            self._servers = [*self._serving(), asyncio.get_running_loop().create_task(self._serve())]
         try:
             return await asyncio.wait_for(mine.answer, self._timeout_s)
         except TimeoutError:
@@ -93,12 +96,15 @@ class Queue(Generic[J, T]):
 
     async def idle(self) -> None:
         """Wait until nothing waits and nothing is worked on."""
-        while self._worker is not None and not self._worker.done():
-            await asyncio.wait((self._worker,))
+        while serving := self._serving():
+            await asyncio.wait(serving)
+
+    def _serving(self) -> list[asyncio.Task[None]]:
+        return [each for each in self._servers if not each.done()]
 
     def _admit(self, client: str, cost: float) -> None:
         own = self._of(client)
-        if own and self._expected_s(own) + cost * self._s_per_megapixel > self._max_wait_s_per_client:
+        if own and self._expected_s(own) + self._seconds(cost) > self._max_wait_s_per_client:
             raise Refusal(
                 "too_many_images",
                 f"{len(own)} images of this client wait already. Send the next one when one is answered.",
@@ -114,7 +120,7 @@ class Queue(Generic[J, T]):
 
     def _is_full(self, cost: float) -> bool:
         everything = self._all()
-        expected_s = self._expected_s(everything) + cost * self._s_per_megapixel
+        expected_s = self._expected_s(everything) + self._seconds(cost)
         return len(self._waiting) >= self._max_waiting or bool(everything and expected_s > self._max_wait_s)
 
     def _give_way(self, client: str) -> None:
@@ -130,8 +136,9 @@ class Queue(Generic[J, T]):
 
     async def _serve(self) -> None:
         while self._waiting:
-            self._current = current = min(self._waiting, key=lambda each: each.finish)
+            current = min(self._waiting, key=lambda each: each.finish)
             self._waiting.remove(current)
+            self._current.append(current)
             self._clock = current.finish
             start = time.monotonic()
             try:
@@ -144,14 +151,14 @@ class Queue(Generic[J, T]):
                 if not current.answer.done():
                     current.answer.set_result(answer)
             finally:
-                self._current = None
+                self._current.remove(current)
 
     def _learn(self, s_per_megapixel: float) -> None:
         # About the last ten images; a worker that was started in between is no measure
         self._s_per_megapixel += 0.1 * (min(s_per_megapixel, 3 * self._s_per_megapixel) - self._s_per_megapixel)
 
     def _all(self) -> list[_Waiting[J, T]]:
-        return [*self._waiting, *([self._current] if self._current else [])]
+        return [*self._waiting, *self._current]
 
     def _of(self, client: str) -> list[_Waiting[J, T]]:
         return [each for each in self._all() if each.client == client]
@@ -160,4 +167,7 @@ class Queue(Generic[J, T]):
         return sum(each.cost for each in images)
 
     def _expected_s(self, images: list[_Waiting[J, T]]) -> float:
-        return self._cost(images) * self._s_per_megapixel
+        return self._seconds(self._cost(images))
+
+    def _seconds(self, cost: float) -> float:
+        return cost * self._s_per_megapixel / self._at_once

@@ -20,6 +20,7 @@ from ferops.inference.measures import measures
 from ferops.inference.predictor import Predictor
 from ferops.inference.several import StreamAnswer, stream_answer
 from ferops.records.release import Release
+from ferops.threads import use
 from ferops.video.frame import Frame
 
 if TYPE_CHECKING:
@@ -35,12 +36,13 @@ _watchers: dict[int, Watcher] = {}
 _loaded: tuple[Predictor, Release] | None = None
 
 
-def load(model: Path, release: Release, parent: int, *, behind: bool = False) -> int:
+def load(model: Path, release: Release, parent: int, *, threads: int, behind: bool = False) -> int:
     """Load the model, once per worker, and return the worker's process id.
 
     Args:
         model: folder of the exported model.
         parent: process id of the server; its end, even by SIGKILL, ends the worker.
+        threads: that it computes with.
         behind: work only where a processor has nothing else to do.
     """
     global _loaded  # noqa: PLW0603 # the process exists for this one value
@@ -49,6 +51,7 @@ def load(model: Path, release: Release, parent: int, *, behind: bool = False) ->
     die_with(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # sent to the whole group: the server ends its worker in order
         signal.signal(number, signal.SIG_IGN)
+    use(threads)
     _loaded = (Predictor(model), release)
     return os.getpid()
 

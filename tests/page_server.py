@@ -77,7 +77,7 @@ class PageServer:
             timing_ms={"predict": 1.0},
         )
 
-    async def look(self, job: Any, client: str, megapixels: float) -> StreamAnswer:  # noqa: ARG002
+    async def look(self, job: Any, stream: int, client: str, megapixels: float) -> StreamAnswer:  # noqa: ARG002
         self.frames += 1
         answer: StreamAnswer = await run_in_threadpool(job)
         return answer

@@ -1,4 +1,4 @@
-"""What the workers of tests/service/test_engine.py run: importable, since each is a process of its own."""
+"""What the workers of test_engine.py and test_workers.py run: importable, since each is a process of its own."""
 
 from __future__ import annotations
 
@@ -29,3 +29,9 @@ def work(encoded: bytes) -> bytes:
     if encoded == b"bad":
         raise ValueError("bad image")
     return encoded.upper()
+
+
+def whose(encoded: bytes) -> int:
+    """Work for so many seconds, and return the worker's process id."""
+    time.sleep(float(encoded))
+    return os.getpid()

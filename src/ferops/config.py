@@ -389,6 +389,7 @@ class Serve(Block):
     max_streams: Count
     max_streams_per_client: Count
     max_stream_fps: Positive
+    workers: Count | Literal["auto"]
     allowed_origins: tuple[Origin, ...]
     api_keys_file: str | None
     trusted_proxies: tuple[Network, ...]

@@ -87,7 +87,7 @@ def choose(verb: str, *, say: bool = True) -> int:
     Call it after the libraries are loaded: the load is measured since `begin`.
     """
     count, why = _free()
-    _use(count)
+    use(count)
     if say:
         print(f"{verb}: computes with {_threads(count)}{why}", file=sys.stderr, flush=True)
     return count
@@ -100,7 +100,7 @@ def choose_again() -> str:
     before, (count, why) = _Choice.count, _free()
     if count == before:
         return ""
-    _use(count)
+    use(count)
     return f"goes on with {_threads(count)}{why}"
 
 
@@ -118,7 +118,8 @@ def _free() -> tuple[int, str]:
     return count, f": other work keeps {others:.1f} of {len(affinity())} cores busy; {SETTING} sets another number"
 
 
-def _use(count: int) -> None:
+def use(count: int) -> None:
+    """Make the loaded libraries, and what is loaded later, compute with so many threads."""
     from threadpoolctl import threadpool_limits
 
     _Choice.count = count

@@ -59,7 +59,7 @@ def test_an_image_that_kills_two_workers_is_refused_and_the_next_one_served(tmp_
 
 def test_a_worker_that_dies_idle_is_replaced_unasked(tmp_path: Path) -> None:
     async def play(engine: Engine[bytes, bytes]) -> None:
-        os.kill(engine._pid, signal.SIGKILL)
+        os.kill(engine.pid, signal.SIGKILL)
         await until(lambda: not engine.is_ready)
         await until(lambda: engine.is_ready)
         assert await engine.run(b"a") == b"A"
@@ -85,7 +85,7 @@ def test_without_a_model_the_service_is_not_ready_until_there_is_one(
 
     async def play(engine: Engine[bytes, bytes]) -> None:
         (tmp_path / "broken").touch()
-        os.kill(engine._pid, signal.SIGKILL)
+        os.kill(engine.pid, signal.SIGKILL)
         await until(lambda: not engine.is_ready)
         with pytest.raises(Refusal) as refused:
             await engine.run(b"a")
@@ -109,11 +109,39 @@ def test_an_error_of_the_work_ends_no_worker(tmp_path: Path) -> None:
 
 def test_a_retired_worker_answers_what_it_has_first(tmp_path: Path) -> None:
     async def play(engine: Engine[bytes, bytes]) -> None:
-        answering = asyncio.create_task(engine.run(b"a"))
+        answering, pid = asyncio.create_task(engine.run(b"a")), engine.pid
         await asyncio.sleep(0)
         await engine.retire()
         assert await answering == b"A"
         with pytest.raises(ProcessLookupError):
-            os.kill(engine._pid, 0)
+            os.kill(pid, 0)
+
+    run(tmp_path, play)
+
+
+def test_a_job_that_is_given_up_leaves_no_answer_to_the_next(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
+        given_up = asyncio.create_task(engine.run(b"slow"))
+        await asyncio.sleep(0.2)
+        given_up.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await given_up
+        assert await engine.run(b"a") == b"A"
+
+    run(tmp_path, play)
+
+
+def test_jobs_and_answers_may_be_larger_than_a_sockets_buffer(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
+        assert await engine.run(b"a" * 20_000_000) == b"A" * 20_000_000
+
+    run(tmp_path, play)
+
+
+def test_an_error_says_where_in_the_worker_it_was_raised(tmp_path: Path) -> None:
+    async def play(engine: Engine[bytes, bytes]) -> None:
+        with pytest.raises(ValueError, match="bad image") as caught:
+            await engine.run(b"bad")
+        assert 'raise ValueError("bad image")' in caught.value.__notes__[0]
 
     run(tmp_path, play)

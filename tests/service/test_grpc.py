@@ -102,7 +102,7 @@ class Service:
     async def predict_one(self, encoded: bytes, client: str, megapixels: float) -> answers.Answer:
         return await self.predict(Upload(encoded, client, megapixels))
 
-    async def look(self, job: Any, client: str, megapixels: float) -> StreamAnswer:
+    async def look(self, job: Any, stream: int, client: str, megapixels: float) -> StreamAnswer:  # noqa: ARG002
         self.frames.append({**job.keywords, "client": client, "megapixels": megapixels})
         if self.refusal:
             raise self.refusal

@@ -69,7 +69,7 @@ class Desk:
         self.streams = Streams(limits, on_refusal=self.refused.append)
         self.streams.look, self.streams.forget = self.look, self.forget
 
-    async def look(self, job: Any, client: str, megapixels: float) -> StreamAnswer:  # noqa: ARG002
+    async def look(self, job: Any, stream: int, client: str, megapixels: float) -> StreamAnswer:  # noqa: ARG002
         assert job.func is worker.look
         self.jobs.append(job.keywords)
         await self.may_go.wait()
@@ -102,7 +102,8 @@ def play(quick_params: Params) -> Callable[..., None]:
 
     def run(test: Callable[[Desk], Any]) -> None:
         async def go() -> None:
-            await test(Desk(quick_params.serve.model_copy(update=limits)))
+            async with asyncio.timeout(30):
+                await test(Desk(quick_params.serve.model_copy(update=limits)))
 
         asyncio.run(go())
 

@@ -157,3 +157,18 @@ async def test_the_expected_time_follows_what_was_measured() -> None:
     assert [task for task in tasks if task.done() and task.exception()]
     desk.may_go.set()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@runs
+async def test_with_two_workers_two_images_are_worked_on_and_the_wait_is_half() -> None:
+    desk = Desk(at_once=2, max_waiting=1, max_wait_s=40 * FIRST_S)
+    first = [await desk.send(name, client=name) for name in ("a", "b")]
+    assert desk.order == [b"a", b"b"]
+    third = await desk.send("c", client="c", megapixels=70)  # 73 of work, by two
+    refusal = await refused(await desk.send("d", client="d", megapixels=70))
+    assert refusal.code == "queue_full"
+    desk.may_go.set()
+    assert await asyncio.gather(*first, third) == [b"a", b"b", b"c"]
+    await desk.queue.idle()
+    again = [await desk.send(name, client=name) for name in ("e", "f")]
+    assert await asyncio.gather(*again) == [b"e", b"f"]
