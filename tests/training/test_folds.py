@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from blobs import blobs, write_faces
 from ferops.classes import DEFAULT_CLASSES
@@ -15,7 +17,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.split.assign import SPLITS, assign
-from ferops.training import folds
+from ferops.training import folds, zoo
 from ferops.training.fit import Fit
 from ferops.training.prepare import Training, prepare
 from ferops.training.stage import run
@@ -70,8 +72,8 @@ def test_each_face_is_answered_once_by_a_model_that_has_not_seen_its_person(
 ) -> None:
     trainings: list[Training] = []
 
-    def spy(*arguments: Any) -> Training:
-        trainings.append(prepare(*arguments))
+    def spy(*arguments: Any, **how: Any) -> Training:
+        trainings.append(prepare(*arguments, **how))
         return trainings[-1]
 
     monkeypatch.setattr(folds, "prepare", spy)
@@ -93,6 +95,18 @@ def test_each_face_is_answered_once_by_a_model_that_has_not_seen_its_person(
     logits = found.set_index("image_id").loc[folds.images_of(folded, "test")].to_numpy()
     np.testing.assert_array_equal(logits, np.load(folded.model("baseline") / "test_logits.npy"))
     assert not (folded.state / "folds").exists() or not list((folded.state / "folds").iterdir())
+
+
+def test_what_the_model_starts_from_is_said_once(
+    folded: Layout, params: Params, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = zoo.create("test_resnet", num_classes=3, size_px=32).state_dict()
+    torch.save({"net": tensors}, tmp_path / "w.pth")
+    baseline = params.models["baseline"].model_copy(update={"pretrained": str(tmp_path / "w.pth")})
+    run(prepare(folded, params.model_copy(update={"models": {"baseline": baseline}}), "baseline"))
+    said = capsys.readouterr().err
+    assert said.count("all layers but the head are taken, from net; the head is new") == 1
+    assert said.count("weights of") == 1
 
 
 def test_a_complete_fold_is_not_trained_again(folded: Layout, params: Params, monkeypatch: pytest.MonkeyPatch) -> None:

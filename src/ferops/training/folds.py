@@ -124,7 +124,7 @@ def _pack(layout: Layout, fold: Layout, parts: pd.DataFrame) -> None:
 
 
 def _logits(fold: _FoldLayout, settings: Params, name: str) -> NDArray[np.float32]:
-    training = prepare(fold, settings, name)
+    training = prepare(fold, settings, name, say=False)  # said of the model itself, which is made ready first
     done = fold.folder / f"{training.identity.digest[:16]}.npy"
     if not done.exists():
         training.fit.run()

@@ -45,8 +45,11 @@ class Training:
         return self.fit.world
 
 
-def prepare(layout: Layout, params: Params, name: str) -> Training:
+def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> Training:
     """Read the faces and make the network of the entry `name` of the block `models`.
+
+    Args:
+        say: tell on standard error what of a file of weights is taken, and of a teacher that knows too much.
 
     Raises:
         FeropsError: unknown name, a network or weights that do not exist or fit (before any face is read), missing,
@@ -65,7 +68,8 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         small_px=train.small_px,
         seed=params.seed,
     )
-    if start and start.said and world.main:
+    say = say and world.main
+    if start and start.said and say:
         print(start.said, file=sys.stderr)
     lesson = read_lesson(layout, params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
@@ -105,7 +109,7 @@ def prepare(layout: Layout, params: Params, name: str) -> Training:
         teacher=lesson.teacher if lesson else None,
     )
     made_from = provenance(layout, params)
-    if lesson and world.main and lesson.config.provenance.split_hash != made_from.split_hash:
+    if lesson and say and lesson.config.provenance.split_hash != made_from.split_hash:
         print("the teacher was trained on another split: it may know validation and test faces", file=sys.stderr)
     config = ModelConfig(
         architecture=params.models[name].architecture,

@@ -29,8 +29,8 @@ HUB_TIMEOUT_S = 10.0
 class Pretrained:
     """Weights to start from: `source` as the settings name it (and where packaged ones are from), `sha256` of the file
     (None where it has none), their licence, and the normalisation that they were learnt with (per RGB channel, in units
-    of 0-1). `folded`: the batch norms need the statistics of the faces (`norms.restate`). `said`: how many tensors were
-    taken from a file of the user's, and which were left."""
+    of 0-1). `folded`: the batch norms need the statistics of the faces (`norms.restate`). `said`: what was taken from a
+    file or folder of the user's, and what was left."""
 
     source: str
     sha256: str | None
@@ -64,26 +64,50 @@ def pretrain(backbone: nn.Module, architecture: str, source: str, *, classes: Se
         start, found = _packaged(name, source)
     else:
         start, found = _fetched(name, source, backbone)
-    said = _load(backbone, found, name=name, source=source)
+    left = _load(backbone, found, name=name, source=source)
     for layer in (layer for head in heads(backbone) for layer in head.modules()):
         if isinstance(layer, nn.Linear | nn.Conv2d):
             nn.init.normal_(layer.weight, std=0.01)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)
+    if source in {*PACKAGED, "hub"}:
+        return start
+    shared: list[str] = []
     if classes and Path(source).is_dir():
-        _keep_rows(backbone, found.tensors, theirs=read_training_config(Path(source)).classes, ours=classes)
-    return start if source in {*PACKAGED, "hub"} else replace(start, said=said)
+        theirs = read_training_config(Path(source)).classes
+        shared = _keep_rows(backbone, found.tensors, theirs=theirs, ours=classes)
+    return replace(start, said=_said(source, found, shared=shared, left=left))
 
 
 @torch.no_grad()
-def _keep_rows(backbone: nn.Module, tensors: dict[str, Tensor], *, theirs: Sequence[str], ours: Sequence[str]) -> None:
-    """Copy the head's weights of the classes in both `theirs`, the rows of `tensors`, and `ours`."""
-    pairs = [(ours.index(name), theirs.index(name)) for name in ours if name in theirs]
+def _keep_rows(
+    backbone: nn.Module, tensors: dict[str, Tensor], *, theirs: Sequence[str], ours: Sequence[str]
+) -> list[str]:
+    """Copy the head's weights of the classes in both `theirs`, the rows of `tensors`, and `ours`; return these."""
+    shared = [name for name in ours if name in theirs]
     own = dict(backbone.named_parameters())
-    for key in head_parameters(backbone) & tensors.keys():
-        if own[key].shape[1:] == tensors[key].shape[1:] and len(tensors[key]) == len(theirs):
-            for row, origin in pairs:
-                own[key][row] = tensors[key][origin]
+    keys = [
+        key
+        for key in head_parameters(backbone) & tensors.keys()
+        if own[key].shape[1:] == tensors[key].shape[1:] and len(tensors[key]) == len(theirs)
+    ]
+    for key in keys:
+        for name in shared:
+            own[key][ours.index(name)] = tensors[key][theirs.index(name)]
+    return shared if keys else []
+
+
+def _said(source: str, found: Found, *, shared: Sequence[str], left: list[str]) -> str:
+    """Say in words what was taken: all layers but the head, and of that the rows of the classes `shared`."""
+    head = f"of the head the rows of the classes {', '.join(shared)}" if shared else "the head is new"
+    prefix = "" if Path(source).is_dir() else found.prefix  # a folder's is always the same
+    return (
+        f"weights of {source}: all layers but the head are taken"
+        + (f", from {found.place}" if found.place else "")
+        + (f", where their names begin with {prefix}" if prefix else "")
+        + f"; {head}"
+        + (f"; not used: {few(left)}" if left else "")
+    )
 
 
 def _fetched(name: str, source: str, backbone: nn.Module) -> tuple[Pretrained, Found]:
@@ -171,8 +195,8 @@ def _packaged(name: str, source: str) -> tuple[Pretrained, Found]:
     return start, Found(load_file(entry.path))
 
 
-def _load(backbone: nn.Module, found: Found, *, name: str, source: str) -> str:
-    """Put the weights into all of the network but its head; return what was taken and what was left, in words."""
+def _load(backbone: nn.Module, found: Found, *, name: str, source: str) -> list[str]:
+    """Put the weights into all of the network but its head; return the names of what was not for it."""
     tensors, head = found.tensors, head_parameters(backbone)
     problems = _problems(backbone, tensors)
     if problems:
@@ -185,13 +209,7 @@ def _load(backbone: nn.Module, found: Found, *, name: str, source: str) -> str:
         )
     taken = {key: tensor for key, tensor in tensors.items() if key in backbone.state_dict() and key not in head}
     backbone.load_state_dict(taken, strict=False)
-    left = [*(key for key in tensors if key not in taken), *found.outside]
-    return (
-        f"weights of {source}: {len(taken)} of {len(tensors) + len(found.outside)} tensors taken"
-        + (f", from {found.place}" if found.place else "")
-        + (f", whose names begin with {found.prefix}" if found.prefix else "")
-        + (f"; left: {few(left)}" if left else "")
-    )
+    return [*(key for key in tensors if key not in taken and key not in head), *found.outside]
 
 
 def _problems(backbone: nn.Module, tensors: dict[str, Tensor]) -> list[str]:
