@@ -102,7 +102,7 @@ def ours(predictor: Predictor, path: Path, *, detect_every: int) -> tuple[float,
     predictor.classify = clock.timed("classify", classify.__get__(predictor))  # type: ignore[method-assign]
     frames = faces = 0
     numbers: set[int | None] = set()
-    with Video(str(path)) as video:
+    with Video(path) as video:
         started = time.perf_counter()
         following = clock.timed("decode", iter(video).__next__)
         while True:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +208,23 @@ def test_nobody_is_recognised_in_a_blurred_video(clip: Path, export: Path, tmp_p
                 np.abs(np.diff(eyes, axis=1)).mean()
                 < 0.5 * np.abs(np.diff(scenes[frame.number][90:115, 300:340].astype(int), axis=1)).mean()
             )
+
+
+def test_no_table_of_a_stream_has_its_password(clip: Path, export: Path, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"out.{name}" for name in ("csv", "json")}
+    serve = functools.partial(SimpleHTTPRequestHandler, directory=str(clip.parent))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        host = f"127.0.0.1:{server.server_port}"
+        try:
+            source = f"http://someone:secret@{host}/clip.mp4?token=secret"
+            outputs = [word for name, path in files.items() for word in (f"--{name}", path)]
+            status, _, err = run(source, "--model", export, *outputs)
+        finally:
+            server.shutdown()
+    assert status == 0, err
+    assert {row["source"] for row in read(files["csv"])} == {f"http://{host}/clip.mp4"}
+    assert "secret" not in files["json"].read_text()
 
 
 def test_an_interrupted_run_goes_on(clip: Path, export: Path, tmp_path: Path) -> None:

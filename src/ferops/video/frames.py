@@ -18,7 +18,7 @@ import numpy as np
 from ferops.errors import FeropsError
 from ferops.faces.detection import Image
 from ferops.video.frame import Frame
-from ferops.video.source import is_live, open_container, shown
+from ferops.video.source import Source, is_live, open_container, shown
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame
@@ -35,7 +35,7 @@ class Video:
     """An open video; iterate over it, once, for its frames. A context manager.
 
     Args:
-        source: a file, `camera:N`, or an rtsp or http(s) address.
+        source: a file, by its path or name, `camera:N`, or an rtsp or http(s) address.
         max_fps: frames a second to keep at most; the others are dropped by their times. None keeps all.
         after: number and time of a frame: only later ones are read, from the nearest key frame before (files only).
 
@@ -48,7 +48,7 @@ class Video:
         FeropsError: the source cannot be opened, or has no video.
     """
 
-    def __init__(self, source: str, *, max_fps: float | None = None, after: tuple[int, float] | None = None) -> None:
+    def __init__(self, source: Source, *, max_fps: float | None = None, after: tuple[int, float] | None = None) -> None:
         self.name = shown(source)
         self._container: InputContainer = open_container(source)
         if not (streams := [each for each in self._container.streams.video if not _is_cover(each)]):

@@ -15,6 +15,7 @@ from ferops.inference.predictor import Predictor
 from ferops.inference.sinks import csv_lines
 from ferops.pages import image_uri
 from ferops.video.frames import Video
+from ferops.video.source import Source, shown
 from ferops.video.table import Held, VideoLines, VideoTable
 from ferops.video.tracks import Lanes, Sight, TrackSummary
 from ferops.video.watch import DETECT_EVERY, SMOOTH_S, Seen, Watcher
@@ -91,7 +92,7 @@ def check(outputs: Outputs, settings: Settings) -> None:
 
 
 def watch(
-    source: str,
+    source: Source,
     predictor: Predictor,
     model: str,
     outputs: Outputs,
@@ -112,19 +113,17 @@ def watch(
         FeropsError: the video cannot be opened or has no frame; a file cannot be written, or not gone on with.
     """
     check(outputs, settings)
-    classes = predictor.config.classes
+    classes, name = predictor.config.classes, shown(source)  # tables get no password
     with ExitStack() as stack:
         sinks: list[Sink] = []
         held: list[Held] = []
         if outputs.csv is not None:
-            table = stack.enter_context(
-                closing(VideoTable(outputs.csv, source, classes, model, resume=settings.resume))
-            )
+            table = stack.enter_context(closing(VideoTable(outputs.csv, name, classes, model, resume=settings.resume)))
             held = list(table.held()) if settings.resume else []
             sinks.append(table)
         after = (held[-1].number, held[-1].time_s) if held else None
         video = stack.enter_context(Video(source, max_fps=settings.max_fps, after=after))
-        sinks += _other_sinks(stack, outputs, settings, video=video, source=source, classes=classes, model=model)
+        sinks += _other_sinks(stack, outputs, settings, video=video, name=name, classes=classes, model=model)
         memory = _Memory(classes, video, outputs, settings, held)
         watcher = Watcher(
             predictor, smooth_s=settings.smooth_s, detect_every=settings.detect_every, first=memory.last_track + 1
@@ -155,14 +154,14 @@ def _other_sinks(
     settings: Settings,
     *,
     video: Video,
-    source: str,
+    name: str,
     classes: Sequence[str],
     model: str,
 ) -> Iterator[Sink]:
     if outputs.json is not None:
-        yield stack.enter_context(closing(VideoLines(outputs.json, source, classes, model)))
+        yield stack.enter_context(closing(VideoLines(outputs.json, name, classes, model)))
     if outputs.parquet is not None:
-        yield stack.enter_context(closing(VideoTable(outputs.parquet, source, classes, model)))
+        yield stack.enter_context(closing(VideoTable(outputs.parquet, name, classes, model)))
     if outputs.annotated is not None:
         from ferops.video.encode import VideoWriter
 

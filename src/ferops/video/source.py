@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from ferops.errors import FeropsError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
+
+Source = str | os.PathLike[str]
+"""A file, by its path or name, `camera:N`, or an rtsp or http(s) address."""
 
 SUFFIXES = (
     *(
@@ -47,20 +51,21 @@ _PROTOCOLS = {
 """What FFmpeg may open for a source of that scheme: a playlist from elsewhere must not name files of this machine."""
 
 
-def is_video(source: str) -> bool:
+def is_video(source: Source) -> bool:
     """Whether `source` names a video: `camera:N`, an rtsp or http(s) address, or a file with a video's ending."""
     return _scheme(source) != "file" or Path(source).suffix.lower() in SUFFIXES
 
 
-def shown(source: str) -> str:
+def shown(source: Source) -> str:
     """Return `source` for tables and messages: an address without the password and the query that it may carry."""
+    source = os.fspath(source)
     if _scheme(source) in ("file", "camera"):
         return source
     address = urlsplit(source)
     return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path}"
 
 
-def open_container(source: str) -> InputContainer:
+def open_container(source: Source) -> InputContainer:
     """Open `source` with FFmpeg.
 
     Raises:
@@ -68,6 +73,7 @@ def open_container(source: str) -> InputContainer:
     """
     import av
 
+    source = os.fspath(source)
     scheme, name, container_format = _scheme(source), source, None
     options = {"protocol_whitelist": _PROTOCOLS.get(scheme, "file")}
     if scheme == "camera":
@@ -89,12 +95,13 @@ def open_container(source: str) -> InputContainer:
         raise FeropsError(_why(source, error)) from error
 
 
-def is_live(source: str, container: InputContainer) -> bool:
+def is_live(source: Source, container: InputContainer) -> bool:
     """Whether frames come as they happen, so that those that nobody fetches in time are lost."""
     return _scheme(source) != "file" and container.duration is None
 
 
-def _scheme(source: str) -> str:
+def _scheme(source: Source) -> str:
+    source = os.fspath(source)
     if _CAMERA.fullmatch(source):
         return "camera"
     scheme = source.partition("://")[0].lower()
