@@ -26,7 +26,9 @@ CLI_HEAD = """# Command line
 Every verb of `ferops`, as `ferops VERB --help` prints it. It works in the nearest folder, from the working folder
 upwards, that holds a project. Exit status 0: done; 1: one message on standard error says what was found, what is
 supported and what to do; 2: the command itself was not understood. [`predict`](predict.md) and
-[`learn`](own-data.md#what-learn-says) have further ones.
+[`learn`](own-data.md#what-learn-says) have further ones. With `--verbose`, before the verb or behind it, a run also
+prints what the libraries log, and where in the code an error arose. `ferops --install-completion` lets bash, zsh, fish
+and PowerShell complete verbs, options and the names of presets.
 """
 PARAMS_HEAD = """# Settings
 

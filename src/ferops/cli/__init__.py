@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from contextlib import suppress
 
 from ferops import threads
 from ferops.cli import blur, data, edge, local, models, predict, stages, start
-from ferops.cli.base import app
+from ferops.cli.base import VERBOSE, app
 from ferops.errors import FeropsError
 from ferops.escape import lines, plain_stream
 from ferops.layout import Layout
@@ -34,6 +35,8 @@ def main() -> None:
         _log_in()
         app()
     except FeropsError as error:
+        if os.environ.get(VERBOSE):
+            traceback.print_exc()
         # Indented, so that a line break in a file's name cannot begin a message of its own
         print(lines(f"ferops: {error}").replace("\n", "\n  "), file=sys.stderr)
         sys.exit(1)

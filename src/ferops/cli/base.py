@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer.core import TyperGroup
 
 from ferops import __version__
 from ferops.layout import Layout
@@ -20,7 +23,45 @@ SOME_UNREADABLE, NOT_BETTER, INTERRUPTED = 3, 4, 130
 
 LABEL_PATTERN = "labels in file names: '(?P<label>[A-Z]+)'; (?P<subject>...) for people"
 
+VERBOSE = "FEROPS_VERBOSE"
+"""The variable that --verbose sets: the stages of a run, processes of their own, say more, too."""
+
+KINDS = {
+    "start": "From images to a model",
+    "data": "Data and settings",
+    "stages": "Stages, which ferops run goes through",
+    "predict": "Answers",
+    "blur": "Answers",
+    "models": "Models and services",
+    "edge": "Models and services",
+    "local": "The whole pipeline, and the servers of this machine",
+}
+"""Modules of verbs, and the headings of these verbs in `ferops -h`."""
+
+
+class _Verbs(TyperGroup):
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take --verbose behind a verb, too, where people add it when something has failed."""
+        words = args[: args.index("--")] if "--" in args else args
+        others = [word for word in words if word != "--verbose"]
+        return super().parse_args(ctx, ["--verbose"] * (len(others) < len(words)) + others + args[len(words) :])
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """List the verbs under their headings, each with its whole first sentence: Typer cuts it off."""
+        rows: dict[str, list[tuple[str, str]]] = {}
+        for name in self.list_commands(ctx):
+            verb = self.commands[name]
+            if not verb.hidden:
+                kind = KINDS[str(getattr(verb.callback, "__module__", "")).rpartition(".")[2]]
+                begins = (verb.help or "").partition("\n\n")[0].partition(". ")[0]
+                rows.setdefault(kind, []).append((name, begins.rstrip(".")))
+        for kind, listed in rows.items():
+            with formatter.section(kind):
+                formatter.write_dl(listed)
+
+
 app = typer.Typer(
+    cls=_Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -36,11 +77,18 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def ferops(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="also print what the libraries log, and where in the code an error arose")
     ] = False,
 ) -> None:
     """An MLOps pipeline for facial-expression recognition."""
+    if verbose:
+        os.environ[VERBOSE] = "1"
+    if os.environ.get(VERBOSE):
+        logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
 
 
 def project() -> tuple[Layout, Params]:
@@ -49,6 +97,13 @@ def project() -> tuple[Layout, Params]:
 
     layout = Layout.find()
     return layout, load_params(layout.params_file)
+
+
+def presets_like(incomplete: str) -> list[str]:
+    """Return the presets that a shell completes `incomplete` with."""
+    from ferops import presets
+
+    return [name for name in presets.names() if name.startswith(incomplete)]
 
 
 def own_classes(given: str | None) -> tuple[str, ...] | Literal["any"]:

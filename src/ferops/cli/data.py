@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ferops import threads
-from ferops.cli.base import LABEL_PATTERN, own_classes, project, say
+from ferops.cli.base import LABEL_PATTERN, own_classes, presets_like, project, say
 from ferops.layout import Layout
 
 verbs = typer.Typer()
@@ -145,7 +145,8 @@ def preset(
     name: Annotated[
         str,
         typer.Argument(
-            help="edge, own, quick, quick-seven, quick-eight, reference (a GPU), fer2013-cpu or fer2013-gpu"
+            help="edge, own, quick, quick-seven, quick-eight, reference (a GPU), fer2013-cpu or fer2013-gpu",
+            autocompletion=presets_like,
         ),
     ],
     overwrite: Annotated[bool, typer.Option(help="discard edits made to params.yaml by hand")] = False,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ferops.cli.base import LABEL_PATTERN, NOT_BETTER, own_classes, say
+from ferops.cli.base import LABEL_PATTERN, NOT_BETTER, own_classes, presets_like, say
 
 verbs = typer.Typer()
 
@@ -15,7 +15,10 @@ verbs = typer.Typer()
 @verbs.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="made if it does not exist")] = Path(),
-    preset: Annotated[str, typer.Option(help="its settings: own (your images), quick (rendered faces), ...")] = "own",
+    preset: Annotated[
+        str,
+        typer.Option(help="its settings: own (your images), quick (rendered faces), ...", autocompletion=presets_like),
+    ] = "own",
 ) -> None:
     """Make a project: settings, stages, flows, service, and the starter model, under Git and DVC."""
     from ferops.orchestration.project import init as make
