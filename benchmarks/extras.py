@@ -4,8 +4,8 @@
     python benchmarks/extras.py ferops 'ferops[serve]'
 
 The wheel of the commit that is checked out goes into a new environment for each extra, by pip and with the pins of
-requirements.lock. Wheels are fetched first, which is not timed: that is the network's. The disk is what all files of
-the environment take, pip and byte code included. It needs 20 GB in the folder for temporary files, and frees them.
+requirements.lock. All wheels are fetched first, which is not timed: that is the network's. The disk is what all files
+of the environment take, pip and byte code included. It needs 15 GB in the folder for temporary files, and frees them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import re
 import subprocess
 import time
 import venv
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,8 +33,8 @@ def main() -> None:
     with TemporaryDirectory(prefix="ferops-extras-") as folder:
         root = Path(folder)
         (root / "pins.txt").write_text(pins((ROOT / "requirements.lock").read_text(encoding="utf-8")), encoding="utf-8")
-        wheel = build(root)
-        rows = [[f"`{extra}`", *cost(root, wheel, extra)] for extra in chosen.extras]
+        wheels = fetch(root, chosen.extras)
+        rows = [[f"`{extra}`", *cost(root, wheels, extra)] for extra in chosen.extras]
     head = [f"Python {platform.python_version()}", "packages", "MB to fetch", "MB on disk", "seconds to install"]
     print(markdown(head, rows))
 
@@ -43,29 +44,29 @@ def pins(lock: str) -> str:
     return "".join(f"{line}\n" for line in re.findall(r"^([a-z0-9-]+==[^\\\n]*?) *\\?$", lock, re.MULTILINE))
 
 
-def build(root: Path) -> Path:
-    """Return the wheel of HEAD, made under `root`."""
-    source = root / "source"
+def fetch(root: Path, extras: Sequence[str]) -> Path:
+    """Return the folder with the wheel of HEAD and all that the extras ask for; what has no wheel is built."""
+    source, wheels, python = root / "source", root / "wheels", environment(root / "builder")
     source.mkdir()
     subprocess.run(f"git archive HEAD | tar -x -C '{source}'", shell=True, cwd=ROOT, check=True)
-    pip(environment(root / "builder"), "wheel", "--no-deps", "--wheel-dir", root, source)
-    (wheel,) = root.glob("ferops-*.whl")
-    return wheel
+    pip(python, "wheel", "--no-deps", "--wheel-dir", wheels, source)
+    (wheel,) = wheels.iterdir()
+    names = ",".join(extra.removeprefix("ferops").strip("[]") for extra in extras).strip(",")
+    pip(python, "wheel", "--constraint", root / "pins.txt", "--wheel-dir", wheels, f"{wheel}[{names}]")
+    return wheels
 
 
-def cost(root: Path, wheel: Path, extra: str) -> list[str]:
+def cost(root: Path, wheels: Path, extra: str) -> list[str]:
     """Install `extra` into a new environment under `root`; return packages, MB to fetch, MB on disk and seconds."""
-    wanted = f"{wheel}{extra.removeprefix('ferops')}"
     with TemporaryDirectory(dir=root) as folder:
-        fetched, python = Path(folder) / "wheels", environment(Path(folder) / "environment")
-        fetch = ["--cache-dir", root / "cache", "--constraint", root / "pins.txt", "--wheel-dir", fetched]
-        pip(python, "wheel", *fetch, wanted)  # what has no wheel is built
+        python = environment(Path(folder) / "environment")
         started = time.perf_counter()
-        pip(python, "install", "--no-index", "--find-links", fetched, wanted)
+        pip(python, "install", "--no-index", "--find-links", wheels, "--constraint", root / "pins.txt", extra)
         seconds = time.perf_counter() - started
-        sizes = [megabytes(fetched), megabytes(python.parents[1])]
-        packages = len(list(fetched.iterdir()))
-    return [str(packages), *(f"{size:,.0f}" for size in sizes), f"{seconds:.0f}"]
+        installed = {path.stem.lower() for path in Path(folder).rglob("site-packages/*.dist-info")}
+        fetched = [path for path in wheels.iterdir() if "-".join(path.name.lower().split("-")[:2]) in installed]
+        sizes = [sum(path.stat().st_size for path in fetched) / 1e6, megabytes(python.parents[1])]
+    return [str(len(fetched)), *(f"{size:,.0f}" for size in sizes), f"{seconds:.0f}"]
 
 
 def environment(folder: Path) -> Path:
