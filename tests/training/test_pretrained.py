@@ -276,6 +276,8 @@ def test_weights_of_another_network_name_the_layers(backbone, tmp_path):
     before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     with pytest.raises(FeropsError, match=r"other\.pth do not fit test_resnet:\n  \S+: missing\n(.*\n)*  and \d+ more"):
         pretrain(backbone, NET, str(tmp_path / "other.pth"))
+    with pytest.raises(FeropsError, match=r"Set architecture to the network .* or take weights of test_resnet$"):
+        pretrain(backbone, NET, str(tmp_path / "other.pth"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in backbone.state_dict().items())
 
 
@@ -315,8 +317,10 @@ class Bomb:
 @pytest.mark.parametrize("extra", [{}, {"state_dict": {}}])
 def test_a_pickled_object_is_refused_and_not_run(backbone, tmp_path, extra):
     torch.save({"weights": Bomb(tmp_path / "boom"), **extra}, tmp_path / "w.pth")
-    with pytest.raises(FeropsError, match="is not a readable file of weights"):
+    with pytest.raises(FeropsError, match="is not a readable file of weights") as caught:
         pretrain(backbone, NET, str(tmp_path / "w.pth"))
+    assert "mkdir: code, which is not run." in str(caught.value)
+    assert "weights_only" not in str(caught.value)  # torch advises to set it, and so to run what is in the file
     assert not (tmp_path / "boom").exists()
 
 
@@ -328,6 +332,21 @@ def test_a_damaged_file(backbone, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(FeropsError, match=rf"{name} is not a readable file of weights \(.+\)"):
         pretrain(backbone, NET, str(tmp_path / name))
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (b"<!DOCTYPE html>", "it is a web page"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "`git lfs pull` fetches the file itself"),
+        (b"\x89HDF\r\n", "it is an HDF5 file"),
+        (b"\x08\x07", "it is neither an archive nor a pickle"),
+    ],
+)
+def test_a_file_of_another_kind_is_named(backbone, tmp_path, content, what):
+    (tmp_path / "w.pth").write_bytes(content)
+    with pytest.raises(FeropsError, match=what):
+        pretrain(backbone, NET, str(tmp_path / "w.pth"))
 
 
 @pytest.mark.parametrize("content", [{}, {"state_dict": {"a": 1}}, [torch.zeros(2)], {"model": {}}])

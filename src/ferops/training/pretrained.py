@@ -205,7 +205,8 @@ def _load(backbone: nn.Module, found: Found, *, name: str, source: str) -> list[
         wanted = [key for key in backbone.state_dict() if key not in head]
         raise FeropsError(
             f"the weights of {source} do not fit {name}:\n{summarise(problems)}\n"
-            f"found: {few(list(found.tensors))}\nwanted: {few(wanted)}"
+            f"found: {few(list(found.tensors))}\nwanted: {few(wanted)}\n"
+            f"Set architecture to the network that they are of, by timm's name, or take weights of {name}"
         )
     taken = {key: tensor for key, tensor in tensors.items() if key in backbone.state_dict() and key not in head}
     backbone.load_state_dict(taken, strict=False)

@@ -25,6 +25,12 @@ SAVE = 'save_file(model.state_dict(), "weights.safetensors"), with `from safeten
 _DEPTH = 4  # of dicts within dicts; a checkpoint of Lightning has 2
 _LEGACY_PICKLES = 4  # magic number, protocol, machine, content: files before PyTorch 1.6
 _NAMED = 6  # of the keys or globals in a message
+_NO_WEIGHTS = {
+    b"<": "it is a web page, not the file that was to be downloaded",
+    b"version https://git-lfs": "it is a pointer of Git LFS; `git lfs pull` fetches the file itself",
+    b"\x89HDF": "it is an HDF5 file, as Keras writes it, with other names and shapes",
+}
+"""What some files that are given for weights begin with, and what they are."""
 
 
 @dataclass(frozen=True)
@@ -71,15 +77,25 @@ def _read(path: Path) -> Any:
         with torch.serialization.safe_globals(bags):
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files raise a dozen kinds
-        # Not torch's own first line, which advises to run what is in the file
-        lines = (str(error).partition("WeightsUnpickler error:")[2] or str(error)).strip()
-        reason = lines.splitlines()[0] if lines else type(error).__name__
         raise FeropsError(
-            f"{path} is not a readable file of weights ({reason}). "
-            + (f"It holds objects of {few(sorted(unknown))}. " if unknown else "")
+            f"{path} is not a readable file of weights ({_reason(path, error)}). "
+            + (f"It holds objects of {few(sorted(unknown))}: code, which is not run. " if unknown else "")
             + "Supported: .safetensors, and files of torch.save with tensors, numbers and settings. "
             f"Convert others where they were made: {SAVE}"
         ) from error
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """Say what is wrong without torch's lines that advise to run what is in the file."""
+    with path.open("rb") as file:
+        begins = file.read(64)
+    for start, what in _NO_WEIGHTS.items():
+        if begins.startswith(start):
+            return what
+    if isinstance(error, ValueError) and "opcode" in str(error):  # of pickletools
+        return "it is neither an archive nor a pickle of torch.save"
+    lines = (str(error).partition("WeightsUnpickler error:")[2] or str(error)).strip().splitlines()
+    return next((line for line in lines if line and "weights_only" not in line), type(error).__name__)
 
 
 class _Bag:
