@@ -51,8 +51,9 @@ def fetch(root: Path, extras: Sequence[str]) -> Path:
     subprocess.run(f"git archive HEAD | tar -x -C '{source}'", shell=True, cwd=ROOT, check=True)
     pip(python, "wheel", "--no-deps", "--wheel-dir", wheels, source)
     (wheel,) = wheels.iterdir()
-    names = ",".join(extra.removeprefix("ferops").strip("[]") for extra in extras).strip(",")
-    pip(python, "wheel", "--constraint", root / "pins.txt", "--wheel-dir", wheels, f"{wheel}[{names}]")
+    names = ",".join(filter(None, (extra.removeprefix("ferops").strip("[]") for extra in extras)))
+    wanted = f"{wheel}[{names}]" if names else wheel
+    pip(python, "wheel", "--constraint", root / "pins.txt", "--wheel-dir", wheels, wanted)
     return wheels
 
 
