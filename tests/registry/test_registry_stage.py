@@ -104,6 +104,20 @@ def test_the_version_answers_as_the_exported_file_does(registered: Layout) -> No
         model.predict(faces.astype(np.float32))
 
 
+def test_a_version_has_the_figures_of_its_run_but_no_curves(registered: Layout) -> None:
+    client = connect(registered)
+    version = client.get_model_version("ferops", "1")
+    model = client.get_logged_model(str(version.source).removeprefix("models:/"))
+    run = client.get_run(str(version.run_id))
+    figures = {each.key: each.value for each in model.metrics}
+    assert figures["test/candidate/accuracy"] == 0.80
+    assert figures["best_val_accuracy"] == 0.61
+    assert run.data.metrics.items() > figures.items()
+    assert "train_loss" in run.data.metrics.keys() - figures.keys()
+    assert (model.source_run_id, str(model.status)) == (version.run_id, "READY")
+    assert [each.model_id for each in run.outputs.model_outputs] == [model.model_id]
+
+
 def test_a_comparison_with_a_former_champion_does_not_count(version_1: Layout, params: Params) -> None:
     layout, client = version_1, connect(version_1)
     client.set_registered_model_alias("ferops", "champion", "1")

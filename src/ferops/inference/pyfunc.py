@@ -1,4 +1,4 @@
-"""The exported classifier as an MLflow model from code: `log_model(python_model=<this file>, ...)`.
+"""The exported classifier as an MLflow model from code: `save_model(python_model=<this file>, ...)`.
 
 MLflow stores this source and runs it on loading, so nothing is pickled. The artifact `export` is the export stage's
 folder. Input: aligned faces, uint8 `(N, S, S, 3)`, RGB, as `ferops preprocess` makes them. Output: calibrated

@@ -204,7 +204,7 @@ def experiment_in(store: Path) -> str | None:
 
 @contextmanager
 def fluent(client: MlflowClient) -> Iterator[None]:
-    """Point MLflow's global functions, which log_model needs, at the client's store for the length of the block."""
+    """Point MLflow's global functions, which a SQL store needs, at the client's store for the length of the block."""
     import mlflow
 
     names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")

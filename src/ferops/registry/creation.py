@@ -29,6 +29,7 @@ from ferops.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel, Metric, Run
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models import ModelSignature
 
@@ -78,47 +79,73 @@ def last_signed(client: MlflowClient, layout: Layout, name: str) -> str | None:
 
 
 def create(
-    client: MlflowClient, layout: Layout, name: str, *, run_id: str, config: ExportConfig, tags: Mapping[str, str]
+    client: MlflowClient,
+    layout: Layout,
+    name: str,
+    *,
+    run_id: str,
+    config: ExportConfig,
+    tags: Mapping[str, str],
+    description: str,
 ) -> None:
     """Store the exported files as a model of the run and make it a pending version, which `same_files` then settles."""
-    from mlflow.models import Model
-
-    with _without_advice():
-        import mlflow.pyfunc
+    from mlflow.entities import LoggedModelOutput
 
     # The run stays as it ended: `mlflow.start_run` would set it RUNNING, and a kill would leave it so
+    run = client.get_run(run_id)
     model = client.create_logged_model(
         experiment_id(client),
         name="model",
         source_run_id=run_id,
         tags={MAKER_TAG: maker(layout)},
-        params=client.get_run(run_id).data.params,
+        params=run.data.params,
     )
-    with _without_advice(), fluent(client), _temporary_files(layout):
-        Model.log(
-            artifact_path=None,
-            name="model",
-            flavor=mlflow.pyfunc,
-            run_id=run_id,
-            model_id=model.model_id,
-            python_model=str(PYFUNC),
-            artifacts={"export": os.path.relpath(layout.exported)},  # MLmodel keeps this path
-            signature=_signature(config),
-            # Written down: inferring them would load the model in a child process
-            pip_requirements=[
-                f"{each}=={installed(each)}" for each in ("ferops", "mlflow", "numpy", "onnxruntime", "openvino")
-            ],
-        )
-        with _tolerating("RESOURCE_ALREADY_EXISTS"):
-            client.create_registered_model(name, description="Facial-expression classifiers made by ferops.")
-        # Inside the block too: a SQL store looks up the logged model through MLflow's global address
+    # What `mlflow.pyfunc.log_model` does, which asks the server for the history of each of hundreds of figures
+    client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+    client.log_batch(run_id, metrics=_figures(run, model.model_id))
+    with _without_advice(), _temporary_files(layout) as scratch:
+        _save_model(layout, scratch / "model", model=model, run_id=run_id, config=config)
+        client.log_model_artifacts(model.model_id, str(scratch / "model"))
+    client.finalize_logged_model(model.model_id, "READY")
+    with _tolerating("RESOURCE_ALREADY_EXISTS"):
+        client.create_registered_model(name, description="Facial-expression classifiers made by ferops.")
+    with fluent(client):  # a SQL store looks up the logged model through MLflow's global address
         client.create_model_version(
             name,
             f"{SCHEME}/{model.model_id}",
             run_id=run_id,
             tags={**tags, DIGEST_TAG: export_digest(layout.exported), PENDING_TAG: "true"},
+            description=description,
             model_id=model.model_id,
         )
+
+
+def _figures(run: Run, model_id: str) -> list[Metric]:
+    """Return the run's figures as those of the model, without curves: what was measured once, at step 0."""
+    from mlflow.entities import Metric
+
+    every = run.data.to_proto().metrics
+    return [Metric(each.key, each.value, each.timestamp, 0, model_id=model_id) for each in every if each.step == 0]
+
+
+def _save_model(layout: Layout, folder: Path, *, model: LoggedModel, run_id: str, config: ExportConfig) -> None:
+    """Write the exported files as a model of MLflow's below `folder`."""
+    from mlflow import pyfunc
+    from mlflow.models import Model
+
+    pyfunc.save_model(
+        folder,
+        mlflow_model=Model(
+            artifact_path=model.artifact_location, model_uuid=model.model_id, run_id=run_id, model_id=model.model_id
+        ),
+        python_model=str(PYFUNC),
+        artifacts={"export": os.path.relpath(layout.exported)},  # MLmodel keeps this path
+        signature=_signature(config),
+        # Written down: inferring them would load the model in a child process
+        pip_requirements=[
+            f"{each}=={installed(each)}" for each in ("ferops", "mlflow", "numpy", "onnxruntime", "openvino")
+        ],
+    )
 
 
 def remove_begun_models(client: MlflowClient, layout: Layout) -> None:
@@ -154,13 +181,13 @@ def _tolerating(code: str) -> Iterator[None]:
 
 
 @contextmanager
-def _temporary_files(layout: Layout) -> Iterator[None]:
-    """Let MLflow copy the model into a folder that the next start removes, if a kill leaves it."""
+def _temporary_files(layout: Layout) -> Iterator[Path]:
+    """Yield a folder that the next start removes, if a kill leaves it; MLflow's temporary files go there, too."""
     before = tempfile.tempdir
     with scratch_folder(layout.state, "version") as scratch:
         tempfile.tempdir = str(scratch.resolve())
         try:
-            yield
+            yield scratch
         finally:
             tempfile.tempdir = before
 

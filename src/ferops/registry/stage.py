@@ -33,6 +33,7 @@ from ferops.registry.tracking import (
     log_metrics,
     log_training,
     remove_begun_runs,
+    set_run_tags,
     start_run,
     weights_digest,
 )
@@ -108,6 +109,7 @@ def _record(
         statement = _statement(layout, name, metrics=metrics, gates=gates, files=files, signed_at=signed_at)
         return {"gates": statement.verdict, **sign(layout, statement)}
 
+    about, head = _about(metrics), _card_head(layout.reports("evaluate") / "model_card.md")
     blocked, version = verdict(gates) == "failed", None
     known = same_files(client, layout, name)
     if blocked:
@@ -116,11 +118,11 @@ def _record(
             _withdraw(client, name, number, tags=tags(files))
     else:
         if not known:
-            exported = tags(file_digests(layout.exported))
-            create(client, layout, name, run_id=run_id, config=config, tags=exported)
+            every = about | tags(file_digests(layout.exported))
+            create(client, layout, name, run_id=run_id, config=config, tags=every, description=head)
             known = same_files(client, layout, name)
         version, files = known[0]
-        _describe(client, layout, name, version, metrics=metrics, tags=tags(files))
+        _describe(client, name, version, tags=about | tags(files), description=head)
         note_verdict(layout, export_digest(layout.exported), failed=False)
         set_alias(client, name, CHALLENGER, version)
 
@@ -200,11 +202,8 @@ def _log_evaluation(
     client.log_artifact(run_id, str(layout.artifacts("evaluate") / "metrics.json"), "evaluate")
     client.log_artifact(run_id, str(layout.artifacts("evaluate") / "end_to_end.parquet"), "evaluate")
     client.log_dict(run_id, {"gates": [gate.as_json() for gate in gates]}, "evaluate/gates.json")
-    client.set_tag(run_id, "tta", metrics.candidate.tta)
-    client.set_tag(run_id, "gates", verdict(gates))
-    for gate in gates:
-        client.set_tag(run_id, f"gate.{gate.name}", _outcome(gate))
-    client.set_tag(run_id, "mlflow.note.content", gates_table(gates))
+    tags = {"tta": metrics.candidate.tta, "gates": verdict(gates), "mlflow.note.content": gates_table(gates)}
+    set_run_tags(client, run_id, tags | {f"gate.{gate.name}": _outcome(gate) for gate in gates})
 
 
 def _log_probes(client: MlflowClient, layout: Layout, run_id: str, probes: Probes) -> None:
@@ -214,8 +213,7 @@ def _log_probes(client: MlflowClient, layout: Layout, run_id: str, probes: Probe
             client.log_artifacts(run_id, str(layout.reports(stage)), stage)
     for stage, figures in probes.items():
         log_metrics(client, run_id, {f"{stage}/{key}": value for key, value in figures.items() if key not in _SIZES})
-        for key in _SIZES & figures.keys():
-            client.set_tag(run_id, f"{stage}.{key}", str(figures[key]))
+        set_run_tags(client, run_id, {f"{stage}.{key}": str(figures[key]) for key in _SIZES & figures.keys()})
 
 
 def _outcome(gate: Gate) -> str:
@@ -224,21 +222,20 @@ def _outcome(gate: Gate) -> str:
     return f"failed: {gate.reason}" + (f"; overridden: {gate.overridden}" if gate.overridden else "")
 
 
-def _describe(
-    client: MlflowClient,
-    layout: Layout,
-    name: str,
-    version: str,
-    *,
-    metrics: Metrics,
-    tags: Mapping[str, str],
-) -> None:
+def _about(metrics: Metrics) -> dict[str, str]:
+    """Return a version's tags on what it was made from, and how good it is."""
     made_from, candidate = metrics.provenance, metrics.candidate
     every = made_from.model_dump(include={"data_version", "split_hash", "git_commit", "preset", "synthetic"})
     every |= {"accuracy": f"{candidate.accuracy.value:.4f}", "macro_f1": f"{candidate.macro_f1.value:.4f}"}
-    every |= {"tta": candidate.tta} | dict(tags)
-    set_tags(client, name, version, {key: str(value) for key, value in every.items()})
-    client.update_model_version(name, version, description=_card_head(layout.reports("evaluate") / "model_card.md"))
+    return {key: str(value) for key, value in (every | {"tta": candidate.tta}).items()}
+
+
+def _describe(client: MlflowClient, name: str, version: str, *, tags: Mapping[str, str], description: str) -> None:
+    """Set what differs: a tag is two requests, and a version that was just made has them all."""
+    now = client.get_model_version(name, version)
+    set_tags(client, name, version, {key: value for key, value in tags.items() if now.tags.get(key) != value})
+    if now.description != description:
+        client.update_model_version(name, version, description=description)
 
 
 def _card_head(card: Path) -> str:

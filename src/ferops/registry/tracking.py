@@ -124,8 +124,7 @@ def log_training(client: MlflowClient, layout: Layout, name: str, run_id: str, *
     figures |= {"best_val_accuracy": summary.val_accuracy, "best_val_macro_f1": summary.val_macro_f1}
     log_metrics(client, run_id, figures)
     tags = {"device": summary.device, "precision": summary.precision}
-    for key, value in (tags | flatten({"images": summary.images})).items():
-        client.set_tag(run_id, key, str(value))
+    set_run_tags(client, run_id, tags | flatten({"images": summary.images}))
     for path in (*sorted(reports.glob("*.png")), reports / "summary.json"):
         client.log_artifact(run_id, str(path), "train")
     client.set_tag(run_id, WEIGHTS_TAG, weights_digest(layout, name))
@@ -182,6 +181,13 @@ def log_metrics(client: MlflowClient, run_id: str, metrics: Mapping[str, Any], *
     numbers = [Metric(key, float(value), now_ms, step) for key, value in metrics.items() if is_number(value)]
     for start in range(0, len(numbers), 1000):  # the REST interface takes 1000 metrics at a time
         client.log_batch(run_id, metrics=numbers[start : start + 1000])
+
+
+def set_run_tags(client: MlflowClient, run_id: str, tags: Mapping[str, object]) -> None:
+    """Set up to 100 tags of a run in one request."""
+    from mlflow.entities import RunTag
+
+    client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in tags.items()])
 
 
 def is_number(value: object) -> TypeGuard[float]:

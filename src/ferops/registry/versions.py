@@ -86,11 +86,11 @@ def resolve(client: MlflowClient, address: str) -> ModelVersion:
 
 def all_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
     """Return the versions of a model, newest first, with their aliases; empty without such a model."""
-    # A search leaves the aliases out; asking for one version fills them in
-    found = [
-        client.get_model_version(name, str(each.version)) for each in client.search_model_versions(f"name = '{name}'")
-    ]
-    return sorted(found, key=lambda version: int(version.version), reverse=True)
+    found = sorted(client.search_model_versions(f"name = '{name}'"), key=lambda each: int(each.version), reverse=True)
+    held = holders(client, name) if found else {}
+    for version in found:  # a search leaves the aliases out
+        version.aliases = [alias for alias, number in held.items() if number == str(version.version)]
+    return found
 
 
 def holders(client: MlflowClient, name: str) -> dict[str, str]:
