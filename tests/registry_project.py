@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -222,6 +223,19 @@ MODEL: dict[str, Any] = {
 }
 
 
+def make_other(layout: Layout, number: int) -> None:
+    """Make a project whose weights and exported files are not those of another number's."""
+    make_project(layout)
+    save_file({"weight": np.full(4, 100 + number, dtype=np.float32)}, layout.model("candidate") / "weights.safetensors")
+    renew(layout, temperature=1 + number / 100)
+
+
+def renew(layout: Layout, *, temperature: float) -> None:
+    """Make the exported files other ones."""
+    path = layout.exported / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": temperature}))
+
+
 def params_tree() -> dict[str, Any]:
     tree: dict[str, Any] = YAML(typ="safe").load(presets.render("quick"))
     # Bounds of the tests' own: what a preset asks for may change
@@ -250,14 +264,14 @@ def make_trained(layout: Layout, name: str, *, made_from: Provenance) -> None:
     write_training(folder, reports, provenance=made_from)
 
 
-def nothing_left(client: MlflowClient, *, versions: int = 1) -> None:
-    """One finished run, `versions` whole versions with a model each, and no trace of what was begun."""
+def nothing_left(client: MlflowClient, *, versions: int = 1, trained: int = 1) -> None:
+    """Finished runs of `trained` models, `versions` whole versions with files each, and no trace of what was begun."""
     experiment = client.get_experiment_by_name(EXPERIMENT)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], run_view_type=ViewType.ACTIVE_ONLY)
     assert [each.info.status for each in runs] == ["FINISHED"] * len(runs)
     assert not [each for each in runs if MAKER_TAG in each.data.tags]
-    assert len({each.data.tags["ferops.weights"] for each in runs}) == 1
+    assert len({each.data.tags["ferops.weights"] for each in runs}) == trained
     found = client.search_model_versions("name = 'ferops'")
     assert len(found) == versions
     assert not [each for each in found if PENDING_TAG in each.tags]

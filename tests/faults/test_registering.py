@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +15,10 @@ from ferops.layout import Layout
 from ferops.records.register import RegisterSummary
 from ferops.registry.connection import connect
 from ferops.registry.signing import TAG
+from registering import registration, run
 from registry_project import make_project, nothing_left
 from servers import mlflow_server
 
-TESTS = Path(__file__).parents[1]
 STEPS = (
     "create_run",
     "log_batch",
@@ -29,34 +26,21 @@ STEPS = (
     "delete_tag",
     "log_artifacts",
     "create_logged_model",
+    "log_outputs",
     "log_model_artifacts",
+    "finalize_logged_model",
     "create_registered_model",
     "create_model_version",
     "delete_model_version_tag",
-    "set_model_version_tag",
-    "update_model_version",
     "set_registered_model_alias",
     "delete_logged_model_tag",
 )
 """Calls that change the store, in the order in which `register` makes them first, for weights from another machine."""
 
 
-def registration(root: Path, **how: Any) -> dict[str, Any]:
-    return {"root": str(root), "uri": None, "meet": None, "die": None} | how
-
-
-def run(rounds: Sequence[Sequence[dict[str, Any]]], *, within_s: float = 300) -> list[list[int]]:
-    done = subprocess.run(
-        [sys.executable, str(TESTS / "registering.py"), json.dumps(rounds)],
-        capture_output=True,
-        text=True,
-        timeout=within_s,
-        check=False,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(TESTS), *sys.path])},
-    )
-    assert done.returncode == 0, done.stderr
-    codes: list[list[int]] = json.loads(done.stdout.splitlines()[-1])
-    assert all(code in {0, -signal.SIGKILL} for each in codes for code in each), done.stderr
+def register(rounds: Sequence[Sequence[dict[str, Any]]], *, within_s: float = 300) -> list[list[int]]:
+    codes, said = run(rounds, within_s=within_s)
+    assert all(code in {0, -signal.SIGKILL} for each in codes for code in each), said
     return codes
 
 
@@ -83,7 +67,7 @@ def killed_and_finished(tmp_path: Path, store: Path, steps: Sequence[tuple[str, 
     rounds = []
     for layout, step in zip(layouts, steps, strict=True):
         rounds += [[registration(layout.root, die=step)], [registration(layout.root)]]
-    codes = run(rounds, within_s=900)
+    codes = register(rounds, within_s=900)
     for layout, step, (killed,), (finished,) in zip(layouts, steps, codes[::2], codes[1::2], strict=True):
         assert (killed, finished) == (-signal.SIGKILL, 0), step
         client = connect(layout)
@@ -113,7 +97,7 @@ def test_clones_that_register_at_once_make_one_version(
         met.mkdir()
         first, second, third = (registration(clone.root, uri=address) for clone in clones)
         both = [first | {"meet": str(met)}, second | {"meet": str(met)}]
-        assert run([both, [third], [second]]) == [[0, 0], [0], [0]]
+        assert register([both, [third], [second]]) == [[0, 0], [0], [0]]
         assert len(list(met.iterdir())) == 2
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         client = connect(clones[0])
@@ -129,5 +113,5 @@ def test_clones_that_register_at_once_make_one_version(
         met = tmp_path / "met again"
         met.mkdir()
         both = [first | {"meet": str(met)}, second | {"meet": str(met), "die": ["create_model_version", "after"]}]
-        assert run([both, [third], [second]]) == [[0, -signal.SIGKILL], [0], [0]]
+        assert register([both, [third], [second]]) == [[0, -signal.SIGKILL], [0], [0]]
         nothing_left(client, versions=2)

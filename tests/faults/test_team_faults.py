@@ -1,11 +1,11 @@
-"""The stores of a team stack fail while somebody registers: nothing is lost, and it is said why.
+"""The stores of a team stack fail while somebody registers, or many do so at once: nothing is lost, and it is said why.
 
 `pytest -m slow -s tests/faults/test_team_faults.py` prints how long each took: the figures of docs/team.md.
+`TRAINERS=10` lets ten register at once, where five are tested.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -14,9 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from mlflow import MlflowClient
 
@@ -25,18 +27,26 @@ from ferops import config
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
+from ferops.local import members
 from ferops.local import team as stores
+from ferops.model_config import export_digest
 from ferops.packaging import follow
+from ferops.records.register import RegisterSummary
 from ferops.registry import stage
 from ferops.registry.connection import connect
 from ferops.registry.promotion import aliases, promote
-from registry_project import nothing_left, params_tree
+from ferops.registry.tracking import weights_digest
+from ferops.registry.trust import vouched_for
+from ferops.registry.versions import file_digests
+from registering import registration, run
+from registry_project import make_other, nothing_left, params_tree, renew
 from servers import s3_server
 from team_registry import TeamRegistry, needs_team, team_registry
 
 pytestmark = [pytest.mark.slow, needs_team]
 
 How = Literal["cut", "silent"]
+TRAINERS = int(os.environ.get("TRAINERS", "5"))
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +56,8 @@ def params() -> Params:
 
 @pytest.fixture(scope="module")
 def team() -> Iterator[TeamRegistry]:
-    """A registry with version 1, and few figures in each run: for a version MLflow asks for each."""
-    every = stage.flatten
+    """A registry with version 1."""
     with team_registry() as team, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "flatten", lambda *tree, **how: dict(list(every(*tree, **how).items())[:3]))
         patch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "60")  # as `ferops up --stack team` sets it
         stage.register(team.layout, config.parse(params_tree()))
         yield team
@@ -58,13 +66,8 @@ def team() -> Iterator[TeamRegistry]:
 @pytest.fixture
 def fresh(team: TeamRegistry) -> int:
     """Make other files to register, and return how many versions there are."""
-    renew(team.layout)
+    renew(team.layout, temperature=2 + time.monotonic() % 1000)
     return len(connect(team.layout).search_model_versions("name = 'ferops'"))
-
-
-def renew(layout: Layout) -> None:
-    path = layout.exported / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"temperature": 1 + time.monotonic() % 1000}))
 
 
 @contextmanager
@@ -92,12 +95,68 @@ def told(what: str) -> Iterator[None]:
     print(f"{what}: {time.monotonic() - start:.1f} s")
 
 
+def log_in(team: TeamRegistry, patch: pytest.MonkeyPatch, name: str, role: members.Role) -> None:
+    patch.setenv("MLFLOW_TRACKING_USERNAME", team.environment["MLFLOW_TRACKING_USERNAME"])
+    patch.setenv("MLFLOW_TRACKING_PASSWORD", team.environment["MLFLOW_TRACKING_PASSWORD"])
+    password = members.set_member(team.environment["MLFLOW_TRACKING_URI"], name, role=role)
+    assert password is not None
+    patch.setenv("MLFLOW_TRACKING_USERNAME", name)
+    patch.setenv("MLFLOW_TRACKING_PASSWORD", password)
+
+
+def server_seconds(team: TeamRegistry) -> float:
+    """Seconds of a processor that the MLflow server has used."""
+    used = psutil.Process(team.server.pid).cpu_times()
+    return float(used.user + used.system)
+
+
 def whole(team: TeamRegistry, params: Params, *, versions: int) -> None:
     """The same command again makes a whole version, which is the challenger, and leaves nothing else."""
     with told("  the same command again"):
         version = stage.register(team.layout, params).version
     nothing_left(connect(team.layout), versions=versions)
     assert aliases(team.layout, params)["challenger"] == version
+
+
+def test_trainers_register_and_reviewers_promote_at_once(
+    team: TeamRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts = [Layout(tmp_path / f"trainer-{number}") for number in range(TRAINERS)]
+    for number, layout in enumerate(layouts):
+        make_other(layout, number)
+    before = len(connect(team.layout).search_model_versions("name = 'ferops'"))
+    log_in(team, monkeypatch, "tom", "trainer")
+    used = server_seconds(team)
+    with told(f"{TRAINERS} register at once"):
+        codes, said = run([[registration(layout.root) for layout in layouts]], within_s=600)
+    assert codes == [[0] * TRAINERS], said
+    print(f"  of which the MLflow server had a processor {server_seconds(team) - used:.1f} s")
+    client = connect(team.layout)
+    nothing_left(client, versions=before + TRAINERS, trained=1 + TRAINERS)
+    summaries = [RegisterSummary.read(layout.summary("register"), made_by="a test") for layout in layouts]
+    made = [str(summary.version) for summary in summaries]
+    assert len(set(made)) == TRAINERS
+    for layout, summary, own in zip(layouts, summaries, made, strict=True):
+        version = client.get_model_version("ferops", own)
+        assert version.tags["digest"] == export_digest(layout.exported)
+        assert vouched_for(layout, version).files == file_digests(layout.exported)
+        assert version.run_id == summary.run_id
+        assert client.get_run(version.run_id).data.tags["ferops.weights"] == weights_digest(layout, "candidate")
+    assert client.get_model_version_by_alias("ferops", "challenger").version in made
+
+    log_in(team, monkeypatch, "rita", "reviewer")
+    (tmp_path / "met").mkdir()
+    five = list(zip(layouts, made, strict=True))[:5]
+    plans = [registration(layout.root, promote=own, meet=str(tmp_path / "met")) for layout, own in five]
+    with told("5 promote at once"):
+        (ended,), said = run([plans])
+    assert sorted(ended) == [0, 1, 1, 1, 1], said
+    winner = made[ended.index(0)]
+    assert client.get_model_version_by_alias("ferops", "champion").version == winner
+    assert said.count(f"somebody else promoted at the same moment: version {winner} is champion now") == 4
+    noted = {own for own in made if "promoted_by" in client.get_model_version("ferops", own).tags}
+    assert noted == {winner}
+    client.delete_registered_model_alias("ferops", "champion")  # what others here begin with
 
 
 ERRORS = r"runs, but answers with errors \(status 50[03]\).*database or its store of artifacts.*Nothing is lost"

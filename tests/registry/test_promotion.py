@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -19,6 +20,7 @@ from ferops.packaging.reconcile import reconcile
 from ferops.records.register import Promotion
 from ferops.records.rollout import CanaryEnd
 from ferops.registry import promotion
+from ferops.registry.connection import connect
 from ferops.registry.promotion import aliases, champion, place, promote, withdraw
 from ferops.registry.stage import register
 from ferops.registry.versions import all_versions, fetch
@@ -193,3 +195,20 @@ def test_who_was_overtaken_while_promoting_is_told(
     with pytest.raises(FeropsError, match=r"at the same moment: version 2 is champion now, not 1"):
         promote(version_1, params, "1")
     assert aliases(version_1, params)["champion"] == second
+
+
+def test_who_is_overtaken_before_the_alias_moved_changes_nothing(
+    version_1: Layout, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = register_with_temperature(version_1, params, 1.2)
+    client, crown = connect(version_1), promotion._crown
+
+    def overtaken(*arguments: Any, **options: Any) -> None:
+        client.set_registered_model_alias("ferops", "champion", second)
+        crown(*arguments, **options)
+
+    monkeypatch.setattr(promotion, "_crown", overtaken)
+    with pytest.raises(FeropsError, match=r"at the same moment: version 2 is champion now, not 1"):
+        promote(version_1, params, "1")
+    assert aliases(version_1, params)["champion"] == second
+    assert "promoted_by" not in client.get_model_version("ferops", "1").tags

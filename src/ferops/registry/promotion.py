@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 STACK_LOGIN = "ferops"
 """As `ferops.local.access.USER`, which this package may not import."""
 
+_SETTLES_S, _SLOWER = 0.2, 4
+"""How long after a promotion others that began before it may still move the alias: at least, and times what looking and
+moving took here. A busy server is slow for all of them."""
+
 
 def promote(layout: Layout, params: Params, version: str) -> Promotion:
     """Move the alias champion to `version` ("3" or "v3") and record by whom, when and from which version.
@@ -66,9 +71,8 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
             who = user_name() if who == STACK_LOGIN else who
             tags = {"promoted_from": before or "none", "promoted_at": promoted_at, "promoted_by": who}
             with _permitted():
-                set_tags(client, name, wanted, tags)
-                set_alias(client, name, CHAMPION, wanted)
-            _require_won(client, name, wanted)
+                _crown(client, name, wanted, former=before)
+                set_tags(client, name, wanted, tags)  # not before: who was overtaken has promoted nothing
     return Promotion(
         model=name,
         champion=wanted,
@@ -79,13 +83,26 @@ def promote(layout: Layout, params: Params, version: str) -> Promotion:
     )
 
 
-def _require_won(client: MlflowClient, name: str, version: str) -> None:
-    """Of several who promote at once the last one's version is champion: the others must not believe it is theirs."""
+def _crown(client: MlflowClient, name: str, version: str, *, former: str | None) -> None:
+    """Move the alias champion from `former` to `version`, and be told if somebody else moves it at the same moment.
+
+    MLflow moves an alias whoever had it. Of several who promote at once the last one's version is champion, and the
+    others must not believe it is theirs: each looks just before it moves the alias, and again when whoever looked
+    before that has moved it, too.
+    """
+    start = time.monotonic()
+    _require_champion(client, name, version, former)
+    set_alias(client, name, CHAMPION, version)
+    time.sleep(max(_SETTLES_S, _SLOWER * (time.monotonic() - start)))
+    _require_champion(client, name, version)
+
+
+def _require_champion(client: MlflowClient, name: str, wanted: str, *or_former: str | None) -> None:
     now = holders(client, name).get(CHAMPION)
-    if now != version:
+    if now not in (wanted, *or_former):
         raise FeropsError(
             f"somebody else promoted at the same moment: {f'version {now}' if now else 'no version'} is champion now, "
-            f"not {version}. Agree with them, then, if need be, run the same command again"
+            f"not {wanted}. Agree with them, then, if need be, run the same command again"
         )
 
 
