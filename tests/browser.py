@@ -64,9 +64,10 @@ class Page:
         for kind in ("mousePressed", "mouseReleased"):
             self._ask("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", buttons=1, clickCount=1)
 
-    def dark(self, dark: bool) -> None:
+    def dark(self, dark: bool, *, printed: bool = False) -> None:
+        """Show the page as somebody sees it who likes dark pages, or not; or as they print it."""
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self._ask("Emulation.setEmulatedMedia", features=[scheme])
+        self._ask("Emulation.setEmulatedMedia", media="print" if printed else "", features=[scheme])
 
     def shot(self, path: Path) -> None:
         """Write a picture of the whole page, PNG."""

@@ -27,7 +27,9 @@ def interval(found: Interval, *, signed: bool = False, digits: int = 1) -> str:
 def figure(found: Interval, digits: int = 3) -> str:
     """Return "0.613 (0.580 to 0.641)" for a figure that is not a share."""
     ends = (found.value, found.low, found.high)
-    return _with_ends(found, [NO_VALUE if end is None else f"{_rounded(end, digits):.{digits}f}" for end in ends])
+    return _with_ends(
+        found, [NO_VALUE if end is None else f"{_rounded(end, digits):.{digits}f}".replace("-", "−") for end in ends]
+    )
 
 
 def megabytes(size: int) -> str:

@@ -6,6 +6,8 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any, Literal
 
+from ferops.formats import percent, points
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -21,16 +23,8 @@ def render(package: str, template: str, **values: Any) -> str:
 
     loader = ChoiceLoader([PackageLoader(package, "."), PackageLoader("ferops", ".")])
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
-    environment.filters |= {"number": "{:,}".format, "percent": _percent, "points": _points}
+    environment.filters |= {"number": "{:,}".format, "percent": percent, "points": points}
     return environment.get_template(template).render(**values)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _points(difference: float) -> str:
-    return f"{round(100 * difference, 1) + 0.0:+.1f}"  # never -0.0
 
 
 def image_uri(image: NDArray[np.uint8], *, side_px: int, kind: Literal["png", "jpeg"] = "png") -> str:

@@ -12,22 +12,22 @@ from ferops.orchestration.outcome import Outcome
 from ferops.orchestration.summary import short
 
 PAGES = {
-    "evaluate/report.html": "How good the model is: figures with intervals, slices, mistakes, calibration, cost",
-    "register/model_card.md": "The model card: decision, uses, limits, data, figures",
-    "explain/index.html": "Why it answers what it answers: heat maps, mistakes, what the confidence is worth",
-    "explain/map.html": "The test faces as the network sees them, in two and three dimensions",
-    "robustness/index.html": "What becomes of the answers when images get worse, and whether the model behaves",
-    "fairness/index.html": "Whether faces are found and answered equally well in every group of people",
-    "validate/index.html": "What came in, what was held back and why, which labels look wrong",
-    "validate/near_duplicates.html": "Copies and near-duplicates",
-    "validate/data_docs/index.html": "The expectations of the data, by Great Expectations",
-    "split/index.html": "What went to training, validation and test, and that nothing leaks",
-    "preprocess/contact_sheet.png": "Faces as they were cropped",
-    "preprocess/no_face.png": "Images in which no face was found",
-    "drift/index.html": "What changed between two versions of the data",
-    "monitor/index.html": "What the served model meets: drift, and accuracy without labels",
+    "evaluate/report.html": ("Evaluation", "How good the model is: intervals, slices, mistakes, calibration, cost"),
+    "register/model_card.md": ("Model card", "Decision, uses, limits, data, figures"),
+    "explain/index.html": ("Explanation", "Why it answers what it answers: heat maps, mistakes, confidence"),
+    "explain/map.html": ("Map of the faces", "The test faces as the network sees them, in two and three dimensions"),
+    "robustness/index.html": ("Robustness", "What becomes of the answers when images get worse"),
+    "fairness/index.html": ("Fairness", "Whether it finds and answers faces equally well in every group of people"),
+    "validate/index.html": ("Data", "What came in, what was held back and why, which labels look wrong"),
+    "validate/near_duplicates.html": ("Near-duplicates", "Altered copies of one image, side by side"),
+    "validate/data_docs/index.html": ("Expectations", "What the data must meet, by Great Expectations"),
+    "split/index.html": ("Split", "What went to training, validation and test, and that nothing leaks"),
+    "preprocess/contact_sheet.png": ("Faces", "As they were cropped"),
+    "preprocess/no_face.png": ("No face", "Images in which no face was found"),
+    "drift/index.html": ("Drift", "What changed between two versions of the data"),
+    "monitor/index.html": ("Monitoring", "What the served model meets: drift, and accuracy without labels"),
 }
-"""Every page that a stage or a verb leaves below reports/, and what it answers; those that exist are linked."""
+"""Every page that a stage or a verb leaves below reports/, its name, and what it answers; the overview links it."""
 
 
 def write_overview(layout: Layout, outcome: Outcome) -> Path:
@@ -54,7 +54,7 @@ def write_overview(layout: Layout, outcome: Outcome) -> Path:
         },
         confidence=metrics.confidence_level,
         about=f"{outcome.trained.architecture} at {outcome.trained.size_px} px",
-        links={page: what for page, what in PAGES.items() if (path.parent / page).exists()},
+        links={page: about for page, about in PAGES.items() if (path.parent / page).exists()},
     )
     write_text(path, html)
     return path

@@ -89,8 +89,8 @@ def _observed(result: Any, *, rows: int) -> str:
     found = result.result
     if "unexpected_count" in found:
         count = found["unexpected_count"]
-        examples = ", ".join(map(str, found.get("partial_unexpected_list", [])[:3]))
-        return f"{count} of {rows} rows differ" + (f", such as {examples}" if count else "")
+        examples = [str(one) for one in found.get("partial_unexpected_list", [])[:3] if not isinstance(one, bool)]
+        return f"{count:,} of {rows:,} rows differ" + (f", such as {', '.join(examples)}" if examples else "")
     missing = found.get("details", {}).get("mismatched", {}).get("missing")
     if isinstance(found.get("observed_value"), list):  # of columns: only missing ones matter
         return f"missing: {', '.join(missing)}" if missing else "all of them"

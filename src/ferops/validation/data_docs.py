@@ -25,7 +25,7 @@ h4, h5, h6 { font-size: 16px; margin: 0; }
 .fa-check-circle::before { content: "\\2713"; color: #17734b; font-weight: bold; }
 .fa-times::before, .fa-exclamation-triangle::before { content: "\\2717"; color: #b3261e; font-weight: bold; }
 .cooltip .top, .modal, .btn-group, footer { display: none; }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   body { background: #14171a; color: #e8eaed; } a { color: #6ea3d8; }
   th, td { border-color: #333a42; } .alert, .card-header { background: #1d2126; }
 }

@@ -27,6 +27,7 @@ from great_expectations.expectations.metrics.column_aggregate_metric_provider im
 from great_expectations.expectations.row_conditions import Column
 
 from ferops.config import Validate
+from ferops.formats import percent
 
 SHA256_HEX = "^[0-9a-f]{64}$"
 
@@ -63,7 +64,7 @@ class ExpectColumnValueSharesToBeBetween(ColumnAggregateExpectation):
         del runtime_configuration, execution_engine
         shares = metrics["column.ferops_value_shares"]
         outside = {name: share for name, share in shares.items() if not self.min_value <= share <= self.max_value}
-        observed = ", ".join(f"{name} {share:.2%}" for name, share in (outside or shares).items())
+        observed = ", ".join(f"{name} {percent(share, 2)}" for name, share in (outside or shares).items())
         return {"success": not outside, "result": {"observed_value": observed}}
 
 
@@ -90,13 +91,13 @@ def incoming_suite(settings: Validate) -> list[Any]:
             column="decodes",
             value_set=[True],
             mostly=decode_share,
-            description=f"at least {decode_share:.0%} of the images can be decoded",
+            description=f"at least {percent(decode_share, 0)} of the images can be decoded",
         ),
         ExpectColumnValuesToBeInSet(
             column="quarantined",
             value_set=[False],
             mostly=decode_share,
-            description=f"at most {settings.max_quarantine_share:.0%} of the rows that are not excluded are "
+            description=f"at most {percent(settings.max_quarantine_share, 0)} of the rows that are not excluded are "
             "quarantined (max_quarantine_share)",
         ),
     ]
@@ -146,6 +147,7 @@ def accepted_suite(settings: Validate, classes: Sequence[str]) -> list[Any]:
             value_set=list(classes),
             min_value=low,
             max_value=high,
-            description=f"each class is {low:.0%} to {high:.0%} of what is accepted (min_class_share, max_class_share)",
+            description=f"each class is {percent(low, 0)} to {percent(high, 0)} of what is accepted "
+            "(min_class_share, max_class_share)",
         ),
     ]

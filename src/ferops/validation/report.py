@@ -21,8 +21,8 @@ CONFLICTS = ("label_conflict", "near_label_conflict")
 
 EXPLAINED = {
     "undecodable": "The file is not a complete image in a supported format.",
-    "too_small": "A side is shorter than min_side_px.",
-    "too_large": "A side is longer than max_side_px.",
+    "too_small": "A side is shorter than validate.min_side_px.",
+    "too_large": "A side is longer than validate.max_side_px.",
     "blank": "The grey levels hardly differ: the image shows nothing.",
     "exact_duplicate": "Another row has exactly these pixels; one copy is kept, a training copy before a test copy.",
     "label_conflict": "Pixel-identical copies have different labels, so no label can be trusted.",
