@@ -49,7 +49,7 @@ def _rounded(value: float, digits: int) -> float:
 
 
 def _hundredfold(share: float | None, digits: int) -> str:
-    return NO_VALUE if share is None else f"{100 * share:.{digits}f}"
+    return NO_VALUE if share is None else f"{100 * share:.{digits}f}".replace("-", "−")
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.evaluation.bootstrap import Resampler
 from ferops.evaluation.metrics import one_hot
 from ferops.evaluation.performance import TestSet, performance
+from ferops.evaluation.slice_names import slice_name
 from ferops.evaluation.slices import measure_slices, worst_slices
 
 K = len(DEFAULT_CLASSES)
@@ -161,3 +162,12 @@ def test_a_missed_value_makes_a_cut_of_a_column_with_one_value_or_none() -> None
         ("group_tone", "dark"): (0, 1),
         ("group_tone", "light"): (K, 0),
     }
+
+
+def test_a_slice_is_named_in_words(case) -> None:
+    found = case[-1]
+    people, source = (next(one for one in found if one.kind == kind) for kind in ("people", "source"))
+    assert (
+        slice_name(people.model_copy(update={"column": "group_skin_tone", "value": "monk_05"})) == "Skin tone: monk 05"
+    )
+    assert slice_name(source.model_copy(update={"value": "rafdb_basic"})) == "Source: rafdb_basic"

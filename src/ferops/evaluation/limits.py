@@ -47,10 +47,10 @@ def crossing(metrics: Metrics) -> str:
             "who is shown, so images of one person may be in several splits."
         )
     if known == images:
-        return "No copy that validation found crosses the splits, and no person, as the data name them."
+        return "No copy that validation found crosses the splits, and no person does, by the names in the data."
     return (
-        "No copy that validation found crosses the splits, and no person whom the data name "
-        f"({test.known_subject} of {test.images} test images); other people may be in several splits."
+        "No copy that validation found crosses the splits, and no person named in the data does "
+        f"({test.known_subject} of {test.images} test images name one); people without a name may be in several splits."
     )
 
 
@@ -183,10 +183,10 @@ def covering(metrics: Metrics) -> str:
     worst = min(known, key=lambda name: known[name])
     kept = "" if sets.coverage.high is None or sets.coverage.high >= sets.wanted else " The promise is not kept here."
     return (
-        f"Beside the label stands a set of classes that is to hold it for {percent(sets.wanted, 0)} of the faces, by a "
-        f"threshold from the validation split. Here it does for {interval(sets.coverage)} %, with "
-        f"{figure(sets.mean_size, 2)} classes on average.{kept} The promise is about all faces together: for {worst}, "
-        f"the class with the least, it is {percent(known[worst])}."
+        f"Beside the label the model gives a set of classes. Its threshold, from the validation split, aims at sets "
+        f"that contain the label for {percent(sets.wanted, 0)} of the faces. Here they do for "
+        f"{interval(sets.coverage)} %, with {figure(sets.mean_size, 2)} classes on average.{kept} The promise is about "
+        f"all faces together: {worst} is lowest, with {percent(known[worst])}."
     )
 
 

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ferops import escape, formats, uses
 from ferops.evaluation import limits
 from ferops.evaluation.hub import metadata
-from ferops.evaluation.slice_names import column_name, slice_name
+from ferops.evaluation.slice_names import column_name, slice_name, value_name
 from ferops.evaluation.verdict import verdict
 from ferops.model_config import ExportConfig
 from ferops.records.metrics import Metrics
@@ -48,7 +48,12 @@ def _environment(*, html: bool) -> Environment:
     )
     environment.filters |= {name: _safe(getattr(formats, name)) for name in ("percent", "points", "interval", "figure")}
     environment.filters["code"] = _safe(escape.code)
-    environment.globals |= {"column_name": column_name, "slice_name": slice_name, "uses": uses}
+    environment.globals |= {
+        "column_name": column_name,
+        "slice_name": slice_name,
+        "value_name": value_name,
+        "uses": uses,
+    }
     return environment
 
 

@@ -16,9 +16,14 @@ _COLUMNS = {
 def column_name(column: str) -> tuple[str, str]:
     """Return name and meaning of a slice column; a `group_` column is named after its attribute."""
     attribute = column.removeprefix("group_").replace("_", " ")
-    return _COLUMNS.get(column, (attribute.capitalize(), "as the data set annotates it"))
+    return _COLUMNS.get(column, (attribute.capitalize(), "as annotated in the data set"))
 
 
 def slice_name(found: Slice) -> str:
     """Return "Head turn: below 8"."""
-    return f"{column_name(found.column)[0]}: {found.value}"
+    return f"{column_name(found.column)[0]}: {value_name(found)}"
+
+
+def value_name(found: Slice) -> str:
+    """Return "monk 05" for monk_05, a group of people; a source keeps the name that it has in data/."""
+    return found.value.replace("_", " ") if found.kind == "people" else found.value

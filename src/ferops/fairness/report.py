@@ -12,8 +12,9 @@ WORST = 20
 
 
 def name_of(group: Group) -> str:
-    """Return "skin tone monk_09, age older"."""
-    return ", ".join(f"{name} {value}" for name, value in zip(group.attributes, group.values, strict=True))
+    """Return "skin tone monk 09, age older"."""
+    named = zip(group.attributes, group.values, strict=True)
+    return ", ".join(f"{name} {value.replace('_', ' ')}" for name, value in named)
 
 
 def page(summary: FairnessSummary) -> str:
