@@ -198,12 +198,11 @@ def table(found: dict[tuple[int, int], Turns]) -> str:
     rows = []
     for (workers, clients), turns in found.items():
         per_s, base = statistics.median(turns.per_s), statistics.median(found[workers, 0].per_s)
-        name = f"{clients} clients" if clients > 1 else "1 client" if clients else "Predictors, no service"
+        who = f"{clients} clients" if clients > 1 else "1 client" if clients else "Predictors, no service"
         p50, p99 = np.percentile(turns.latencies_ms, [50, 99]) if turns.latencies_ms else (None, None)
         rows.append(
             [
-                f"{workers} x {share(workers)[1]}",
-                name,
+                f"{workers} x {share(workers)[1]}, {who}",
                 f"{per_s:.1f}",
                 f"{100 * per_s / base:.0f} %",
                 "" if p50 is None else f"{p50:.0f}",
@@ -212,7 +211,7 @@ def table(found: dict[tuple[int, int], Turns]) -> str:
                 str(turns.failed),
             ]
         )
-    heads = ["workers x threads", "", "images/s", "of the Predictors", "p50, ms", "p99, ms", "refused", "failed"]
+    heads = ["workers x threads", "images/s", "of the Predictors", "p50, ms", "p99, ms", "refused", "failed"]
     return markdown(heads, rows)
 
 

@@ -198,13 +198,13 @@ def test_the_manifests_are_what_the_chart_makes(helm: Path, tmp_path: Path) -> N
 def test_kubernetes_takes_what_the_chart_makes(helm: Path, validator: Path, tmp_path: Path) -> None:
     everything = rendered(helm, tmp_path, EVERYTHING)
     fixed = rendered(helm, tmp_path, "autoscaling: {enabled: false}\nreplicas: 3\nnetworkPolicy: {enabled: false}")
-    for text in (MANIFESTS.read_text(encoding="utf-8"), everything, fixed):
-        file = tmp_path / "manifests.yaml"
-        file.write_text(text)
-        for version in KUBERNETES:
-            assert faults(validator, file, kubernetes=version) == ""
-        file.write_text(text.replace("minAvailable:", "minAvailble:"))
-        assert "minAvailble" in faults(validator, file, kubernetes=KUBERNETES[-1])
+    text = "\n---\n".join([MANIFESTS.read_text(encoding="utf-8"), everything, fixed])
+    file = tmp_path / "manifests.yaml"
+    file.write_text(text)
+    for version in KUBERNETES:
+        assert faults(validator, file, kubernetes=version) == ""
+    file.write_text(text.replace("minAvailable:", "minAvailble:"))
+    assert "minAvailble" in faults(validator, file, kubernetes=KUBERNETES[-1])
 
     found = documents(everything)
     [container] = found["Deployment"]["spec"]["template"]["spec"]["containers"]

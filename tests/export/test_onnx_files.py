@@ -34,6 +34,8 @@ FEWER: dict[str, dict[str, object]] = {
     "convnext_tiny": {"depths": (1, 1, 2, 1)},
 }
 """Arguments of timm that leave each kind of layer and repeat it less: the whole networks take minutes to quantise."""
+AKIN = ("vgg16_bn", "efficientnet_b0", "mobilenetv3_large", "convnext_tiny")
+"""Their layers are those of others in the zoo, or no preset uses them: pytest -m soak tests/export."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,9 @@ def test_both_files_compute_what_the_network_does(architecture, faces, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", ZOO_INT8_MB)
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(name, marks=[pytest.mark.soak] * (name in AKIN)) for name in ZOO_INT8_MB]
+)
 def test_the_zoo(architecture, faces, tmp_path, monkeypatch):
     create = zoo.timm.create_model
     monkeypatch.setattr(zoo.timm, "create_model", lambda name, **how: create(name, **how, **FEWER.get(name, {})))
