@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import psutil
@@ -46,6 +46,13 @@ from team_registry import TeamRegistry, needs_team, team_registry
 pytestmark = [pytest.mark.slow, needs_team]
 
 How = Literal["cut", "silent"]
+
+
+def soak(case: str) -> Any:
+    """Return a case that waits most of its time, and is much like another one: not for each run of the slow tests."""
+    return pytest.param(case, marks=pytest.mark.soak)
+
+
 TRAINERS = int(os.environ.get("TRAINERS", "5"))
 
 
@@ -163,7 +170,7 @@ ERRORS = r"runs, but answers with errors \(status 50[03]\).*database or its stor
 SILENCE = r"runs, but no longer answers requests.*database or its store of artifacts.*Nothing is lost"
 
 
-@pytest.mark.parametrize("step", ["log_artifacts", "create_model_version", "set_registered_model_alias"])
+@pytest.mark.parametrize("step", [soak("log_artifacts"), "create_model_version", soak("set_registered_model_alias")])
 def test_postgresql_is_killed_in_mid_register(team: TeamRegistry, params: Params, fresh: int, step: str) -> None:
     with before(step, team.kill_database), told(f"PostgreSQL killed before {step}: said after"):
         try:
@@ -174,7 +181,7 @@ def test_postgresql_is_killed_in_mid_register(team: TeamRegistry, params: Params
     whole(team, params, versions=fresh + 1)
 
 
-@pytest.mark.parametrize("how", ["cut", "silent"])
+@pytest.mark.parametrize("how", ["cut", soak("silent")])
 def test_the_store_of_artifacts_is_away(
     team: TeamRegistry, params: Params, fresh: int, how: How, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,6 +204,7 @@ def test_the_store_of_artifacts_is_away(
     whole(team, params, versions=fresh + 1)
 
 
+@pytest.mark.soak
 def test_a_store_that_comes_back_in_time_is_waited_for(team: TeamRegistry, params: Params, fresh: int) -> None:
     def strike() -> None:
         team.to_store.silence()
@@ -234,7 +242,7 @@ def test_a_service_is_parted_from_the_registry(team: TeamRegistry, how: How) -> 
     assert follow._step(team.layout).startswith("No version of ferops is champion")  # it is asked again
 
 
-@pytest.mark.parametrize("skew", ["+1h", "-1h"])
+@pytest.mark.parametrize("skew", ["+1h", soak("-1h")])
 def test_a_clock_is_an_hour_off(team: TeamRegistry, params: Params, fresh: int, skew: str) -> None:
     if shutil.which("faketime") is None:
         pytest.skip("needs faketime (Debian: apt-get install faketime)")
