@@ -23,3 +23,8 @@ def test_each_reason_is_worth_its_share() -> None:
 
 def test_models_with_one_common_class_cannot_differ() -> None:
     assert reasons(None, SURE, other={"happy": 0.1, "pain": 0.9}) == []
+
+
+def test_only_classes_that_both_models_have_are_said_to_differ() -> None:
+    (found,) = reasons(None, SURE, other={"neutral": 0.8, "sad": 0.15, "happy": 0.05})
+    assert found.words == "two models differ: happy, sad"

@@ -39,22 +39,23 @@ def reasons(
         words = f"labelled {label} ({answer[label]:.0%}), the model says {first} ({p:.0%})"
         found.append(Reason(1 - answer[label], "the model says something else than the label", words))
     if other is not None and (apart := _apart(answer, other)) is not None:
-        words = f"two models differ: {first}, {max(other, key=other.__getitem__)}"
-        found.append(Reason(apart, "two models differ", words))
+        found.append(apart)
     if quality is not None:
         found.append(Reason(1 - quality, "ferops validate suspects the label", "validation suspects the label"))
     return found
 
 
-def _apart(one: Answer, other: Answer) -> float | None:
-    """Return the total variation distance of two answers over the classes that both have, None if they agree."""
+def _apart(one: Answer, other: Answer) -> Reason | None:
+    """Return how far apart two answers are, by total variation over the classes that both have; None if they agree."""
     shared = one.keys() & other.keys()
     if len(shared) < 2:
         return None
     first, second = _within(one, shared), _within(other, shared)
-    if max(first, key=first.__getitem__) == max(second, key=second.__getitem__):
+    says, says_too = max(first, key=first.__getitem__), max(second, key=second.__getitem__)
+    if says == says_too:
         return None
-    return sum(abs(first[name] - second[name]) for name in shared) / 2
+    worth = sum(abs(first[name] - second[name]) for name in shared) / 2
+    return Reason(worth, "two models differ", f"two models differ: {says}, {says_too}")
 
 
 def _within(answer: Answer, classes: set[str]) -> dict[str, float]:
