@@ -125,47 +125,6 @@ def whole(team: TeamRegistry, params: Params, *, versions: int) -> None:
     assert aliases(team.layout, params)["challenger"] == version
 
 
-def test_trainers_register_and_reviewers_promote_at_once(
-    team: TeamRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    layouts = [Layout(tmp_path / f"trainer-{number}") for number in range(TRAINERS)]
-    for number, layout in enumerate(layouts):
-        make_other(layout, number)
-    before = len(connect(team.layout).search_model_versions("name = 'ferops'"))
-    log_in(team, monkeypatch, "tom", "trainer")
-    used = server_seconds(team)
-    with told(f"{TRAINERS} register at once"):
-        codes, said = run([[registration(layout.root) for layout in layouts]], within_s=600)
-    assert codes == [[0] * TRAINERS], said
-    print(f"  of which the MLflow server had a processor {server_seconds(team) - used:.1f} s")
-    client = connect(team.layout)
-    nothing_left(client, versions=before + TRAINERS, trained=1 + TRAINERS)
-    summaries = [RegisterSummary.read(layout.summary("register"), made_by="a test") for layout in layouts]
-    made = [str(summary.version) for summary in summaries]
-    assert len(set(made)) == TRAINERS
-    for layout, summary, own in zip(layouts, summaries, made, strict=True):
-        version = client.get_model_version("ferops", own)
-        assert version.tags["digest"] == export_digest(layout.exported)
-        assert vouched_for(layout, version).files == file_digests(layout.exported)
-        assert version.run_id == summary.run_id
-        assert client.get_run(version.run_id).data.tags["ferops.weights"] == weights_digest(layout, "candidate")
-    assert client.get_model_version_by_alias("ferops", "challenger").version in made
-
-    log_in(team, monkeypatch, "rita", "reviewer")
-    (tmp_path / "met").mkdir()
-    five = list(zip(layouts, made, strict=True))[:5]
-    plans = [registration(layout.root, promote=own, meet=str(tmp_path / "met")) for layout, own in five]
-    with told("5 promote at once"):
-        (ended,), said = run([plans])
-    assert sorted(ended) == [0, 1, 1, 1, 1], said
-    winner = made[ended.index(0)]
-    assert client.get_model_version_by_alias("ferops", "champion").version == winner
-    assert said.count(f"somebody else promoted at the same moment: version {winner} is champion now") == 4
-    noted = {own for own in made if "promoted_by" in client.get_model_version("ferops", own).tags}
-    assert noted == {winner}
-    client.delete_registered_model_alias("ferops", "champion")  # what others here begin with
-
-
 ERRORS = r"runs, but answers with errors \(status 50[03]\).*database or its store of artifacts.*Nothing is lost"
 SILENCE = r"runs, but no longer answers requests.*database or its store of artifacts.*Nothing is lost"
 
@@ -255,3 +214,44 @@ def test_a_clock_is_an_hour_off(team: TeamRegistry, params: Params, fresh: int, 
     assert done.returncode == 0, done.stderr
     assert f"60 minutes {'ahead of' if skew == '+1h' else 'behind'} the MLflow server's" in done.stderr
     whole(team, params, versions=fresh + 1)  # signed anew by a right clock
+
+
+def test_trainers_register_and_reviewers_promote_at_once(
+    team: TeamRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layouts = [Layout(tmp_path / f"trainer-{number}") for number in range(TRAINERS)]
+    for number, layout in enumerate(layouts):
+        make_other(layout, number)
+    before = len(connect(team.layout).search_model_versions("name = 'ferops'"))
+    log_in(team, monkeypatch, "tom", "trainer")
+    used = server_seconds(team)
+    with told(f"{TRAINERS} register at once"):
+        codes, said = run([[registration(layout.root) for layout in layouts]], within_s=600)
+    assert codes == [[0] * TRAINERS], said
+    print(f"  of which the MLflow server had a processor {server_seconds(team) - used:.1f} s")
+    client = connect(team.layout)
+    nothing_left(client, versions=before + TRAINERS, trained=1 + TRAINERS)
+    summaries = [RegisterSummary.read(layout.summary("register"), made_by="a test") for layout in layouts]
+    made = [str(summary.version) for summary in summaries]
+    assert len(set(made)) == TRAINERS
+    for layout, summary, own in zip(layouts, summaries, made, strict=True):
+        version = client.get_model_version("ferops", own)
+        assert version.tags["digest"] == export_digest(layout.exported)
+        assert vouched_for(layout, version).files == file_digests(layout.exported)
+        assert version.run_id == summary.run_id
+        assert client.get_run(version.run_id).data.tags["ferops.weights"] == weights_digest(layout, "candidate")
+    assert client.get_model_version_by_alias("ferops", "challenger").version in made
+
+    log_in(team, monkeypatch, "rita", "reviewer")
+    (tmp_path / "met").mkdir()
+    five = list(zip(layouts, made, strict=True))[:5]
+    plans = [registration(layout.root, promote=own, meet=str(tmp_path / "met")) for layout, own in five]
+    with told("5 promote at once"):
+        (ended,), said = run([plans])
+    assert sorted(ended) == [0, 1, 1, 1, 1], said
+    winner = made[ended.index(0)]
+    assert client.get_model_version_by_alias("ferops", "champion").version == winner
+    assert said.count(f"somebody else promoted at the same moment: version {winner} is champion now") == 4
+    noted = {own for own in made if "promoted_by" in client.get_model_version("ferops", own).tags}
+    assert noted == {winner}
+    client.delete_registered_model_alias("ferops", "champion")  # what others here begin with

@@ -109,7 +109,6 @@ def _record(
         statement = _statement(layout, name, metrics=metrics, gates=gates, files=files, signed_at=signed_at)
         return {"gates": statement.verdict, **sign(layout, statement)}
 
-    about, head = _about(metrics), _card_head(layout.reports("evaluate") / "model_card.md")
     blocked, version = verdict(gates) == "failed", None
     known = same_files(client, layout, name)
     if blocked:
@@ -117,6 +116,7 @@ def _record(
         for number, files in known:
             _withdraw(client, name, number, tags=tags(files))
     else:
+        about, head = _about(metrics), _card_head(layout.reports("evaluate") / "model_card.md")
         if not known:
             every = about | tags(file_digests(layout.exported))
             create(client, layout, name, run_id=run_id, config=config, tags=every, description=head)
@@ -226,7 +226,8 @@ def _about(metrics: Metrics) -> dict[str, str]:
     """Return a version's tags on what it was made from, and how good it is."""
     made_from, candidate = metrics.provenance, metrics.candidate
     every = made_from.model_dump(include={"data_version", "split_hash", "git_commit", "preset", "synthetic"})
-    every |= {"accuracy": f"{candidate.accuracy.value:.4f}", "macro_f1": f"{candidate.macro_f1.value:.4f}"}
+    figures = {"accuracy": candidate.accuracy.value, "macro_f1": candidate.macro_f1.value}
+    every |= {key: f"{value:.4f}" for key, value in figures.items() if value is not None}  # its gate was overridden
     return {key: str(value) for key, value in (every | {"tta": candidate.tta}).items()}
 
 
