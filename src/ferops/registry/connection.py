@@ -49,8 +49,12 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
 
-_CHATTY = ("mlflow.system_metrics.system_metrics_monitor", "mlflow.models.signature")
-"""Loggers that report every start and stop, and that a given schema was not inferred."""
+_CHATTY = (
+    "mlflow.system_metrics.system_metrics_monitor",
+    "mlflow.models.signature",
+    "mlflow.store.model_registry.abstract_store",
+)
+"""Loggers that report every start and stop, that a given schema was not inferred, and a wait that is none."""
 
 log = logging.getLogger(__name__)
 
