@@ -103,9 +103,9 @@ def test_the_verdict_is_what_the_paired_interval_says(low: float, high: float, w
     assert words in learning._verdict(minus)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_two_classes_of_ones_own_become_a_registered_model(tmp_path: Path) -> None:
-    """By the command itself, on rendered faces whose classes go by other names."""
+    """By the command itself, on rendered faces whose classes go by other names; it trains six times."""
     (file,) = [name for name in shipped.objects("data.dvc") if not name.endswith(".dir")]
     table = pq.read_table(ROOT / file, columns=["image", "label", "subject"]).to_pylist()
     lines = ["file,subject"]
