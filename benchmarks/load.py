@@ -99,8 +99,13 @@ class Load:
             self.failures[f"stream {type(error).__name__}"] += 1
 
 
+def address_of(number: int) -> str:
+    """Return the address that a client has for itself, from 127.0.0.2 on."""
+    return f"127.0.{number // 250}.{number % 250 + 2}"
+
+
 async def run(load: Load, *, port: int, clients: int, streams: int) -> None:
-    addresses = (f"127.0.{number // 250}.{number % 250 + 2}" for number in itertools.count())
+    addresses = (address_of(number) for number in itertools.count())
 
     async def client(number: int) -> None:
         transport = httpx.AsyncHTTPTransport(local_address=next(addresses))

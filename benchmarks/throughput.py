@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from load import DELIBERATE, images_of
+from load import DELIBERATE, address_of, images_of
 from running import running
 from service.workers import share
 from tables import markdown
@@ -104,9 +104,7 @@ def predictors(
 
 async def client(number: int, port: int, requests: list[bytes], until: float, turns: Turns) -> int:
     """Send one image after the other; return how many were answered."""
-    reader, writer = await asyncio.open_connection(
-        "127.0.0.1", port, local_addr=(f"127.0.{number // 250}.{number % 250 + 2}", 0)
-    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address_of(number), 0))
     done = 0
     for request in itertools.islice(itertools.cycle(requests), number, None):
         if time.monotonic() >= until:

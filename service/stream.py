@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ferops.config import Serve
 
     Look = Callable[[Callable[[], StreamAnswer], int, str, float], Awaitable[StreamAnswer]]
-    """Does a job of the worker for a stream, by its number, a client and megapixels; raises Refusal alone."""
+    """Does a job of a worker for a stream, by its number, a client and megapixels; raises Refusal alone."""
 
     Tell = Callable[[StreamAnswer | Refusal], Awaitable[None]]
     """Sends what is said of a frame."""

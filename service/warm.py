@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from service.workers import Workers
 
 FOR_S = 600.0
-"""Harm that is seen at once is seen by then. So long the service needs the memory of a second worker."""
+"""Harm that is seen at once is seen by then. So long the service needs its workers' memory twice."""
 
 
 class Warm:

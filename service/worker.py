@@ -36,8 +36,8 @@ _watchers: dict[int, Watcher] = {}
 _loaded: tuple[Predictor, Release] | None = None
 
 
-def load(model: Path, release: Release, parent: int, *, threads: int, behind: bool = False) -> int:
-    """Load the model, once per worker, and return the worker's process id.
+def load(model: Path, release: Release, parent: int, *, threads: int, behind: bool = False) -> None:
+    """Load the model, once per worker.
 
     Args:
         model: folder of the exported model.
@@ -53,7 +53,6 @@ def load(model: Path, release: Release, parent: int, *, threads: int, behind: bo
         signal.signal(number, signal.SIG_IGN)
     use(threads)
     _loaded = (Predictor(model), release)
-    return os.getpid()
 
 
 def die_with(parent: int) -> None:

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 
-def load(folder: Path) -> int:
+class Startable(Protocol):
+    """An engine, or several."""
+
+    async def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+S = TypeVar("S", bound=Startable)
+
+
+def played(startable: S, play: Callable[[S], Awaitable[None]]) -> None:
+    """Let a test play with what is started before, and stopped after it."""
+
+    async def go() -> None:
+        await startable.start()
+        try:
+            await play(startable)
+        finally:
+            startable.stop()
+
+    asyncio.run(go())
+
+
+def load(folder: Path) -> None:
     """Count the starts in `folder`; refuse while it holds `broken`."""
     if (folder / "broken").exists():
         raise RuntimeError("no model")
     (folder / f"start-{os.getpid()}").touch()
-    return os.getpid()
 
 
 def work(encoded: bytes) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from service.engine import Engine
 from service.refusals import Refusal
 
-from workers import load, work
+from workers import load, played, work
 
 
 def starts(folder: Path) -> int:
@@ -21,15 +21,7 @@ def starts(folder: Path) -> int:
 
 
 def run(folder: Path, play: Callable[[Engine[bytes, bytes]], Awaitable[None]], *, limit_s: float = 30) -> None:
-    async def go() -> None:
-        engine = Engine(partial(load, folder), work, limit_s=limit_s)
-        await engine.start()
-        try:
-            await play(engine)
-        finally:
-            engine.stop()
-
-    asyncio.run(go())
+    played(Engine(partial(load, folder), work, limit_s=limit_s), play)
 
 
 async def until(holds: Callable[[], bool]) -> None:

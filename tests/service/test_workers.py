@@ -14,19 +14,11 @@ from service.engine import Engine
 from service.workers import Workers, share
 
 from ferops import threads
-from workers import load, whose
+from workers import load, played, whose
 
 
 def run(folder: Path, play: Callable[[Workers[bytes, int]], Awaitable[None]], *, count: int = 2) -> None:
-    async def go() -> None:
-        workers = Workers(lambda: Engine(partial(load, folder), whose, limit_s=30), count=count)
-        await workers.start()
-        try:
-            await play(workers)
-        finally:
-            workers.stop()
-
-    asyncio.run(go())
+    played(Workers(lambda: Engine(partial(load, folder), whose, limit_s=30), count=count), play)
 
 
 def test_jobs_at_once_go_to_different_workers_and_those_of_a_stream_to_one(tmp_path: Path) -> None:
