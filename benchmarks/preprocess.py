@@ -44,11 +44,11 @@ from ferops.datasets.images import UnreadableImageError, decode
 from ferops.faces.detect import SMALL_PX
 from ferops.faces.detection import Image
 from ferops.faces.detectors import from_settings
-from ferops.faces.process_pool import one_thread
 from ferops.faces.stage import preprocess
 from ferops.faces.unfinished import SPLITS
 from ferops.layout import Layout
 from ferops.machine import cores
+from ferops.processes import one_thread
 
 FEW = 12
 QUICK = Path(config.__file__).parent / "presets" / "quick.yaml"

@@ -58,6 +58,7 @@ COMMON = (
     "plots",
     "presets",
     "private",
+    "processes",
     "provenance",
     "records",
     "scratch",

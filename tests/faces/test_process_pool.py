@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ferops.errors import FeropsError
 from ferops.faces.detection import Detection
-from ferops.faces.process_pool import Work, _WorthStarting, extract_shards
+from ferops.faces.process_pool import Work, extract_shards
 from ferops.faces.shard import Encoded, Extracted, Shard
 from sample_images import encoded, quick_params
 
@@ -95,19 +95,6 @@ def test_an_error_in_a_process_is_the_callers(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="this image is odd"):
         run(tmp_path, workers=2, count=50, deed="raise")
     assert not multiprocessing.active_children()
-
-
-def test_auto_starts_processes_where_they_pay() -> None:
-    def extracted(searched: int, seconds: float) -> Extracted:
-        nothing = np.empty((0, 1, 1, 3), np.uint8)
-        return Extracted([], nothing, [], nothing, searched=searched, detector_seconds=seconds)
-
-    assert not _WorthStarting(left=500, cores=4)(extracted(64, 0.5)), "436 images at 8 ms: 3.4 s"
-    assert _WorthStarting(left=5000, cores=4)(extracted(64, 0.5)), "39 s"
-    assert not _WorthStarting(left=5000, cores=1)(extracted(64, 0.5))
-    whole = _WorthStarting(left=5000, cores=4)
-    assert not whole(extracted(0, 0.0)), "tight crops, kept whole, tell nothing"
-    assert whole(extracted(64, 0.5))
 
 
 SLOW = """

@@ -10,7 +10,7 @@ import pytest
 
 from ferops.datasets.images import UnreadableImageError
 from ferops.errors import FeropsError
-from ferops.inference.sources import Sources, read
+from ferops.inference.sources import STDIN, Sources, read
 from sample_images import noise_png
 
 FILES = (
@@ -54,7 +54,7 @@ def test_names_are_listed_in_order(folder: Path, given: list[str], wanted: list[
     (folder / "list.txt").write_text("photos/b.jpg\n\nphotos/c\n")
     found = Sources(given)
     assert list(found) == wanted
-    assert found.count() == (len(wanted), max(map(len, wanted)))
+    assert found.extent() == (len(wanted), max(map(len, wanted)), STDIN in wanted)
     assert list(found) == wanted, "a second listing is the same"
 
 
@@ -65,7 +65,7 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_glob(folder: Path) -> Non
 
 def test_links_to_folders_make_no_endless_listing(folder: Path) -> None:
     (folder / "photos" / "loop").symlink_to(folder / "photos")
-    assert Sources(["photos"]).count()[0] == 5
+    assert Sources(["photos"]).extent().images == 5
 
 
 def test_the_root_is_the_one_folder(folder: Path) -> None:
@@ -92,10 +92,10 @@ def test_what_is_nothing_is_said(folder: Path, given: str, message: str | None) 
     (folder / "bytes.txt").write_bytes(b"\xff\xfe\n")
     os.mkfifo(folder / "pipe")
     if message is None:
-        assert Sources([given]).count()[0] == 5
+        assert Sources([given]).extent().images == 5
         return
     with pytest.raises(FeropsError, match=message):
-        Sources([given]).count()
+        Sources([given]).extent()
 
 
 def test_reading(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

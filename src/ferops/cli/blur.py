@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -46,13 +45,11 @@ def blur(
     from ferops.scoring.opening import opened
 
     sources = Sources(source)
-    count, longest = sources.count()
+    extent = sources.extent()
+    copies = AnnotatedSink(to, root=sources.root, images=extent.images, blur=True, resume=resume, marks=False)
     threads.choose("blur")
-    with (
-        closing(AnnotatedSink(to, root=sources.root, images=count, blur=True, resume=resume, marks=False)) as sink,
-        opened(Layout.find(or_here=True), None) as ready,
-    ):
+    with opened(Layout.find(or_here=True), None) as ready:
         tally = Tally(labelled=False)
-        stopped, unreadable = run_images(sources, ready, [sink], tally, count=count, longest=longest, batch=batch)
+        stopped, unreadable = run_images(sources, extent, ready, [], tally, drawing=copies, batch=batch)
     note(NOT_FOUND)
     end(stopped=stopped, unreadable=unreadable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,9 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 
 if TYPE_CHECKING:
+    from ferops.inference.annotated import AnnotatedSink
     from ferops.inference.sinks import Sink
-    from ferops.inference.sources import Sources
+    from ferops.inference.sources import Extent, Sources
     from ferops.inference.words import Tally
     from ferops.scoring.opening import Opened
 
@@ -78,6 +80,7 @@ def predict(  # noqa: PLR0917
         return
     if tracks or timeline or max_fps:
         raise typer.BadParameter("--tracks, --timeline and --max-fps concern a video; SOURCE is none")
+    from ferops.inference.annotated import AnnotatedSink
     from ferops.inference.lines import refuse_existing
     from ferops.inference.sources import Sources
     from ferops.inference.words import Tally
@@ -89,100 +92,103 @@ def predict(  # noqa: PLR0917
         if path is not None:
             refuse_existing(path, resume=resume)
     sources = Sources(source)
-    count, longest = sources.count()  # a wrong name is said before the model is loaded
+    extent = sources.extent()  # a wrong name is said before the model is loaded
     layout = Layout.find(or_here=True)
     threads.choose("predict")
     with opened(layout, model) as ready, ExitStack() as stack:
         note(introduction(ready))
+        files = [path for path in (csv, json, parquet, annotated) if path is not None]
+        _refuse(files, parquet=parquet, resume=resume)
+        drawing = annotated and AnnotatedSink(
+            annotated, root=sources.root, images=extent.images, blur=blur, resume=resume
+        )
         sinks = [
             stack.enter_context(closing(sink))
-            for sink in _sinks(
-                sources,
-                ready,
-                count,
-                csv=csv,
-                json=json,
-                parquet=parquet,
-                annotated=annotated,
-                blur=blur,
-                resume=resume,
-            )
+            for sink in _sinks(ready, csv=csv, json=json, parquet=parquet, resume=resume)
         ]
-        stopped, unreadable = run_images(sources, ready, sinks, Tally(), count=count, longest=longest, batch=batch)
+        stopped, unreadable = run_images(sources, extent, ready, sinks, Tally(), drawing=drawing, batch=batch)
     end(stopped=stopped, unreadable=unreadable)
 
 
-def _sinks(
-    sources: Sources,
-    ready: Opened,
-    images: int,
-    *,
-    csv: Path | None,
-    json: Path | None,
-    parquet: Path | None,
-    annotated: Path | None,
-    blur: bool,
-    resume: bool,
-) -> list[Sink]:
-    from ferops.inference.annotated import AnnotatedSink
+def _refuse(files: Sequence[Path], *, parquet: Path | None, resume: bool) -> None:
+    """Raises FeropsError: the files cannot be written so."""
     from ferops.inference.lines import refuse_same
-    from ferops.inference.sinks import CsvSink, JsonSink, ParquetSink
 
-    files = [str(path) for path in (csv, json, parquet, annotated) if path is not None]
-    refuse_same(files)
-    if resume and (not files or "-" in files):
+    names = [str(path) for path in files]
+    refuse_same(names)
+    if resume and (not names or "-" in names):
         raise FeropsError("--resume goes on with files. Name those of the earlier run, as in: --csv faces.csv --resume")
     if parquet is not None and str(parquet) == "-":
         raise FeropsError("--parquet cannot be written to standard output. Name a file")
+
+
+def _sinks(ready: Opened, *, csv: Path | None, json: Path | None, parquet: Path | None, resume: bool) -> Iterator[Sink]:
+    from ferops.inference.sinks import CsvSink, JsonSink, ParquetSink
+
     classes = ready.config.classes
-    sinks: list[Sink] = []
-    if annotated is not None:  # first, so that who finds a row finds the drawing
-        sinks.append(AnnotatedSink(annotated, root=sources.root, images=images, blur=blur, resume=resume))
     if csv is not None:
-        sinks.append(CsvSink(csv, classes, ready.name, resume=resume))
+        yield CsvSink(csv, classes, ready.name, resume=resume)
     if json is not None:
-        sinks.append(JsonSink(json, ready.name, resume=resume))
+        yield JsonSink(json, ready.name, resume=resume)
     if parquet is not None:
-        sinks.append(ParquetSink(parquet, classes, ready.name, resume=resume))
-    return sinks
+        yield ParquetSink(parquet, classes, ready.name, resume=resume)
 
 
 def run_images(
-    sources: Sources, ready: Opened, sinks: Sequence[Sink], tally: Tally, *, count: int, longest: int, batch: int
+    sources: Sources,
+    extent: Extent,
+    ready: Opened,
+    sinks: Sequence[Sink],
+    tally: Tally,
+    *,
+    drawing: AnnotatedSink | None = None,
+    batch: int,
 ) -> tuple[bool, int]:
-    """Predict what the sinks do not hold yet; return whether it was stopped, and how many images are unreadable."""
+    """Predict what `drawing` and the sinks do not hold yet, on all free cores.
+
+    An image is drawn first, in the process that has its pixels, so that who finds a row finds the drawing.
+
+    Returns:
+        Whether it was stopped, and how many images are unreadable.
+    """
     from tqdm import tqdm
 
     from ferops.inference.sources import read
-    from ferops.inference.stream import results
+    from ferops.inference.stream import Reader, results
     from ferops.inference.words import Table
+    from ferops.scoring.opening import opened_again
     from ferops.training.bar import can_draw
     from ferops.training.interrupt import StopFlag
 
-    table = None if sinks else Table(longest, ready.config.classes)
-    hidden = count == 1 or not can_draw(sys.stderr)
-    with StopFlag() as flag, tqdm(total=count, unit=" images", disable=hidden, dynamic_ncols=True) as bar:
+    outputs = [*([drawing] if drawing else []), *sinks]
+    table = None if outputs else Table(extent.longest, ready.config.classes)
+    hidden = extent.images == 1 or not can_draw(sys.stderr)
+    with StopFlag() as flag, tqdm(total=extent.images, unit=" images", disable=hidden, dynamic_ncols=True) as bar:
 
         def missing() -> Iterator[str]:
             for name in sources:
-                if sinks and all(sink.holds(name) for sink in sinks):
+                if outputs and all(output.holds(name) for output in outputs):
                     bar.update()
                 else:
                     yield name
 
-        for found in results(ready.predictor, missing(), read, batch=batch):
-            for sink in sinks:
-                sink.write([result for result in found if not sink.holds(result.source)])
-            for result in found:
-                tally.add(result)
-                for line in table.lines(result) if table else ():
-                    bar.write(line, file=sys.stdout)
-            bar.update(len(found))
-            if flag.requested:
-                break
+        reader = Reader(read, batch, drawing.write if drawing else None)
+        # Only this process has the standard input
+        again = None if extent.has_stdin else partial(opened_again, ready.file, ready.tta)
+        with closing(results(ready.predictor, missing(), reader, again=again, count=extent.images)) as batches:
+            for found in batches:
+                for sink in sinks:
+                    sink.write([result for result in found if not sink.holds(result.source)])
+                for result in found:
+                    tally.add(result)
+                    for line in table.lines(result) if table else ():
+                        bar.write(line, file=sys.stdout)
+                bar.update(len(found))
+                if flag.requested:
+                    break
     if flag.requested:
-        again = ". To go on: the same command with --resume" if sinks else ""
-        note(f"stopped after {tally}{again}")
-    elif count > 1 or sinks:
+        again_said = ". To go on: the same command with --resume" if outputs else ""
+        note(f"stopped after {tally}{again_said}")
+    elif extent.images > 1 or outputs:
         note(str(tally))
     return flag.requested, tally.unreadable

@@ -22,7 +22,8 @@ _QUALITY = 92
 
 
 class AnnotatedSink:
-    """Writes the image of each result, with its format where the name says one, else as PNG; see `Sink`.
+    """Writes the image of each result, with its format where the name says one, else as PNG. It can be sent to the
+    processes that have the pixels.
 
     Nothing of a file but its pixels is copied: no EXIF, so no place and no camera.
 
@@ -87,9 +88,6 @@ class AnnotatedSink:
             return prediction.draw(photo, blur=self._blur)
         pixels = turned(as_pixels(photo), prediction.rotation)
         return fromarray(blurred(pixels, [face.box for face in prediction.faces]) if self._blur else pixels)
-
-    def close(self) -> None:
-        """Every file is complete already."""
 
 
 def _format(path: Path) -> str:

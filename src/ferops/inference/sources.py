@@ -8,6 +8,7 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ferops.datasets.kinds import HEAD_BYTES, IMAGE_ENDINGS, UNREAD_ENDINGS, has_ending, kind_of
 from ferops.datasets.untrusted import MAX_IMAGE_BYTES, left_out
@@ -19,6 +20,14 @@ WANTED = (
     "SOURCE is an image, a folder, a glob such as 'photos/**/*.jpg', a text file (.txt) with one of these on each "
     "line, or - for an image on standard input"
 )
+
+
+class Extent(NamedTuple):
+    """How many images there are, the length of the longest name, and whether one is on standard input."""
+
+    images: int
+    longest: int
+    has_stdin: bool
 
 
 class Sources:
@@ -44,12 +53,12 @@ class Sources:
             else:
                 yield from _expand(name)
 
-    def count(self) -> tuple[int, int]:
-        """Return how many images there are, and the length of the longest name; errors as for the iteration."""
-        number = longest = 0
+    def extent(self) -> Extent:
+        """List the images once; errors as for the iteration."""
+        number, longest, has_stdin = 0, 0, False
         for name in self:
-            number, longest = number + 1, max(longest, len(name))
-        return number, longest
+            number, longest, has_stdin = number + 1, max(longest, len(name)), has_stdin or name == STDIN
+        return Extent(number, longest, has_stdin)
 
     @property
     def root(self) -> Path | None:

@@ -80,6 +80,11 @@ def opened(layout: Layout, given: str | None, *, tta: Tta | None = None) -> Iter
         yield _open(_find(Path(given)), tta=tta, name=inline(given))
 
 
+def opened_again(file: Path, tta: Tta) -> Predictor:
+    """Return the Predictor of the `file` of an Opened once more, with one thread: for another process."""
+    return _open(file, tta=tta, name="", threads=1).predictor
+
+
 def _champion(layout: Layout) -> str | None:
     """Return the address of the champion, or None where there is none yet."""
     if not layout.params_file.exists():
@@ -122,7 +127,7 @@ def _find(path: Path) -> Path:
     return path / WEIGHTS_FILE
 
 
-def _open(path: Path, *, tta: Tta | None, name: str, version: str | None = None) -> Opened:
+def _open(path: Path, *, tta: Tta | None, name: str, version: str | None = None, threads: int | None = None) -> Opened:
     from ferops.export.runtime import Classifier
 
     classifier: Runtime
@@ -132,6 +137,6 @@ def _open(path: Path, *, tta: Tta | None, name: str, version: str | None = None)
         folder, classifier = path.parent, TrainedWeights(path.parent, tta=tta)
     else:
         folder, file = (path, None) if path.is_dir() else (path.parent, path.name)
-        classifier = Classifier(folder, served=file, tta=tta)
+        classifier = Classifier(folder, served=file, tta=tta, threads=threads)
         path = folder / (file or classifier.config.served)
-    return Opened(Predictor(folder, classifier=classifier), path, classifier.tta, name, version)
+    return Opened(Predictor(folder, classifier=classifier, threads=threads), path, classifier.tta, name, version)
