@@ -48,7 +48,7 @@ from ferops.faces.stage import preprocess
 from ferops.faces.unfinished import SPLITS
 from ferops.layout import Layout
 from ferops.machine import cores
-from ferops.processes import one_thread
+from ferops.pool import one_thread
 
 FEW = 12
 QUICK = Path(config.__file__).parent / "presets" / "quick.yaml"

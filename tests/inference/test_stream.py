@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ferops import processes, threads
+from ferops import pool, threads
 from ferops.datasets.images import UnreadableImageError
 from ferops.faces.photo import Photo
 from ferops.inference import stream
@@ -100,7 +100,7 @@ def test_two_processes_give_what_one_gives(make_export: Any, tmp_path: Path, mon
     names = [*("damaged" if number % 7 == 0 else str(number) for number in range(1, 200)), "away"]
     export = make_export()
     alone = list(results(again(export), names, Reader(image, 3)))
-    monkeypatch.setattr(processes, "WORTH_STARTING_S", 0.0)
+    monkeypatch.setattr(pool, "WORTH_STARTING_S", 0.0)
     monkeypatch.setattr(threads, "current", lambda: 2)
     reader = Reader(image, 3, partial(note, tmp_path))
     together = list(results(again(export), names, reader, again=partial(again, export), count=len(names)))

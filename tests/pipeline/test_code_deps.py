@@ -44,7 +44,7 @@ SHAPES_NO_RESULT = {
     "inference/drawing.py": "draws answers into images",
     "layout.py": "where files are; another place would be another dependency or output",
     "machine.py": "names the CPU",
-    "processes.py": "how many work: results and their order are the same (tests)",
+    "pool.py": "how many processes work: results and their order are the same (tests)",
     "threads.py": "how many compute: results are the same (tests), and a training's summary says the number",
     "private.py": "keeps keys; which key signs changes no figure",
     "provenance.py": "says what a result was made from",

@@ -99,8 +99,10 @@ def predict(  # noqa: PLR0917
         note(introduction(ready))
         files = [path for path in (csv, json, parquet, annotated) if path is not None]
         _refuse(files, parquet=parquet, resume=resume)
-        drawing = annotated and AnnotatedSink(
-            annotated, root=sources.root, images=extent.images, blur=blur, resume=resume
+        drawing = (
+            AnnotatedSink(annotated, root=sources.root, images=extent.images, blur=blur, resume=resume)
+            if annotated
+            else None
         )
         sinks = [
             stack.enter_context(closing(sink))
@@ -160,14 +162,14 @@ def run_images(
     from ferops.training.bar import can_draw
     from ferops.training.interrupt import StopFlag
 
-    outputs = [*([drawing] if drawing else []), *sinks]
-    table = None if outputs else Table(extent.longest, ready.config.classes)
+    held = [each.holds for each in (drawing, *sinks) if each]
+    table = None if held else Table(extent.longest, ready.config.classes)
     hidden = extent.images == 1 or not can_draw(sys.stderr)
     with StopFlag() as flag, tqdm(total=extent.images, unit=" images", disable=hidden, dynamic_ncols=True) as bar:
 
         def missing() -> Iterator[str]:
             for name in sources:
-                if outputs and all(output.holds(name) for output in outputs):
+                if held and all(holds(name) for holds in held):
                     bar.update()
                 else:
                     yield name
@@ -187,8 +189,8 @@ def run_images(
                 if flag.requested:
                     break
     if flag.requested:
-        again_said = ". To go on: the same command with --resume" if outputs else ""
+        again_said = ". To go on: the same command with --resume" if held else ""
         note(f"stopped after {tally}{again_said}")
-    elif extent.images > 1 or outputs:
+    elif extent.images > 1 or held:
         note(str(tally))
     return flag.requested, tally.unreadable

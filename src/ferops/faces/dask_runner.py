@@ -25,7 +25,7 @@ from ferops import __version__
 from ferops.errors import FeropsError
 from ferops.faces.process_pool import Work
 from ferops.faces.shard import Extracted, Shard, extract
-from ferops.processes import one_thread
+from ferops.pool import one_thread
 
 try:
     import distributed

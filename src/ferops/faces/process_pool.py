@@ -1,4 +1,4 @@
-"""Extract the faces of shards on the cores of this machine (`ferops.processes`); results come back in their order."""
+"""Extract the faces of shards on the cores of this machine (`ferops.pool`); results come back in their order."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from functools import partial
 from types import FrameType
 from typing import Literal
 
-from ferops import processes, threads
+from ferops import pool, threads
 from ferops.config import FaceRules
 from ferops.errors import StoppedError
 from ferops.faces.detection import Detector
 from ferops.faces.shard import Extracted, Shard, extract
-from ferops.processes import WorthStarting, in_order, one_thread
+from ferops.pool import WorthStarting, in_order, one_thread
 
 DIED = (
     "a face extraction process died; most often the machine ran out of memory: lower preprocess.workers or "
@@ -56,7 +56,7 @@ def extract_shards(
                     break
         workers = threads.current()
     do = partial(_extract, settings=work.settings)
-    yield from in_order(shards, processes.Work(work.make_detector, do, DIED), processes=workers, tool=detector)
+    yield from in_order(shards, pool.Work(work.make_detector, do, DIED), processes=workers, tool=detector)
 
 
 def _extract(detector: Detector, shard: Shard, *, settings: FaceRules) -> Extracted:

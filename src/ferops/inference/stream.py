@@ -13,7 +13,7 @@ from ferops.datasets.images import UnreadableImageError
 from ferops.faces.photo import Photo
 from ferops.inference.prediction import Prediction
 from ferops.inference.predictor import Predictor
-from ferops.processes import Work, WorthStarting, in_order
+from ferops.pool import Work, WorthStarting, in_order
 
 BATCH_PX = 50_000_000
 """Decoded pixels of a batch, beyond which it takes no further image: 150 MB, and as much for the batch ahead."""

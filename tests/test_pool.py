@@ -13,7 +13,7 @@ from contextlib import closing
 from functools import partial
 from pathlib import Path
 
-from ferops.processes import Work, WorthStarting, in_order
+from ferops.pool import Work, WorthStarting, in_order
 
 
 def test_processes_start_where_they_pay() -> None:
@@ -37,7 +37,7 @@ def test_one_process_makes_its_tool_once() -> None:
 STOPPED = """
 import signal, sys, time
 from pathlib import Path
-from ferops.processes import Work, in_order
+from ferops.pool import Work, in_order
 
 def tool():
     time.sleep(3)  # as long as libraries take to load
