@@ -8,6 +8,12 @@ NO_VALUE = "n/a"
 NO_BREAK = "\u00a0"  # no line break between a figure and its unit
 
 
+def number(value: float, digits: int, *, signed: bool = False) -> str:
+    """Return "−0.050" for -0.05: with a minus sign, not a hyphen, and never "−0.000"."""
+    sign = "+" if signed else ""
+    return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """Return "61.3 %" for 0.613."""
     return NO_VALUE if share is None else f"{100 * share:.{digits}f}{NO_BREAK}%"
@@ -15,7 +21,7 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def points(difference: float | None, digits: int = 1) -> str:
     """Return "+1.4" for 0.014: a difference of shares in percentage points, with its sign."""
-    return NO_VALUE if difference is None else f"{_rounded(100 * difference, digits):+.{digits}f}".replace("-", "−")
+    return NO_VALUE if difference is None else number(100 * difference, digits, signed=True)
 
 
 def interval(found: Interval, *, signed: bool = False, digits: int = 1) -> str:
@@ -27,9 +33,7 @@ def interval(found: Interval, *, signed: bool = False, digits: int = 1) -> str:
 def figure(found: Interval, digits: int = 3) -> str:
     """Return "0.613 (0.580 to 0.641)" for a figure that is not a share."""
     ends = (found.value, found.low, found.high)
-    return _with_ends(
-        found, [NO_VALUE if end is None else f"{_rounded(end, digits):.{digits}f}".replace("-", "−") for end in ends]
-    )
+    return _with_ends(found, [NO_VALUE if end is None else number(end, digits) for end in ends])
 
 
 def megabytes(size: int) -> str:
@@ -44,12 +48,8 @@ def _with_ends(found: Interval, texts: list[str]) -> str:
     return f"{value} (no interval)" if found.low is None else f"{value} ({low} to {high})"
 
 
-def _rounded(value: float, digits: int) -> float:
-    return round(value, digits) + 0.0  # never -0.0
-
-
 def _hundredfold(share: float | None, digits: int) -> str:
-    return NO_VALUE if share is None else f"{100 * share:.{digits}f}".replace("-", "−")
+    return NO_VALUE if share is None else number(100 * share, digits)
 
 
 def duration(seconds: float) -> str:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from exports import write_export
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets import manifest, relabel
 from ferops.datasets.importer import import_source
 from ferops.datasets.raw import open_raw
@@ -137,6 +138,15 @@ def test_files_without_labels_get_a_table(layout: Layout, tmp_path: Path, monkey
     file = json.loads((queue.folder / "label-studio.json").read_text())[0]["data"]["place"]
     assert table.read_text().splitlines() == ["file,label", f"{file},sad"]
     assert f"--attributes {table}" in said[1]
+
+
+def test_a_person_may_say_what_either_model_can(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(layout.root)
+    write_export(layout.root / "starter", **trained_on_wild(favours="happy", classes=(*DEFAULT_CLASSES, "neutral")))
+    six = write_export(layout.root / "six", **trained_on_wild(favours="happy"))
+    queue = asked(layout, "mine", model=str(six))
+    assert queue.models == (str(six), "starter")
+    assert '<Choice value="neutral" />' in (queue.folder / "label-studio.xml").read_text()
 
 
 def test_answers_that_are_not_of_this_queue_change_nothing(layout: Layout, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ferops.config import POLICY, Register, Rule
 from ferops.errors import FeropsError
+from ferops.formats import number
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate
 from ferops.registry.figures import Probes, UndefinedError, figure_of
@@ -92,8 +93,8 @@ def _name(path: str) -> str:
 
 def _number(value: float, *, signed: bool) -> str:
     if float(value).is_integer() and abs(value) > 1:
-        return f"{value:.0f}"
-    return f"{value:+.3f}" if signed else f"{value:.3f}"
+        return number(value, 0)
+    return number(value, 3, signed=signed)
 
 
 def _check_overrides(overrides: Mapping[str, str], names: Iterable[str]) -> None:

@@ -46,13 +46,17 @@ def find_runs(client: MlflowClient, wanted: Sequence[str], *, model_name: str) -
     return [_find(client, text, runs, model_name=model_name) for text in wanted]
 
 
-def all_runs(client: MlflowClient) -> list[Run]:
-    """Return the experiment's runs, newest first, without deleted ones."""
+def all_runs(client: MlflowClient, *, filter_string: str = "") -> list[Run]:
+    """Return the experiment's runs that fit MLflow's `filter_string`, newest first, without deleted ones."""
     found: list[Run] = []
     token = None
     while True:
         page = client.search_runs(
-            [experiment_id(client)], order_by=["attributes.start_time DESC"], max_results=1000, page_token=token
+            [experiment_id(client)],
+            filter_string=filter_string,
+            order_by=["attributes.start_time DESC"],
+            max_results=1000,
+            page_token=token,
         )
         found += page
         token = page.token

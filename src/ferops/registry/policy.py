@@ -6,7 +6,7 @@ The first candidate that is judged on a split leaves the rules in its run. Other
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,8 @@ from pydantic import ValidationError
 
 from ferops.config import POLICY, Register, Rule
 from ferops.records.register import FirstLook, Gate, PolicyChange
-from ferops.registry.connection import experiment_id
 from ferops.registry.gates import overridden
+from ferops.registry.lookup import all_runs
 from ferops.registry.tracking import user_name
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def policy_gate(
     """
     split = str(split_hash)
     client.set_tag(run_id, JUDGED_TAG, split)
-    runs = client.search_runs([experiment_id(client)], filter_string=f"tags.`{JUDGED_TAG}` = '{split}'")
+    runs = all_runs(client, filter_string=f"tags.`{JUDGED_TAG}` = '{split}'")
     now, who = datetime.now(UTC).isoformat(timespec="seconds"), user_name()
     first = _first_look(runs, settings.model_name)
     if first is None:
@@ -64,7 +64,7 @@ def policy_gate(
     return gate, change, len(runs)
 
 
-def _first_look(runs: list[Run], model: str) -> FirstLook | None:
+def _first_look(runs: Sequence[Run], model: str) -> FirstLook | None:
     looks = []
     for run in runs:
         try:

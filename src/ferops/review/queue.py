@@ -95,12 +95,12 @@ def review(layout: Layout, what: str, *, model: str | None, limit: int, detector
     with ExitStack() as stack:
         first = stack.enter_context(opened(layout, model))
         answers, framer = ask(pool, first, detector=detector)
-        models, others = [first.name], dict[int, dict[str, float]]()
+        models, others, classes = [first.name], dict[int, dict[str, float]](), [*first.config.classes]
         if not first.name.startswith(STARTER):
             second = stack.enter_context(opened(layout, STARTER))
             others, _ = ask(pool, second, detector=detector)
             models.append(second.name)
-        classes = first.config.classes
+            classes += second.config.classes  # a person may say what the first model cannot
     asked = int(pool.rows["class"].notna().sum())
     suspected = _suspected(layout, what) if is_source else {}
     cases = sorted(_cases(pool, answers, others, suspected), key=lambda case: -case.value)
