@@ -11,15 +11,27 @@ from numpy.typing import NDArray
 from ferops.config import Split as Settings
 from ferops.errors import FeropsError
 from ferops.split.allocate import allocate
+from ferops.tables import Kind
 from ferops.validation.connected import connected_groups
 
 SPLITS = ("train", "val", "test")
+
+COLUMNS: dict[str, Kind] = {
+    "image_id": "text",
+    "label": "text",
+    "source": "text",
+    "usage": "text or null",
+    "subject": "text or null",
+    "cluster": "text",
+    "connected": "text or null",
+}
+"""What a split is drawn by."""
 
 
 def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> pd.DataFrame:
     """Return image_id, split and group (and fold, with `folds`) of every assigned row, sorted by image_id.
 
-    `manifest` has image_id, label, source, usage, subject, cluster and connected. The result does not depend on its
+    `manifest` has COLUMNS. The result does not depend on its
     order. Three ways to the test split:
 
     - drawn: test_share of the rows.

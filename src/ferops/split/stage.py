@@ -12,22 +12,11 @@ from ferops.files import atomic_folder, write_text
 from ferops.layout import Layout
 from ferops.provenance import provenance
 from ferops.records.split import SplitSummary
-from ferops.split.assign import SPLITS, assign
+from ferops.split.assign import COLUMNS, SPLITS, assign
 from ferops.split.leakage import leakage
 from ferops.split.report import split_page
 from ferops.split.summary import summarise
-from ferops.tables import Kind, read_parquet
-
-MANIFEST: dict[str, Kind] = {
-    "image_id": "text",
-    "label": "text",
-    "source": "text",
-    "usage": "text or null",
-    "subject": "text or null",
-    "cluster": "text",
-    "connected": "text or null",
-}
-"""What a split is drawn by."""
+from ferops.tables import read_parquet
 
 
 def split(layout: Layout, params: Params) -> SplitSummary:
@@ -36,7 +25,7 @@ def split(layout: Layout, params: Params) -> SplitSummary:
     Raises:
         FeropsError: see `assign`; the manifest is missing; a split lacks a class; or the leakage check found something.
     """
-    manifest = read_parquet(layout.manifest, MANIFEST, made_by="ferops validate", unique="image_id")
+    manifest = read_parquet(layout.manifest, COLUMNS, made_by="ferops validate", unique="image_id")
     assignment = assign(manifest, params.split, seed=params.seed)
     joined = manifest.merge(assignment, on="image_id", how="left", validate="one_to_one")
     for column in ("split", "fold") if params.split.folds else ("split",):

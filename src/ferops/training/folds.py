@@ -21,23 +21,13 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.files import atomic_file
 from ferops.layout import Layout
-from ferops.split.assign import SPLITS, assign
+from ferops.split.assign import COLUMNS, SPLITS, assign
 from ferops.tables import Kind, read_parquet
 from ferops.training.evaluator import predict
 from ferops.training.precision import Precision
 from ferops.training.prepare import prepare
 
-_INDEX: dict[str, Kind] = {
-    "image_id": "text",
-    "label": "text",
-    "source": "text",
-    "usage": "text or null",
-    "subject": "text or null",
-    "cluster": "text",
-    "connected": "text or null",
-    "split": "text",
-    "row": "whole",
-}
+_INDEX: dict[str, Kind] = COLUMNS | {"split": "text", "row": "whole"}
 
 
 @dataclass(frozen=True)
