@@ -4,9 +4,9 @@ import pytest
 from mlflow import MlflowClient
 
 from ferops.errors import FeropsError
-from ferops.registry import lookup
 from ferops.registry.connection import experiment_id
 from ferops.registry.lookup import find_runs, latest
+from ferops.registry.tracking import all_runs
 
 
 def add(client: MlflowClient, name: str, start_s: int) -> str:
@@ -35,7 +35,7 @@ def test_by_id_prefix_and_newest_name(client: MlflowClient) -> None:
 
 def test_an_ambiguous_prefix_lists_what_it_fits(client: MlflowClient) -> None:
     names = {add(client, f"run-{n}", n): f"run-{n}" for n in range(10, 27)}
-    assert len(lookup.all_runs(client)) == 17
+    assert len(all_runs(client)) == 17
     # 17 ids of hex digits: two at least begin alike. A name of one letter would be taken for the name that it is
     first = [run_id[0] for run_id in names]
     shared = next(digit for digit in first if first.count(digit) > 1)
@@ -80,7 +80,7 @@ def test_a_number_that_is_no_version_may_begin_an_id(client: MlflowClient) -> No
         run_id = add(client, "run", start)
         if run_id[:2].isdigit():
             break
-    others = [run.info.run_id for run in lookup.all_runs(client) if run.info.run_id != run_id]
+    others = [run.info.run_id for run in all_runs(client) if run.info.run_id != run_id]
     length = next(n for n in range(1, 33) if not any(other.startswith(run_id[:n]) for other in others))
     assert ids(client, run_id[: max(length, 2)]) == [run_id]
 
@@ -96,7 +96,7 @@ def test_an_unknown_run_is_told_what_is_near_and_new(client: MlflowClient) -> No
     assert len(listed) == 7  # six runs, newest first, and how many more
     assert "other-7" in listed[0]
     assert listed[-1] == "  and 4 older ones"
-    gone = lookup.all_runs(client)[0].info.run_id
+    gone = all_runs(client)[0].info.run_id
     client.delete_run(gone)
     with pytest.raises(FeropsError, match=f"there is no run '{gone}'"):
         ids(client, gone)
@@ -112,4 +112,4 @@ def test_a_version_whose_run_was_purged_says_so(client: MlflowClient) -> None:
 
 def test_the_latest_are_listed_in_utc(client: MlflowClient) -> None:
     run_id = add(client, "candidate", 1_700_000_000)
-    assert f"  {run_id[:8]}  candidate         2023-11-14 22:13  running" in latest(lookup.all_runs(client))
+    assert f"  {run_id[:8]}  candidate         2023-11-14 22:13  running" in latest(all_runs(client))

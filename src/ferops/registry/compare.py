@@ -12,7 +12,8 @@ from ferops.layout import Layout
 from ferops.records.compare import Comparison, RunFacts, TestScores
 from ferops.records.metrics import Interval
 from ferops.registry.connection import connected
-from ferops.registry.lookup import Found, all_runs, find_runs, latest, started
+from ferops.registry.lookup import Found, find_runs, latest, started
+from ferops.registry.tracking import all_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ferops.errors import FeropsError
-from ferops.registry.connection import experiment_id
+from ferops.registry.tracking import all_runs
 from ferops.registry.versions import SCHEME, all_versions, resolve
 
 if TYPE_CHECKING:
@@ -44,24 +44,6 @@ def find_runs(client: MlflowClient, wanted: Sequence[str], *, model_name: str) -
     """
     runs = all_runs(client)
     return [_find(client, text, runs, model_name=model_name) for text in wanted]
-
-
-def all_runs(client: MlflowClient, *, filter_string: str = "") -> list[Run]:
-    """Return the experiment's runs that fit MLflow's `filter_string`, newest first, without deleted ones."""
-    found: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs(
-            [experiment_id(client)],
-            filter_string=filter_string,
-            order_by=["attributes.start_time DESC"],
-            max_results=1000,
-            page_token=token,
-        )
-        found += page
-        token = page.token
-        if not token:
-            return found
 
 
 def latest(runs: Sequence[Run]) -> str:

@@ -15,8 +15,7 @@ from pydantic import ValidationError
 from ferops.config import POLICY, Register, Rule
 from ferops.records.register import FirstLook, Gate, PolicyChange
 from ferops.registry.gates import overridden
-from ferops.registry.lookup import all_runs
-from ferops.registry.tracking import user_name
+from ferops.registry.tracking import all_runs, user_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -27,7 +27,7 @@ from ferops.registry.connection import experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
+    from mlflow.entities import DatasetInput, Run
 
 WEIGHTS_TAG = "ferops.weights"
 MAKER_TAG = "ferops.maker"
@@ -99,10 +99,28 @@ def _log_input(client: MlflowClient, run_id: str, data: DatasetInput) -> None:
         client.log_inputs(run_id, [data])
 
 
+def all_runs(client: MlflowClient, *, filter_string: str = "") -> list[Run]:
+    """Return the experiment's runs that fit MLflow's `filter_string`, newest first, without deleted ones."""
+    found: list[Run] = []
+    token = None
+    while True:
+        page = client.search_runs(
+            [experiment_id(client)],
+            filter_string=filter_string,
+            order_by=["attributes.start_time DESC"],
+            max_results=1000,
+            page_token=token,
+        )
+        found += page
+        token = page.token
+        if not token:
+            return found
+
+
 def remove_begun_runs(client: MlflowClient, layout: Layout, name: str) -> None:
     """Remove the runs of this folder and name that a killed process began and did not note."""
     begun = f"tags.`{MAKER_TAG}` = '{maker(layout)}' and tags.`ferops.model` = '{name}'"
-    for run in client.search_runs([experiment_id(client)], filter_string=begun):
+    for run in all_runs(client, filter_string=begun):
         client.delete_run(run.info.run_id)
 
 
