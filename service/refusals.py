@@ -27,6 +27,7 @@ CODES = {
     "empty_file": 422,
     "damaged_image": 422,
     "bad_zip": 422,
+    "head_too_large": 431,
     "too_many_uploads": 429,
     "too_many_images": 429,
     "too_many_connections": 429,

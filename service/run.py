@@ -22,6 +22,8 @@ MAX_CONNECTIONS = 512
 MAX_CONNECTIONS_PER_CLIENT = 128
 HEAD_S = 10.0
 """Within this time a connection must have sent the head of its next request."""
+MAX_HEAD_BYTES = 64 * 2**10
+CROWDED = "Too many connections are open. Close some, or try later."
 SHUTDOWN_S = 10
 
 
@@ -79,7 +81,8 @@ def serve(tag: str, listener: socket.socket, *, root_path: str, tls: tuple[Path,
     """
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)  # one process keeps its counters in memory
     import uvicorn
-    import websockets  # noqa: F401 # uvicorn's protocol needs it; named here, it is among the Bento's requirements
+    import uvloop  # noqa: F401 # uvicorn needs both; named here, they are among the Bento's requirements
+    import websockets  # noqa: F401
     from _bentoml_impl.loader import load
     from bentoml._internal.configuration.containers import BentoMLContainer
     from bentoml._internal.context import server_context
@@ -102,6 +105,7 @@ def serve(tag: str, listener: socket.socket, *, root_path: str, tls: tuple[Path,
     config = uvicorn.Config(
         Prefix(service.to_asgi(is_main=True), root_path),
         http=connection(),
+        loop="uvloop",  # a fifth more answers than asyncio's own, with httptools (benchmarks/throughput.py)
         ws="websockets-sansio",
         ws_max_size=MAX_FRAME_BYTES,
         ws_per_message_deflate=False,  # frames are compressed, and inflating costs the server more than it saves
@@ -124,12 +128,15 @@ def _host(connection: Any) -> str | None:
 
 def connection() -> type[Any]:
     """Return uvicorn's HTTP protocol with limits; a function, so that the worker's copy of this module stays light."""
-    from uvicorn.protocols.http.h11_impl import H11Protocol
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
     from service.refusals import Refusal
 
-    class Connection(H11Protocol):
-        """Refuses connections that are too many, and ends those that send no request."""
+    class Connection(HttpToolsProtocol):
+        """Refuses connections that are too many, heads that are too long, and ends those that send no request."""
+
+        _head_bytes = 0
+        """Since the last part of a body, or the last request: of a head, or of what may follow a body in chunks."""
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -138,17 +145,32 @@ def connection() -> type[Any]:
             own = sum(_host(each) == host for each in self.connections)
             proxies = self.config.loaded_app.trusted_hosts
             if own > MAX_CONNECTIONS_PER_CLIENT and host not in proxies:
-                self._refuse("too_many_connections")
+                self._end_with(Refusal("too_many_connections", CROWDED, retry_after_s=1))
             elif len(self.connections) > MAX_CONNECTIONS:
-                self._refuse("connections_full")
+                self._end_with(Refusal("connections_full", CROWDED, retry_after_s=1))
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._timer.cancel()
             super().connection_lost(exc)
 
-        def handle_websocket_upgrade(self, event: Any) -> None:
+        def data_received(self, data: bytes) -> None:
+            self._head_bytes += len(data)
+            super().data_received(data)
+            if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():  # the parser knows no limit
+                text = f"The head of a request may have {MAX_HEAD_BYTES // 2**10} KiB: its path, query and headers."
+                self._end_with(Refusal("head_too_large", text))
+
+        def on_body(self, body: bytes) -> None:
+            self._head_bytes = 0
+            super().on_body(body)
+
+        def on_message_complete(self) -> None:
+            self._head_bytes = 0
+            super().on_message_complete()
+
+        def handle_websocket_upgrade(self) -> None:
             self._timer.cancel()  # a stream that sends nothing is ended by the stream
-            super().handle_websocket_upgrade(event)
+            super().handle_websocket_upgrade()
 
         def on_response_complete(self) -> None:
             self._timer.cancel()
@@ -159,9 +181,8 @@ def connection() -> type[Any]:
             if self.cycle is None or self.cycle.response_complete:
                 self.transport.close()
 
-        def _refuse(self, code: str) -> None:
-            text = "Too many connections are open. Close some, or try later."
-            answer = Refusal(code, text, retry_after_s=1).response()
+        def _end_with(self, refusal: Refusal) -> None:
+            answer = refusal.response()
             answer.headers["connection"] = "close"
             head = [b"HTTP/1.1 %d Refused" % answer.status_code, *(b": ".join(each) for each in answer.raw_headers)]
             self.transport.write(b"\r\n".join([*head, b"", answer.body]))
