@@ -2,8 +2,8 @@
 
     make run && ferops promote 1 && python docs/pictures.py        # in a fresh clone; needs Chromium
 
-`docs/images/report.png` shows reports/evaluate, `docs/images/answer.png` what the champion says of faces that it has not
-seen.
+`docs/images/report.png` shows reports/evaluate, `docs/images/answer.png` what the champion says of faces that it has
+not seen.
 """
 
 from __future__ import annotations
