@@ -41,11 +41,11 @@ LONG = {
 }
 PHOTOGRAPHS = {"weight": 1.5, "balance": 0.5}
 TEACHERS = {
-    "mobilenet": Recipe("mobilenetv1", "faces", 96, PRESET, 1, {"layer_decay": 0.9}, 0.2, 0.1),
+    "mobilenet": Recipe("mobilenetv1", "faces", 128, PRESET, 1, {"layer_decay": 0.9}, 0.2, 0.1),
     "resnet": Recipe("resnet18_small", None, 48, PRESET, 2, {"max_lr": 0.002, "layer_decay": 1.0}, 0.2, 0.1),
-    "efficientnet": Recipe("efficientnet_lite0", "imagenet", 96, PRESET, 3, {"layer_decay": 0.9}, 0.2, 0.1),
+    "efficientnet": Recipe("efficientnet_lite0", "imagenet", 128, PRESET, 3, {"layer_decay": 0.9}, 0.2, 0.1),
 }
-STUDENT = Recipe("mobilenetv1", "faces", 96, PRESET, 4, {"layer_decay": 0.9, "teacher_share": 0.8}, 0.1, 0.0)
+STUDENT = Recipe("mobilenetv1", "faces", 128, PRESET, 4, {"layer_decay": 0.9, "teacher_share": 0.8}, 0.1, 0.0)
 
 
 class Resized(nn.Module):

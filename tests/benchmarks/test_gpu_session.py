@@ -298,4 +298,4 @@ def test_a_rehearsal_on_a_bare_machine(packed_project, load, tmp_path):
         assert config.classes == CLASSES
         assert config.grayscale
         assert (config.teacher is not None) == (name == "student")
-        assert net.size_px == (48 if name == "resnet" else 96)
+        assert net.size_px == (48 if name == "resnet" else 128)
