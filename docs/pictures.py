@@ -1,9 +1,9 @@
-"""Take the README's pictures anew: the report of `make run`, and the page of `make serve` with six rendered faces.
+"""Take the pictures of the docs anew: the report of `make run`, the page of `make serve`, and the timeline of a video.
 
     make run && ferops promote 1 && python docs/pictures.py        # in a fresh clone; needs Chromium
 
-`docs/images/report.png` shows reports/evaluate, `docs/images/answer.png` what the champion says of faces that it has
-not seen.
+`docs/images/report.png` shows reports/evaluate, the others what the champion says of rendered faces that it has not
+seen: `answer.png` of six in a photo, `timeline.png` of two in a video.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import Image
 
@@ -28,6 +29,7 @@ from ferops.datasets.synthetic import rows
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT = 1000, 750
+FPS = 25
 COLOURS = 256  # of a PNG with a palette, a third as large
 WITHIN_S = 120.0
 
@@ -51,7 +53,12 @@ def main() -> None:
             page.choose_file("#file", people)
             page.wait_for("document.querySelectorAll('#overlay .box').length > 0")
             page.shot(Path(folder) / "answer.png")
-        for name in ("report.png", "answer.png"):
+        film(Path(folder) / "interview.mp4")
+        timeline = ["predict", "interview.mp4", "--timeline", "who.html", "--model", str(ROOT / "artifacts" / "export")]
+        subprocess.run([sys.executable, "-m", "ferops", *timeline], cwd=folder, check=True)
+        page.open((Path(folder) / "who.html").as_uri())
+        page.shot(Path(folder) / "timeline.png")
+        for name in ("report.png", "answer.png", "timeline.png"):
             picture = Image.open(Path(folder) / name).convert("RGB").crop((0, 0, WIDTH, HEIGHT))
             picture.quantize(COLOURS).save(IMAGES / name, optimize=True)
 
@@ -60,6 +67,22 @@ def six_people() -> np.ndarray:
     """Return two rows of three faces that no model has seen, uint8 `(320, 480, 3)`: one for each expression."""
     people = [decode(row["image"]) for row in islice(rows(seed=2026, identities=1, images_per_expression=1), 6)]
     return np.vstack([np.hstack(people[:3]), np.hstack(people[3:])])
+
+
+def film(path: Path) -> None:
+    """Write ten seconds in which two people, side by side, change their expressions."""
+    shots: dict[str, list[np.ndarray]] = {}
+    for row in islice(rows(seed=2026, identities=2, images_per_expression=1), 2 * 8):  # then come flawed ones
+        shots.setdefault(row["subject"], []).append(decode(row["image"]))
+    left, right = shots.values()
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=FPS)
+        stream.width, stream.height, stream.pix_fmt = 2 * left[0].shape[1], left[0].shape[0], "yuv420p"
+        for number in range(10 * FPS):
+            seconds = number / FPS
+            pixels = np.hstack([left[int(seconds / 2.5) % 6], right[int(seconds / 3.5) % 6]])
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode(None))
 
 
 @contextmanager
