@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -19,6 +20,12 @@ from ferops.local import access
 from stacks import Running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+LOOKS = {"desktop": (1180, 900, False), "phone in the dark": (390, 844, True)}
+"""Width, height and darkness of a page, by what it is seen on."""
+
+FOUND = """axe.run().then(({violations}) =>
+  violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html.slice(0, 120)).join(" | ")}`))"""
 
 
 class Page:
@@ -157,3 +164,14 @@ def _wait(ready: Callable[[], Any]) -> Any:
         except (OSError, IndexError):
             time.sleep(0.1)
     raise AssertionError("the browser did not start")
+
+
+def judged(page: Page, name: str) -> Any:
+    """Return what axe finds, whose script the page has run, and that nothing is wider than the window.
+
+    FEROPS_SCREENSHOTS names a folder for pictures.
+    """
+    if folder := os.environ.get("FEROPS_SCREENSHOTS"):
+        page.shot(Path(folder) / f"{name}.png")
+    wide = page.run("document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : []")
+    return page.run(FOUND) + wide

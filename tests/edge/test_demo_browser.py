@@ -17,12 +17,12 @@ from docs.demo.build import build
 from numpy.typing import NDArray
 from PIL import Image
 
-from browser import CHROMIUM, Page, browser
+from browser import CHROMIUM, LOOKS, Page, browser, judged
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
 from ferops.inference.predictor import Predictor
 from ferops.starter.shipped import unpack_starter
-from static_server import onnxruntime_web, serving
+from static_server import axe, onnxruntime_web, serving
 from videos import write_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
@@ -74,6 +74,22 @@ def opened(starter: Path, people: NDArray[np.uint8], tmp_path_factory: pytest.Te
         page.open(url)
         page.wait_for("document.getElementById('status').innerText === 'No image yet.'")
         yield page
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_axe_finds_nothing(opened: Page, people: NDArray[np.uint8], tmp_path: Path, look: str) -> None:
+    width, height, dark = LOOKS[look]
+    opened.size(width, height)
+    opened.dark(dark)
+    opened.run(f"{axe(tmp_path)}; document.getElementById('clear').click()")
+    opened.wait_for("document.querySelectorAll('.card').length === 0")
+    found = {"empty": judged(opened, f"browser alone, empty, {look}")}
+    Image.fromarray(people).save(tmp_path / "people.png")
+    ask(opened, tmp_path / "people.png")
+    found["photo"] = judged(opened, f"browser alone, six faces, {look}")
+    opened.size(1180, 900)
+    opened.dark(False)
+    assert not any(found.values()), found
 
 
 def ask(page: Page, photo: Path) -> dict[str, Any]:

@@ -3,10 +3,8 @@ folder for pictures of them."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
@@ -14,16 +12,12 @@ from test_film import two_people
 from test_live import CAMERA_OPTIONS, camera
 from test_page import six_people
 
-from browser import CHROMIUM, Page, browser
+from browser import CHROMIUM, LOOKS, Page, browser, judged
 from page_server import PageServer
 from static_server import axe
 from videos import write_video
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")]
-
-LOOKS = {"desktop": (1180, 900, False), "phone in the dark": (390, 844, True)}
-FOUND = """axe.run().then(({violations}) =>
-  violations.map(({id, nodes}) => `${id}: ${nodes.map(({html}) => html.slice(0, 120)).join(" | ")}`))"""
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +68,3 @@ def test_axe_finds_nothing(page: Page, server: PageServer, files: dict[str, Path
     found["away"] = judged(page, f"service away, {look}")
     page.offline(False)
     assert not any(found.values()), found
-
-
-def judged(page: Page, name: str) -> Any:
-    """Return what axe finds, and that nothing is wider than the window."""
-    if folder := os.environ.get("FEROPS_SCREENSHOTS"):
-        page.shot(Path(folder) / f"{name}.png")
-    wide = page.run("document.documentElement.scrollWidth > innerWidth ? ['wider than the window'] : []")
-    return page.run(FOUND) + wide
