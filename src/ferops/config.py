@@ -181,10 +181,15 @@ class Preprocess(FaceRules):
 
 
 class Sampling(Block):
-    """A face of a source is drawn `weight` times (the share of its class in the source)^-`balance`."""
+    """A face of a source is drawn `weight` times (the share of its class in the source)^-`balance`.
+
+    `adjust` times the logarithms of the classes' shares among its drawn faces are added to their logits in training, so
+    that the network itself need not expect frequent classes there.
+    """
 
     weight: Positive
     balance: Share
+    adjust: NonNegative = 0.0
 
 
 class Train(Block):

@@ -60,6 +60,7 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
         precision: Precision | None = None,
         teacher: Teacher | None = None,
         targets: NDArray[np.float32] | None = None,
+        offsets: NDArray[np.float32] | None = None,
         **settings: Any,
     ) -> Fit:
         params = make_params()
@@ -81,6 +82,7 @@ def make_fit(layout: Layout, make_params: Callable[..., Params]) -> Callable[...
             seed=seed,
             faces=faces,
             targets=targets,
+            offsets=offsets,
             validation=data.read_faces(layout, "val"),
             precision=chosen,
             checkpoint=Checkpoint(layout.state / "checkpoints" / "baseline", digest),

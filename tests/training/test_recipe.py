@@ -10,8 +10,10 @@ import torch
 from fits import STILL, changed, hurried, weights
 
 from blobs import blobs, write_faces
+from ferops.config import Sampling
 from ferops.errors import FeropsError
-from ferops.training.evaluator import Validation
+from ferops.training.evaluator import Validation, predict
+from ferops.training.faces import logit_offsets
 from ferops.training.prepare import prepare, training_settings
 from ferops.training.step import draw
 
@@ -224,6 +226,34 @@ def test_each_face_is_drawn_its_expected_number_of_times():
 def test_equal_weights_draw_every_face_once():
     rng = np.random.default_rng(0)
     assert sorted(draw(rng.permutation(1000), np.full(1000, 0.3), rng)) == list(range(1000))
+
+
+def test_logits_are_adjusted_by_the_shares_of_the_drawn_classes_of_a_source():
+    """The source `b` has three faces of class 0, one of class 1 that is drawn twice as often, and none of class 2."""
+    targets = np.eye(3, dtype=np.float32)[[0, 1, 2, 0, 0, 0, 1]]
+    sources, weights = np.array(list("aaabbbb")), np.array([1.0, 1, 1, 1, 1, 1, 2])
+    assert logit_offsets(targets, sources, weights, {"b": Sampling(weight=1.0, balance=0.0)}) is None
+    offsets = logit_offsets(targets, sources, weights, {"b": Sampling(weight=1.0, balance=0.0, adjust=0.5)})
+    assert offsets is not None
+    assert not offsets[:3].any()
+    np.testing.assert_allclose(offsets[3:], np.tile(0.5 * np.log([3 / 5, 2 / 5, 0.5 / 4]), (4, 1)), rtol=1e-6)
+
+
+def test_adjusted_logits_teach_what_equal_shares_would_say(make_fit):
+    """Nine of ten labels, at random, are class 0: the network expects it, unless its logits are adjusted for that."""
+    hard = np.eye(6, dtype=np.float32)[np.where(np.arange(96) % 10 == 0, 1, 0)]
+    offsets = np.tile(np.log([0.9, 0.1, 0.01, 0.01, 0.01, 0.01]).astype(np.float32), (96, 1))
+    leads = []
+    for each in (None, offsets):
+        fit = make_fit(epochs=8, targets=hard, offsets=each, class_weights="none", focal_gamma=0.0, mixup_alpha=0.2)
+        fit.stepper.set_trainable(head_only=False)
+        for epoch in range(8):
+            for step, rows in enumerate(np.split(fit.stepper.order(epoch), fit.plan.per_epoch)):
+                fit.stepper.run(rows, epoch=epoch, step=step)
+        logits = predict(fit.state.net, blobs(5, seed=2)[0], precision=fit.precision)
+        leads.append(float((logits[:, 0] - logits[:, 1]).mean()))
+    assert leads[0] - leads[1] > 1.0
+    assert abs(leads[1]) < abs(leads[0]) / 2
 
 
 def test_an_epoch_draws_by_the_weights_and_is_the_same_when_it_comes_again(make_fit):

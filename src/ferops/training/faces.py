@@ -55,6 +55,34 @@ def drawing_weights(
     return weights
 
 
+def logit_offsets(
+    targets: NDArray[np.float32],
+    sources: NDArray[np.str_],
+    weights: NDArray[np.float64] | None,
+    sampling: Mapping[str, Sampling],
+) -> NDArray[np.float32] | None:
+    """Return what training adds to the logits of each face, float32 `(N, K)`; None where no source asks for it.
+
+    Menon et al. 2021 ("Long-tail learning via logit adjustment", eq. 10), by source: `adjust` times the logarithm of
+    each class's share among the faces of the source as they are drawn. What the network itself then learns are the
+    classes' probabilities where all were equally frequent (at 1). A class that a source lacks counts like half a face.
+
+    Args:
+        targets: of the faces, `(N, K)`, rows sum to 1.
+        sources: of the faces, `(N,)`.
+        weights: how often each is drawn, `(N,)` up to scale; None for alike.
+    """
+    if not any(settings.adjust for settings in sampling.values()):
+        return None
+    drawn = np.ones(len(targets)) if weights is None else weights
+    offsets = np.zeros_like(targets)
+    for source, settings in sampling.items():
+        chosen = sources == source
+        shares = drawn[chosen] @ targets[chosen] / drawn[chosen].sum()
+        offsets[chosen] = settings.adjust * np.log(np.maximum(shares, 0.5 / chosen.sum()))
+    return offsets
+
+
 def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:
     """Return mean and standard deviation per RGB channel over all pixels, in units of 0-1."""
     total, squares = np.zeros(3), np.zeros(3)

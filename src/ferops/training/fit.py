@@ -47,6 +47,7 @@ class Fit:
         net: on the device of `precision`.
         plan: of its steps, by `ferops.training.step.plan_steps`.
         targets: of the training faces, float32 `(N, K)`.
+        offsets: float32 `(N, K)`, added to the logits of the training faces before the loss; None for none.
         weights: of the training faces, `(N,)`: how often each is drawn, up to scale; None for once in an epoch.
         teacher: on the device of `precision`; None to learn from the targets alone.
     """
@@ -61,6 +62,7 @@ class Fit:
         seed: int,
         faces: Faces,
         targets: NDArray[np.float32],
+        offsets: NDArray[np.float32] | None = None,
         weights: NDArray[np.float64] | None = None,
         validation: Faces,
         precision: Precision,
@@ -80,6 +82,7 @@ class Fit:
             seed=seed,
             faces=faces,
             targets=targets,
+            offsets=offsets,
             weights=weights,
             criterion=criterion,
             precision=precision,

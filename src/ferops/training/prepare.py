@@ -16,7 +16,7 @@ from ferops.records import Provenance
 from ferops.training import data, model, precision
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.distributed import World, from_environment, select_gpu
-from ferops.training.faces import Faces, content_hash
+from ferops.training.faces import Faces, content_hash, logit_offsets
 from ferops.training.fit import Fit
 from ferops.training.identity import Identity, settings_of, weights_hash
 from ferops.training.pretrained import Pretrained
@@ -75,6 +75,8 @@ def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> T
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights = data.sampling_weights(layout, "train", faces["train"], train.sampling)
+    sources = data.read_sources(layout, "train")
+    offsets = logit_offsets(targets, sources, weights, train.sampling)
     begun_with = weights_hash(net) if start else None  # before any statistics of the faces, whose last digits differ
     mean, std = fit_to_faces(net, faces["train"], start, train=train, seed=params.seed)
     chosen = precision.choose(train)
@@ -85,7 +87,7 @@ def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> T
     arrays = (array for split in faces.values() for array in (split.images, split.labels))
     identity = Identity(
         **settings_of(params, name),
-        faces=content_hash(targets, *arrays, *([] if weights is None else [weights])),
+        faces=content_hash(targets, *arrays, *(each for each in (weights, offsets) if each is not None)),
         pretrained=begun_with,
         teacher=lesson and lesson.digest,
         micro_batches=plan.micro_batches,
@@ -101,6 +103,7 @@ def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> T
         seed=params.seed,
         faces=faces["train"],
         targets=targets,
+        offsets=offsets,
         weights=weights,
         validation=faces["val"],
         precision=chosen,

@@ -72,6 +72,7 @@ class StepRunner:
 
     Args:
         targets: of the faces, float32 `(N, K)`.
+        offsets: float32 `(N, K)`, added to the logits of the faces before the loss; None for none.
         weights: `(N,)`, how often each face is drawn, up to scale; None for once in an epoch.
         teacher: answers what the network shall learn of the faces that it is shown; None for the targets alone.
     """
@@ -85,6 +86,7 @@ class StepRunner:
         seed: int,
         faces: Faces,
         targets: NDArray[np.float32],
+        offsets: NDArray[np.float32] | None,
         weights: NDArray[np.float64] | None,
         criterion: Criterion,
         precision: Precision,
@@ -92,7 +94,10 @@ class StepRunner:
         teacher: Teacher | None = None,
     ) -> None:
         self.state, self.plan, self.train, self.seed = state, plan, train, seed
-        self.faces, self.targets, self.weights, self.criterion = faces, targets, weights, criterion
+        self.faces, self.weights, self.criterion = faces, weights, criterion
+        self.classes = targets.shape[1]
+        # Side by side, since Mixup blends both in the same shares
+        self.lessons = targets if offsets is None else np.concatenate([targets, offsets], axis=1)
         self.precision, self.world, self.teacher = precision, world, teacher
         net = state.net
         self.classify: Callable[[Tensor], Tensor] = torch.compile(net.classify) if train.compile else net.classify
@@ -132,11 +137,12 @@ class StepRunner:
         count = self.plan.micro_batches
         self.statistics.snapshot()
         for number, chosen in enumerate(np.split(self.world.shard(rows), count), start=1):
-            pixels, targets = self.batch(chosen, rng, side=self.side(epoch))
+            pixels, lessons = self.batch(chosen, rng, side=self.side(epoch))
+            targets, offsets = lessons[:, : self.classes], lessons[:, self.classes :]
             with self.world.gradient_sync(self.classify, last=number == count):
                 with self.precision.training():
                     logits = self.classify(pixels.contiguous(memory_format=torch.channels_last))
-                loss = self.criterion(logits, targets)
+                loss = self.criterion(logits + offsets if offsets.shape[1] else logits, targets)
                 if self.teacher:
                     loss = self.teacher.blend(loss, logits, pixels, precision=self.precision)
                 loss = loss / count
@@ -156,8 +162,8 @@ class StepRunner:
     def batch(
         self, rows: NDArray[np.int64], rng: np.random.Generator, *, side: int | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return augmented faces, float32 `(N, 3, side, side)` in 0-1, and targets `(N, K)`, on the device;
-        `side` is the network's unless given.
+        """Return augmented faces, float32 `(N, 3, side, side)` in 0-1, and targets `(N, K)`, or targets and offsets
+        `(N, 2 K)`, on the device; `side` is the network's unless given.
 
         Where colour plays no role, one channel is worked on, a third of the numbers, and then repeated three times.
         """
@@ -167,14 +173,14 @@ class StepRunner:
             images = torch.from_numpy(self.faces.images[rows][..., : 1 if grey else 3]).to(device, non_blocking=True)
         else:
             images = self.resident[on(rows, self.resident)][..., : 1 if grey else 3]
-        targets = torch.from_numpy(self.targets[rows]).to(device, non_blocking=True)
+        lessons = torch.from_numpy(self.lessons[rows]).to(device, non_blocking=True)
         pixels = net.pixels(images)
         if net.grayscale and not grey:
             pixels = net.luminance(pixels)
         if side not in (None, net.size_px):
             pixels = F.interpolate(pixels, size=(side, side), mode="bilinear", antialias=True)
-        pixels, targets = blend(augment(pixels, self.train, rng), targets, self.train, rng)
-        return pixels.expand(-1, 3, -1, -1), targets
+        pixels, lessons = blend(augment(pixels, self.train, rng), lessons, self.train, rng)
+        return pixels.expand(-1, 3, -1, -1), lessons
 
 
 def draw(rows: NDArray[np.int64], weights: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
