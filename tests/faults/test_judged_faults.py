@@ -130,7 +130,7 @@ FAULTS: dict[str, tuple[Callable[[Judged], Judged] | None, Callable[[Judged], No
     "a model biased against one group": (
         biased,
         None,
-        r"worst_slice: found -0\.\d+, wanted accuracy of the worst group of people, minus the whole, of at least",
+        r"worst_slice: found −0\.\d+, wanted accuracy of the worst group of people, minus the whole, of at least",
     ),
     "a split that leaks": (
         leaking,
