@@ -86,11 +86,11 @@ class StepRunner:
         seed: int,
         faces: Faces,
         targets: NDArray[np.float32],
-        offsets: NDArray[np.float32] | None,
         weights: NDArray[np.float64] | None,
         criterion: Criterion,
         precision: Precision,
         world: World,
+        offsets: NDArray[np.float32] | None = None,
         teacher: Teacher | None = None,
     ) -> None:
         self.state, self.plan, self.train, self.seed = state, plan, train, seed
