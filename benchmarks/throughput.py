@@ -16,6 +16,7 @@ import asyncio
 import itertools
 import multiprocessing
 import statistics
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -26,7 +27,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from load import DELIBERATE, address_of, images_of
 from running import running
-from service.workers import share
 from tables import markdown
 
 from ferops.config import load_params
@@ -36,6 +36,9 @@ from ferops.layout import Layout
 from ferops.packaging.bento import package_starter
 from ferops.starter.folder import Starter, fetch
 from ferops.threads import use
+
+sys.path.append(str(Path(__file__).parents[1]))
+from service.workers import share
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
