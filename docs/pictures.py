@@ -1,6 +1,6 @@
 """Take the pictures of the docs anew: the report of `make run`, the page of `make serve`, and the timeline of a video.
 
-    make run && ferops promote 1 && python docs/pictures.py        # in a fresh clone; needs Chromium
+    make run && make promote VERSION=1 && make package && python docs/pictures.py    # in a fresh clone; needs Chromium
 
 `docs/images/report.png` shows reports/evaluate, the others what the champion says of rendered faces that it has not
 seen: `answer.png` of six in a photo, `timeline.png` of two in a video.
@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -26,9 +27,12 @@ from PIL import Image
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
 
+if TYPE_CHECKING:
+    from browser import Page
+
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
-WIDTH, HEIGHT = 1000, 750
+WIDTH, HEIGHT = 1180, 885
 FPS = 25
 COLOURS = 256  # of a PNG with a palette, a third as large
 WITHIN_S = 120.0
@@ -39,28 +43,37 @@ def main() -> None:
     from browser import CHROMIUM, browser
     from sockets import free_port
 
-    report = ROOT / "reports" / "evaluate" / "index.html"
+    report = ROOT / "reports" / "evaluate" / "report.html"
     if CHROMIUM is None or not report.exists():
-        raise SystemExit("needs Chromium and reports/evaluate/index.html, which make run writes")
-    with tempfile.TemporaryDirectory() as folder, browser(Path(folder), f"--window-size={WIDTH},{HEIGHT}") as page:
+        raise SystemExit("needs Chromium and reports/evaluate/report.html, which make run writes")
+    with (
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
+        browser(Path(folder), f"--window-size={WIDTH},{HEIGHT}") as page,
+    ):
         page.size(WIDTH, HEIGHT)
         page.open(report.as_uri())
-        page.shot(Path(folder) / "report.png")
+        take(page, Path(folder) / "report.png")
         people, port = Path(folder) / "people.png", free_port()
         Image.fromarray(six_people()).save(people)
         with served(port):
             page.open(f"http://127.0.0.1:{port}/")
             page.choose_file("#file", people)
             page.wait_for("document.querySelectorAll('#overlay .box').length > 0")
-            page.shot(Path(folder) / "answer.png")
+            take(page, Path(folder) / "answer.png")
         film(Path(folder) / "interview.mp4")
-        timeline = ["predict", "interview.mp4", "--timeline", "who.html", "--model", str(ROOT / "artifacts" / "export")]
+        (Path(folder) / "model").symlink_to(ROOT / "artifacts" / "export")
+        timeline = ["predict", "interview.mp4", "--timeline", "who.html", "--model", "model"]
         subprocess.run([sys.executable, "-m", "ferops", *timeline], cwd=folder, check=True)
         page.open((Path(folder) / "who.html").as_uri())
-        page.shot(Path(folder) / "timeline.png")
+        take(page, Path(folder) / "timeline.png")
         for name in ("report.png", "answer.png", "timeline.png"):
             picture = Image.open(Path(folder) / name).convert("RGB").crop((0, 0, WIDTH, HEIGHT))
             picture.quantize(COLOURS).save(IMAGES / name, optimize=True)
+
+
+def take(page: Page, path: Path) -> None:
+    page.run("document.documentElement.style.overflow = 'hidden'")  # the page is as wide as without a scrollbar then
+    page.shot(path)
 
 
 def six_people() -> np.ndarray:
