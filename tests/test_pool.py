@@ -27,7 +27,7 @@ def test_processes_start_where_they_pay() -> None:
 
 def test_one_process_makes_its_tool_once() -> None:
     made: list[int] = []
-    work = Work(lambda: made.append(1) or 10, lambda tool, job: tool * job, "died")
+    work = Work(lambda: made.append(1) or 10, lambda tool, job: tool * job, "died", 3)
     assert list(in_order(iter([1, 2, 3]), work, processes=1)) == [10, 20, 30]
     assert len(made) == 1
     assert list(in_order(iter(()), work, processes=2)) == []
@@ -48,7 +48,7 @@ def do(tool, job):
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, lambda *_: sys.exit("the first process decides"))
-    for job in in_order(iter(range(10000)), Work(tool, do, "died"), processes=3, tool=0):
+    for job in in_order(iter(range(10000)), Work(tool, do, "died", 24), processes=3, tool=0):
         Path(sys.argv[1]).touch()
 """
 
@@ -80,7 +80,7 @@ def test_a_caller_that_stops_leaves_no_process() -> None:
             number += 1
             yield number
 
-    with closing(in_order(endless(), Work(partial(int, 2), pow, "died"), processes=2)) as results:
+    with closing(in_order(endless(), Work(partial(int, 2), pow, "died", 24), processes=2)) as results:
         assert [next(results) for _ in range(3)] == [2**1, 2**2, 2**3]
         assert multiprocessing.active_children()
     assert not multiprocessing.active_children()

@@ -34,8 +34,6 @@ WORTH_STARTING_S = 6.0
 core, more on a shared machine."""
 
 _AHEAD = 3  # jobs queued per process: bounds memory, and no process waits while this one is busy
-_DONE_AHEAD = 24
-"""Jobs that this process may finish before an earlier one is back: enough while the others start."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,14 @@ class Work(Generic[Tool, Job, Done]):
         make: called once in each process; what it makes should compute with one thread.
         do: from that and a job to the job's result.
         died: what to say when a process dies, without a full stop; what it died of is added.
+        done_ahead: jobs whose results this process may hold before an earlier one is back. It should have enough to do
+            while the others start.
     """
 
     make: Callable[[], Tool]
     do: Callable[[Tool, Job], Done]
     died: str
+    done_ahead: int
 
 
 @dataclass
@@ -138,7 +139,7 @@ def _merged(
             with _uninterrupted():  # this may start a process
                 waiting.append(pool.submit(_do, ahead))
             ahead = next(jobs, None)
-        elif ahead is not None and len(waiting) < at_most + _DONE_AHEAD:
+        elif ahead is not None and len(waiting) < at_most + work.done_ahead:
             done: Future[Done] = Future()
             done.set_result(work.do(tool, ahead))
             waiting.append(done)

@@ -169,6 +169,8 @@ def run_images(
 
         def missing() -> Iterator[str]:
             for name in sources:
+                if flag.requested:  # what is in hand is answered and written
+                    return
                 if held and all(holds(name) for holds in held):
                     bar.update()
                 else:
@@ -186,8 +188,6 @@ def run_images(
                     for line in table.lines(result) if table else ():
                         bar.write(line, file=sys.stdout)
                 bar.update(len(found))
-                if flag.requested:
-                    break
     if flag.requested:
         again_said = ". To go on: the same command with --resume" if held else ""
         note(f"stopped after {tally}{again_said}")

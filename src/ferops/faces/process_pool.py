@@ -23,6 +23,8 @@ DIED = (
     "preprocess.batch_size"
 )
 
+DONE_AHEAD = 24  # shards
+
 
 @dataclass(frozen=True)
 class Work:
@@ -56,7 +58,8 @@ def extract_shards(
                     break
         workers = threads.current()
     do = partial(_extract, settings=work.settings)
-    yield from in_order(shards, pool.Work(work.make_detector, do, DIED), processes=workers, tool=detector)
+    of_pool = pool.Work(work.make_detector, do, DIED, DONE_AHEAD)
+    yield from in_order(shards, of_pool, processes=workers, tool=detector)
 
 
 def _extract(detector: Detector, shard: Shard, *, settings: FaceRules) -> Extracted:

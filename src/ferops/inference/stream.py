@@ -21,6 +21,12 @@ BATCH_PX = 50_000_000
 PROCESSES = 8
 """That work at most: each holds a model of its own in memory."""
 
+JOB = 16
+"""Images at most that a process gets at once: what is in hand when somebody stops the run."""
+
+DONE_AHEAD = 250
+"""Jobs that are done, without their photos: a few megabytes, and work for the seconds in which a process starts."""
+
 DIED = (
     "a process that looks for faces died; most often the machine ran out of memory: lower --batch, or set "
     "OMP_NUM_THREADS=1 for one process alone. What is written so far is whole: --resume goes on"
@@ -125,8 +131,8 @@ def results(
     processes = min(threads.current(), PROCESSES) if again else 1
     yield from _alone(predictor, left, reader, until=WorthStarting(count, processes))
     if again:
-        jobs = iter(lambda: tuple(islice(left, reader.batch)), ())
-        yield from in_order(jobs, Work(again, reader.of, DIED), processes=processes)
+        jobs = iter(lambda: tuple(islice(left, min(reader.batch, JOB))), ())
+        yield from in_order(jobs, Work(again, reader.of, DIED, DONE_AHEAD), processes=processes)
 
 
 def _alone(
