@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from starlette.responses import JSONResponse
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
@@ -15,6 +15,7 @@ from service.refusals import Refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -22,7 +23,8 @@ log = logging.getLogger("bentoml.access")
 
 
 class Known:
-    """Answers 404 to paths that no route of `app` serves, and 400 to headers that BentoML's log cannot write."""
+    """Answers what no route of `app` does: 404 to other paths, 426 to one of a WebSocket that is asked for as a page,
+    400 to headers that BentoML's log cannot write."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
@@ -35,20 +37,27 @@ class Known:
             await send({"type": "websocket.close", "code": 1000})
         elif scope["type"] != "http":
             await self._app(scope, receive, send)
+        elif scope["path"] in self._sockets:
+            await self._answer(_no_socket(scope), scope, receive, send)
         elif scope["path"] not in self._paths and scope["path"].removesuffix("/") not in self._paths:
-            await self._answer(
-                JSONResponse({"error": "There is no such path. See /docs.json"}, 404), scope, receive, send
-            )
+            refusal = Refusal("no_such_path", "There is no such path. See /docs.json.")
+            await self._answer(refusal.response(), scope, receive, send)
         elif not all(value.isascii() for name, value in scope["headers"] if name.startswith(b"content-")):
             refusal = Refusal("bad_header", "The headers Content-... may hold ASCII characters only.")
             await self._answer(refusal.response(), scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    async def _answer(self, response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _answer(self, response: Response, scope: Scope, receive: Receive, send: Send) -> None:
         client = ":".join(map(str, scope["client"] or "_"))
         log.info("%s (method=%s,path=%s) (status=%d)", client, scope["method"], scope["path"], response.status_code)
         await response(scope, receive, send)
+
+
+def _no_socket(scope: Scope) -> Response:
+    if scope["method"] != "GET":
+        return PlainTextResponse("Method Not Allowed", 405, {"allow": "GET"})  # as Starlette says it of other paths
+    return Refusal("not_a_websocket", f"{scope['path']} is a WebSocket. Open it as one: ws:// or wss://.").response()
 
 
 def _paths(routes: Iterable[BaseRoute], prefix: str = "") -> Iterator[str]:

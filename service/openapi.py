@@ -11,7 +11,7 @@ from ferops.inference.answer import Answer, Info
 from ferops.inference.extras import MAX_EXPLAINED
 from ferops.inference.several import BatchAnswer, StreamAnswer
 from service import batch, guard
-from service.refusals import CODES, OF_STREAMS
+from service.refusals import CODES, NOT_OF_UPLOADS, OF_STREAMS
 from service.stream import READ_FPS
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ IMAGES = {
     "description": "images, and zips of images",
 }
 
+REFUSED = {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}
+
 STREAM = {
     "get": {
         "summary": "a WebSocket: frames of a camera in, answers out",
@@ -69,11 +71,8 @@ STREAM = {
                 "description": "the stream is open",
                 "content": {"application/json": {"schema": {"$ref": "#/components/schemas/StreamAnswer"}}},
             },
-            "403": {
-                "description": "Forbidden. Code: foreign_origin",
-                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
-            },
-            "404": {"description": "the request opens no WebSocket"},
+            "403": {"description": "Forbidden. Code: foreign_origin", "content": REFUSED},
+            "426": {"description": "Upgrade Required. Code: not_a_websocket", "content": REFUSED},
         },
     }
 }
@@ -140,11 +139,11 @@ def _content(answer: type[Record]) -> dict[str, Any]:
 def _refusals() -> dict[str, Any]:
     """Return every status that an upload may get besides 200, with its codes."""
     found: dict[str, Any] = {}
-    for status in sorted({status for code, status in CODES.items() if code not in OF_STREAMS}):
-        codes = ", ".join(code for code, its in CODES.items() if its == status and code not in OF_STREAMS)
+    for status in sorted({status for code, status in CODES.items() if code not in NOT_OF_UPLOADS}):
+        codes = ", ".join(code for code, its in CODES.items() if its == status and code not in NOT_OF_UPLOADS)
         found[str(status)] = {
             "description": f"{HTTPStatus(status).phrase}. Codes: {codes}",
-            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+            "content": REFUSED,
         }
         if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
             found[str(status)]["headers"] = {

@@ -14,6 +14,7 @@ CODES = {
     "no_key": 401,
     "wrong_key": 401,
     "foreign_origin": 403,
+    "no_such_path": 404,
     "slow_upload": 408,
     "idle": 408,
     "body_too_large": 413,
@@ -27,6 +28,7 @@ CODES = {
     "empty_file": 422,
     "damaged_image": 422,
     "bad_zip": 422,
+    "not_a_websocket": 426,
     "head_too_large": 431,
     "too_many_uploads": 429,
     "too_many_images": 429,
@@ -43,8 +45,10 @@ CODES = {
 }
 """Code, for programs -> HTTP status. The OpenAPI page lists exactly these."""
 
-OF_STREAMS = frozenset({"foreign_origin", "idle", "too_many_streams", "streams_full"})
+OF_STREAMS = frozenset({"foreign_origin", "idle", "not_a_websocket", "too_many_streams", "streams_full"})
 """WS /stream gives these as well as some of the others; no other path gives them."""
+
+NOT_OF_UPLOADS = OF_STREAMS | {"no_such_path"}
 
 
 class Refusal(Exception):  # noqa: N818 # a refusal is an answer, not a fault
@@ -64,4 +68,6 @@ class Refusal(Exception):  # noqa: N818 # a refusal is an answer, not a fault
         headers = {} if self.retry_after_s is None else {"retry-after": str(max(1, math.ceil(self.retry_after_s)))}
         if self.status == HTTPStatus.UNAUTHORIZED:
             headers["www-authenticate"] = "Bearer"
+        if self.status == HTTPStatus.UPGRADE_REQUIRED:
+            headers |= {"upgrade": "websocket", "connection": "upgrade"}
         return JSONResponse({"error": self.message, "code": self.code}, status_code=self.status, headers=headers)

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from service.known import Known
 from service.openapi import document
-from service.refusals import CODES, OF_STREAMS
+from service.refusals import CODES, NOT_OF_UPLOADS
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route, WebSocketRoute
@@ -52,7 +52,7 @@ def written(quick_params: Params) -> dict[str, Any]:
 def test_every_status_is_described_with_its_codes(written: dict[str, Any]) -> None:
     for path in ("/predict", "/predict/batch"):
         responses = written["paths"][path]["post"]["responses"]
-        codes = {code: status for code, status in CODES.items() if code not in OF_STREAMS}
+        codes = {code: status for code, status in CODES.items() if code not in NOT_OF_UPLOADS}
         assert {int(status) for status in responses} == {200, *codes.values()}
         for code, status in codes.items():
             assert code in responses[str(status)]["description"]
@@ -82,7 +82,7 @@ def test_whoever_may_try_again_learns_when() -> None:
             assert CODES[code] not in (429, 503) or "retry_after_s" in given, ast.unparse(call)
 
 
-def ask(path: str, **headers: bytes) -> httpx.Response:
+def ask(path: str, method: str = "GET", **headers: bytes) -> httpx.Response:
     async def fine(_: Any) -> PlainTextResponse:
         return PlainTextResponse("fine")
 
@@ -96,7 +96,8 @@ def ask(path: str, **headers: bytes) -> httpx.Response:
 
     async def go() -> httpx.Response:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="http://test") as client:
-            return await client.get(path, headers={name.replace("_", "-"): value for name, value in headers.items()})
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
+            return await client.request(method, path, headers=named)
 
     return asyncio.run(go())
 
@@ -110,11 +111,17 @@ def ask(path: str, **headers: bytes) -> httpx.Response:
         ("/page/app.js", 200),
         ("/page/none.js", 404),
         ("/x", 404),
-        ("/stream", 404),
+        ("/stream", 426),
     ],
 )
 def test_paths_that_exist_are_let_through(path: str, status: int) -> None:
     assert ask(path).status_code == status
+
+
+def test_a_websocket_that_is_asked_for_as_a_page_says_what_it_is() -> None:
+    asked, posted = ask("/stream"), ask("/stream", method="POST")
+    assert (asked.json()["code"], asked.headers["upgrade"]) == ("not_a_websocket", "websocket")
+    assert (posted.status_code, posted.headers["allow"]) == (405, "GET")
 
 
 def test_a_header_that_the_log_cannot_write_is_refused() -> None:
