@@ -93,15 +93,29 @@ def test_faces_are_drawn_by_source_and_class(layout):
     write_faces(layout, {"train": blobs(4, seed=1)})
     faces = with_sources(layout, ["wild"] * 12 + ["fer2013"] * 12)
     sampling = {"wild": Sampling(weight=1.5, balance=0.5)}
-    weights = data.sampling_weights(layout, "train", faces, sampling)
+    targets = np.eye(6, dtype=np.float32)[faces.labels]
+    weights, offsets = data.read_sampling(layout, "train", faces, targets, sampling)
     np.testing.assert_array_equal(weights[12:], 1.0)
     shares = np.bincount(faces.labels[:12], minlength=6) / 12
     np.testing.assert_allclose(weights[:12], 1.5 / np.sqrt(shares[faces.labels[:12]]))
-    assert data.sampling_weights(layout, "train", faces, {}) is None
+    assert offsets is None
+    assert data.read_sampling(layout, "train", faces, targets, {}) == (None, None)
+
+
+def test_logits_are_adjusted_in_the_source_that_asks_for_it(layout):
+    write_faces(layout, {"train": blobs(4, seed=1)})
+    faces = with_sources(layout, ["wild"] * 12 + ["fer2013"] * 12)
+    targets = np.eye(6, dtype=np.float32)[faces.labels]
+    sampling = {"wild": Sampling(weight=1.0, balance=0.0, adjust=1.0)}
+    _, offsets = data.read_sampling(layout, "train", faces, targets, sampling)
+    shares = np.bincount(faces.labels[:12], minlength=6) / 12
+    np.testing.assert_allclose(offsets[:12], np.tile(np.log(np.maximum(shares, 0.5 / 12)), (12, 1)), rtol=1e-5)
+    np.testing.assert_array_equal(offsets[12:], 0.0)
 
 
 def test_a_source_without_faces_cannot_be_drawn(layout):
     write_faces(layout, {"train": blobs(4, seed=1)})
     faces = with_sources(layout, ["wild"] * 24)
+    targets = np.eye(6, dtype=np.float32)[faces.labels]
     with pytest.raises(FeropsError, match=r"names fer, of which the train split has no face; it has wild\."):
-        data.sampling_weights(layout, "train", faces, {"fer": Sampling(weight=1.0, balance=0.0)})
+        data.read_sampling(layout, "train", faces, targets, {"fer": Sampling(weight=1.0, balance=0.0)})

@@ -31,8 +31,7 @@ COLUMNS: dict[str, Kind] = {
 def assign(manifest: pd.DataFrame, settings: Settings, *, seed: int) -> pd.DataFrame:
     """Return image_id, split and group (and fold, with `folds`) of every assigned row, sorted by image_id.
 
-    `manifest` has COLUMNS. The result does not depend on its
-    order. Three ways to the test split:
+    `manifest` has COLUMNS; its order changes nothing. Three ways to the test split:
 
     - drawn: test_share of the rows.
     - `official_test`: each source's own, that is its rows of usage test, or val where it has no test. The rows that

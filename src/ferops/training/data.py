@@ -13,7 +13,7 @@ from ferops.config import Sampling
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.tables import Kind, read_array, read_parquet
-from ferops.training.faces import Faces, drawing_weights, soft_targets
+from ferops.training.faces import Faces, drawing_weights, logit_offsets, soft_targets
 
 
 def read_faces(layout: Layout, split: str) -> Faces:
@@ -81,18 +81,19 @@ def read_sources(layout: Layout, split: str) -> NDArray[np.str_]:
     return _rows(layout, split, ["source"])["source"].to_numpy(str)
 
 
-def sampling_weights(
-    layout: Layout, split: str, faces: Faces, sampling: Mapping[str, Sampling]
-) -> NDArray[np.float64] | None:
-    """Return how often each of `faces` is drawn, `(N,)` up to scale; None where all are drawn alike.
+def read_sampling(
+    layout: Layout, split: str, faces: Faces, targets: NDArray[np.float32], sampling: Mapping[str, Sampling]
+) -> tuple[NDArray[np.float64] | None, NDArray[np.float32] | None]:
+    """Return how often each of `faces` is drawn, `(N,)` up to scale, and what is added to its logits, `(N, K)`.
 
-    A source that `sampling` does not name has weight 1 and balance 0.
+    None where all are drawn alike, and where nothing is added (`logit_offsets`). A source that `sampling` does not name
+    has weight 1 and balance 0.
 
     Raises:
         FeropsError: a source of `sampling` has no face.
     """
     if not sampling:
-        return None
+        return None, None
     sources = read_sources(layout, split)
     unknown = sorted(set(sampling) - set(sources))
     if unknown:
@@ -100,7 +101,8 @@ def sampling_weights(
             f"train.sampling names {', '.join(unknown)}, of which the {split} split has no face; it has "
             f"{', '.join(sorted(set(sources)))}. Correct it, or add the source to data.sources"
         )
-    return drawing_weights(faces.labels, sources, sampling)
+    weights = drawing_weights(faces.labels, sources, sampling)
+    return weights, logit_offsets(targets, sources, weights, sampling)
 
 
 def _rows(layout: Layout, split: str, columns: list[str]) -> pd.DataFrame:

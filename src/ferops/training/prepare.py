@@ -16,7 +16,7 @@ from ferops.records import Provenance
 from ferops.training import data, model, precision
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.distributed import World, from_environment, select_gpu
-from ferops.training.faces import Faces, content_hash, logit_offsets
+from ferops.training.faces import Faces, content_hash
 from ferops.training.fit import Fit
 from ferops.training.identity import Identity, settings_of, weights_hash
 from ferops.training.pretrained import Pretrained
@@ -74,9 +74,7 @@ def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> T
     lesson = read_lesson(layout, params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
-    weights = data.sampling_weights(layout, "train", faces["train"], train.sampling)
-    sources = data.read_sources(layout, "train")
-    offsets = logit_offsets(targets, sources, weights, train.sampling)
+    weights, offsets = data.read_sampling(layout, "train", faces["train"], targets, train.sampling)
     begun_with = weights_hash(net) if start else None  # before any statistics of the faces, whose last digits differ
     mean, std = fit_to_faces(net, faces["train"], start, train=train, seed=params.seed)
     chosen = precision.choose(train)
