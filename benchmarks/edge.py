@@ -4,7 +4,7 @@
     python benchmarks/edge.py starter --photos wild.zip --for onnx openvino
 
 All is `ferops convert` in one call, on the faces of photographs drawn at random. Formats whose converter is not
-installed (docs/edge.md says how) are in the table, too, and empty.
+installed (docs/edge.md says how), or that want other hardware, are in the table, too, and empty.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tables import markdown
 
 from ferops.edge.formats import TARGETS, require_installed
 from ferops.errors import FeropsError
-from ferops.records.conversion import Conversion, ConvertedFile
+from ferops.records.conversion import Conversion, ConvertedFile, Format
 
 
 def main() -> None:
@@ -34,14 +34,14 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         found = converted(asked.model, read(asked.photos, limit=asked.limit), possible, Path(folder))
     files = {each.format: each for each in found.files}
-    rows = [row(files[name]) if name in files else [f"`{name}`", *["not installed here"] * 6] for name in asked.formats]
+    rows = [row(files[name]) if name in files else missing(name) for name in asked.formats]
     same = f"same label as served, of {found.faces:,}"
     time = f"ms a face, {found.threads} thread{'s' if found.threads > 1 else ''}"
     head = ["file", "made from", "precision", "MB", same, "largest difference of a probability", time]
     print(markdown(head, rows))
 
 
-def installed(name: str) -> bool:
+def installed(name: Format) -> bool:
     try:
         require_installed(name)
     except FeropsError:
@@ -49,7 +49,7 @@ def installed(name: str) -> bool:
     return True
 
 
-def converted(model: str, photographs: list[bytes], formats: list[str], folder: Path) -> Conversion:
+def converted(model: str, photographs: list[bytes], formats: list[Format], folder: Path) -> Conversion:
     images, out = folder / "images", folder / "edge"
     images.mkdir()
     for number, photograph in enumerate(photographs):
@@ -64,11 +64,16 @@ def row(each: ConvertedFile) -> list[str]:
     """Return the cells of a file; what this machine cannot run has no answers."""
     found = each.agreement
     answers = (
-        [f"{found.same_label:.1%}", f"{found.largest_difference:.3f}", f"{found.latency_ms:.2f}"]
+        [f"{100 * found.same_label:.1f} %", f"{found.largest_difference:.3f}", f"{found.latency_ms:.2f}"]
         if found
-        else ["not run here"] * 3
+        else ["-"] * 3
     )
-    return [f"`{each.file}`", f"`{each.made_from}`", each.precision.upper(), f"{each.size_mb:.1f}", *answers]
+    file = f"`{each.file}`" if found else f"`{each.file}`, cannot be run here"
+    return [file, f"`{each.made_from}`", each.precision.upper(), f"{each.size_mb:.1f}", *answers]
+
+
+def missing(name: Format) -> list[str]:
+    return [f"`{TARGETS[name].file}`, cannot be made here", *["-"] * 6]
 
 
 if __name__ == "__main__":
