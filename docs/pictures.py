@@ -3,19 +3,15 @@
     make run && make promote VERSION=1 && make package && python docs/pictures.py    # in a fresh clone; needs Chromium
 
 `docs/images/report.png` shows reports/evaluate, the others what the champion says of rendered faces that it has not
-seen: `answer.png` of six in a photo, `timeline.png` of two in a video.
+seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the page.
 """
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +22,7 @@ from PIL import Image
 
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
+from ferops.layout import Layout
 
 if TYPE_CHECKING:
     from browser import Page
@@ -33,53 +30,101 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
 WIDTH, HEIGHT = 1180, 885
+PHONE = (390, 844)
 FPS = 25
 COLOURS = 256  # of a PNG with a palette, a third as large
-WITHIN_S = 120.0
 
 
 def main() -> None:
-    sys.path.append(str(ROOT / "tests"))
+    sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+    from running import running
+
     from browser import CHROMIUM, browser
-    from sockets import free_port
 
     report = ROOT / "reports" / "evaluate" / "report.html"
     if CHROMIUM is None or not report.exists():
         raise SystemExit("needs Chromium and reports/evaluate/report.html, which make run writes")
-    with (
-        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        browser(Path(folder), f"--window-size={WIDTH},{HEIGHT}") as page,
-    ):
-        page.size(WIDTH, HEIGHT)
-        page.open(report.as_uri())
-        take(page, Path(folder) / "report.png")
-        people, port = Path(folder) / "people.png", free_port()
-        Image.fromarray(six_people()).save(people)
-        with served(port):
-            page.open(f"http://127.0.0.1:{port}/")
-            page.choose_file("#file", people)
-            page.wait_for("document.querySelectorAll('#overlay .box').length > 0")
-            take(page, Path(folder) / "answer.png")
-        film(Path(folder) / "interview.mp4")
-        (Path(folder) / "model").symlink_to(ROOT / "artifacts" / "export")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        folder = Path(scratch)
+        Image.fromarray(six_people()).save(folder / "people.png")
+        film(folder / "interview.mp4")
+        camera(folder / "camera.mjpeg")
+        (folder / "model").symlink_to(ROOT / "artifacts" / "export")
         timeline = ["predict", "interview.mp4", "--timeline", "who.html", "--model", "model"]
         subprocess.run([sys.executable, "-m", "ferops", *timeline], cwd=folder, check=True)
-        page.open((Path(folder) / "who.html").as_uri())
-        take(page, Path(folder) / "timeline.png")
-        for name in ("report.png", "answer.png", "timeline.png"):
-            picture = Image.open(Path(folder) / name).convert("RGB").crop((0, 0, WIDTH, HEIGHT))
-            picture.quantize(COLOURS).save(IMAGES / name, optimize=True)
+        eye = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+        eye += (f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}",)
+        with browser(folder, f"--window-size={WIDTH},{HEIGHT}", *eye) as page, running(Layout(ROOT)) as service:
+            page.size(WIDTH, HEIGHT)
+            page.open(report.as_uri())
+            take(page, "report")
+            page.open((folder / "who.html").as_uri())
+            take(page, "timeline")
+            of_the_page(page, f"http://127.0.0.1:{service.port}/", folder)
 
 
-def take(page: Page, path: Path) -> None:
+def of_the_page(page: Page, url: str, folder: Path) -> None:
+    page.open(url)
+    answered(page, folder / "people.png")
+    take(page, "answer")
+    page.dark(True)
+    page.run("document.querySelector('.card .why').click()")
+    page.wait_for("document.querySelectorAll('.heat canvas').length === 1")
+    take(page, "page-dark")
+    page.dark(False)
+
+    page.size(*PHONE)
+    page.open(url)
+    answered(page, folder / "people.png")
+    take(page, "page-phone", size=PHONE)
+    page.size(WIDTH, HEIGHT)
+
+    page.open(url)
+    page.run("document.getElementById('live').click()")
+    page.wait_for("document.querySelectorAll('#marks .box').length === 2")
+    page.wait_for("parseFloat(document.getElementById('rate').innerText) > 0")
+    take(page, "page-live")
+    page.run("document.getElementById('live').click()")
+
+    page.open(url)
+    page.choose_file("#file", folder / "interview.mp4")
+    page.wait_for("document.getElementById('status').innerText.endsWith('followed.')")
+    take(page, "page-video")
+
+    page.open(url)
+    page.offline(True)
+    page.choose_file("#file", folder / "people.png")
+    page.wait_for("document.getElementById('status').innerText.includes('The next try is')")
+    take(page, "page-away")
+    page.offline(False)
+
+
+def answered(page: Page, photo: Path) -> None:
+    page.choose_file("#file", photo)
+    page.wait_for("document.querySelectorAll('#overlay .box').length > 0")
+
+
+def take(page: Page, name: str, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+    """Write `docs/images/NAME.png`: what the window shows."""
     page.run("document.documentElement.style.overflow = 'hidden'")  # the page is as wide as without a scrollbar then
-    page.shot(path)
+    with tempfile.NamedTemporaryFile(suffix=".png") as file:
+        page.shot(Path(file.name))
+        picture = Image.open(file.name).convert("RGB").crop((0, 0, *size))
+    picture.quantize(COLOURS).save(IMAGES / f"{name}.png", optimize=True)
 
 
 def six_people() -> np.ndarray:
     """Return two rows of three faces that no model has seen, uint8 `(320, 480, 3)`: one for each expression."""
     people = [decode(row["image"]) for row in islice(rows(seed=2026, identities=1, images_per_expression=1), 6)]
     return np.vstack([np.hstack(people[:3]), np.hstack(people[3:])])
+
+
+def camera(path: Path) -> None:
+    """Write what the camera shows, as MJPEG: two of the six people."""
+    still = np.pad(six_people()[:160, :320], ((40, 40), (0, 0), (0, 0)), constant_values=90)
+    frame = io.BytesIO()
+    Image.fromarray(still).resize((640, 480)).save(frame, "JPEG", quality=95)
+    path.write_bytes(30 * frame.getvalue())
 
 
 def film(path: Path) -> None:
@@ -96,30 +141,6 @@ def film(path: Path) -> None:
             pixels = np.hstack([left[int(seconds / 2.5) % 6], right[int(seconds / 3.5) % 6]])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
-
-
-@contextmanager
-def served(port: int) -> Iterator[None]:
-    """Serve the champion until the end."""
-    command = [sys.executable, "-m", "ferops", "serve", "--port", str(port)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            deadline = time.monotonic() + WITHIN_S
-            while not _is_ready(port):
-                if process.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("ferops serve did not become ready; run it to see why")
-                time.sleep(0.5)
-            yield
-        finally:
-            process.terminate()
-
-
-def _is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-            return True
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 if __name__ == "__main__":
