@@ -1,4 +1,4 @@
-"""Record a first session, word by word, as docs/session.md: install, label a photo, learn from photos, serve the result.
+"""Record a first session, word by word, as docs/session.md: install, label a photo, learn from photos, serve.
 
     python docs/session.py photo.jpg photos     # photos: a folder with a folder for each class
 
@@ -105,13 +105,13 @@ def wait() -> None:
 
 def page(lines: list[str], counts: dict[str, int], commit: str) -> str:
     photos = " and ".join(f"{count} of `{name}`" for name, count in counts.items())
-    today = datetime.now(UTC)
+    where, today = f"{cores()} cores of {cpu_name()}", datetime.now(UTC)
     session = "\n".join(lines)
     return f"""# A first session
 
-Everything that a person typed and saw, from a clone in `ferops` to an answer of their own model. `photos` has {photos}, classes that the
-starter does not know. On {cores()} cores of {cpu_name()}, {today.day} {today:%B %Y}, commit `{commit}`; the packages were on this machine already.
-`python docs/session.py` records it anew.
+Everything that a person typed and saw, from a clone in `ferops` to an answer of their own model. `photos` has
+{photos}, classes that the starter does not know. On {where},
+{today.day} {today:%B %Y}, commit `{commit}`; the packages were on this machine already. `python docs/session.py` records it anew.
 
 ```console
 {session}
