@@ -111,7 +111,8 @@ def page(lines: list[str], counts: dict[str, int], commit: str) -> str:
 
 Everything that a person typed and saw, from a clone in `ferops` to an answer of their own model. `photos` has
 {photos}, classes that the starter does not know. On {where},
-{today.day} {today:%B %Y}, commit `{commit}`; the packages were on this machine already. `python docs/session.py` records it anew.
+{today.day} {today:%B %Y}, commit `{commit}`; the packages were on this machine already.
+`python docs/session.py` records it anew.
 
 ```console
 {session}
