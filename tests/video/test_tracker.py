@@ -57,6 +57,15 @@ def test_two_who_cross_keep_their_numbers(fps: float) -> None:
     assert right[-1][0] == left[-1][0] > 3.7
 
 
+def test_those_who_come_together_are_numbered_from_the_left() -> None:
+    """In the first frame, and later, when the second frame confirms them."""
+    places = [600, 200, 400]
+    first = follow(*(lambda _t, x=x: (x, 200, 80) for x in places))
+    assert [only(each) for each in first] == [3, 1, 2]
+    later = follow(lambda _t: (900, 200, 80), *(lambda t, x=x: (x, 200, 80) if t > 1 else None for x in places))
+    assert [only(each) for each in later] == [1, 4, 2, 3]
+
+
 def test_one_who_passes_in_front_of_another() -> None:
     walking, sitting = follow(lambda t: (100 + 200 * t, 200, 90), lambda _: (400, 205, 70))
     assert (only(walking), only(sitting)) == (1, 2)

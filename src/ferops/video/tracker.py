@@ -96,7 +96,7 @@ class Tracker:
         missed = [track for track in seen if track.seen_s != self._now_s]
         assign(missed, weak, 1 - _overlaps(missed, boxes[weak]), SECOND)
         strong = assign(new, strong, fused(new, strong), UNCONFIRMED)
-        for place in strong:
+        for place in sorted(strong, key=lambda place: boxes[place][0]):  # people count from the left
             found[place] = track = Track(Motion(boxes[place]), self._now(), self._now())
             self.tracks.append(track)
             if self._begins:
