@@ -25,7 +25,9 @@ export class Tracks {
     for (const { place, track, share } of pairs.sort((one, other) => other.share - one.share)) {
       if (share >= SAME && !found.has(place) && ![...found.values()].includes(track)) found.set(place, track);
     }
-    const faces = answer.faces.map((face, place) => this.seen(face, found.get(place), timeS));
+    const fromTheLeft = [...answer.faces.keys()].sort((one, other) => answer.faces[one].box.x1 - answer.faces[other].box.x1);
+    const faces = [];
+    for (const place of fromTheLeft) faces[place] = this.seen(answer.faces[place], found.get(place), timeS);
     this.begins = false;
     this.lastS = timeS;
     return { ...answer, faces };
