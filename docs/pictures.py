@@ -1,8 +1,8 @@
-"""Take the pictures of the docs anew: the report of `make run`, the page of `make serve`, and the timeline of a video.
+"""Take the pictures of the docs anew: the reports of `make run`, the page of `make serve`, and the timeline of a video.
 
     make run && make promote VERSION=1 && make package && python docs/pictures.py    # in a fresh clone; needs Chromium
 
-`docs/images/report.png` shows reports/evaluate, the others what the champion says of rendered faces that it has not
+`docs/images/report*.png` show pages of reports/, the others what the champion says of rendered faces that it has not
 seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the page.
 """
 
@@ -29,6 +29,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 IMAGES = ROOT / "docs" / "images"
+REPORTS = {
+    "report": "evaluate/report.html",
+    "report-explain": "explain/index.html",
+    "report-robustness": "robustness/index.html",
+    "report-fairness": "fairness/index.html",
+}
+"""Picture -> page below reports/, of which it shows the head."""
+
 WIDTH, HEIGHT = 1180, 885
 PHONE = (390, 844)
 FPS = 25
@@ -41,9 +49,9 @@ def main() -> None:
 
     from browser import CHROMIUM, browser
 
-    report = ROOT / "reports" / "evaluate" / "report.html"
-    if CHROMIUM is None or not report.exists():
-        raise SystemExit("needs Chromium and reports/evaluate/report.html, which make run writes")
+    missing = [path for path in REPORTS.values() if not (ROOT / "reports" / path).exists()]
+    if CHROMIUM is None or missing:
+        raise SystemExit(f"needs Chromium, and of make run: {', '.join(missing) or 'all there'}")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch)
         Image.fromarray(six_people()).save(folder / "people.png")
@@ -56,8 +64,9 @@ def main() -> None:
         eye += (f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}",)
         with browser(folder, f"--window-size={WIDTH},{HEIGHT}", *eye) as page, running(Layout(ROOT)) as service:
             page.size(WIDTH, HEIGHT)
-            page.open(report.as_uri())
-            take(page, "report")
+            for name, path in REPORTS.items():
+                page.open((ROOT / "reports" / path).as_uri())
+                take(page, name)
             page.open((folder / "who.html").as_uri())
             take(page, "timeline")
             of_the_page(page, f"http://127.0.0.1:{service.port}/", folder)
