@@ -72,6 +72,9 @@ def test_a_class_of_ones_own_has_no_comparison_with_the_starter(tmp_path: Any) -
     assert baseline.epochs >= 1
     assert not plan(found).compared
     assert "the starter has no pain, so there is no comparison with it" in "\n".join(plan(found).reasons)
+    gate = params.registry.gates["baseline"]
+    assert gate.metric == "crossvalidation.candidate_minus_baseline.accuracy.high"  # as good is good enough
+    assert gate.bounds == {"at_least": 0.0}
 
 
 def test_a_second_look_undoes_what_the_first_one_decided(tmp_path: Any) -> None:

@@ -150,16 +150,20 @@ def _closing(layout: Layout, outcome: Outcome, decided: Plan) -> list[str]:
     judged = whole or metrics
     minus = judged.candidate_minus_baseline
     lines = [""]
+    faces = (
+        f"{judged.n:,} faces, each answered by a model that had not seen it" if whole else f"{judged.n:,} test faces"
+    )
     if decided.compared:
-        faces = (
-            f"{judged.n:,} faces, each answered by a model that had not seen it"
-            if whole
-            else f"{judged.n:,} test faces"
-        )
         lines.append(
             f"On the same {faces}: yours {percent(judged.candidate.accuracy.value)} right, the starter "
             f"{percent(judged.baseline.accuracy.value)}; difference {interval(minus.accuracy, signed=True)} points. "
             "The starter may have been trained on some of them, if they are public."
+        )
+    else:
+        lines.append(
+            f"Of {faces}, {interval(judged.candidate.accuracy)} % are right: "
+            f"{interval(judged.candidate_minus_chance.accuracy, signed=True)} points more than with the most frequent "
+            "class for all."
         )
     if whole:
         lines.append(
