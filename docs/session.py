@@ -3,7 +3,7 @@
     python docs/session.py photo.jpg photos     # photos: a folder with a folder for each class
 
 The commands run in a new folder and a new environment, on a clone of HEAD. What they print is kept as it is, but for
-progress bars; the time of each that takes more than a second is noted.
+progress bars, the stages of `learn`, and the ends of long lines; the time of each that takes more than a second is noted.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "session.md"
 PORT = 3000
 READY_S = 120.0
+WIDTH = 160
 COMMANDS = (
     "python3 -m venv fer && source fer/bin/activate",
     r"grep -E '^[a-z0-9-]+==' ferops/requirements.lock | sed 's/ \\$//' > pins.txt",
@@ -79,7 +80,7 @@ def typed(folder: Path) -> list[str]:
                 if command.endswith("&"):
                     wait()
                 seconds = time.monotonic() - started
-                lines += [f"$ {command}", *map(plain, said)]
+                lines += [f"$ {command}", *abridged([plain(each) for each in said])]
                 lines += [f"# {duration(seconds)}"] if seconds >= 1 else []
         finally:
             shell.stdin.write("kill %1\nexit\n")
@@ -90,6 +91,16 @@ def typed(folder: Path) -> list[str]:
 def plain(line: str) -> str:
     """Return the line as a terminal shows it at last: without what a progress bar overwrote."""
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", line.rstrip("\n").rsplit("\r", 1)[-1])
+
+
+def abridged(said: list[str]) -> list[str]:
+    """Return the lines without what pip says of this machine's settings and what the stages print, none too long."""
+    kept = [line for line in said if not line.startswith("WARNING: Location")]
+    stages = [number for number, line in enumerate(kept) if line.startswith("Running stage")]
+    if stages:
+        end = next(number for number in range(stages[-1], len(kept)) if kept[number].startswith("Data  "))
+        kept[stages[0] : end] = [f"... ({len(stages)} stages, each with its summary)", ""]
+    return [line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in kept]
 
 
 def wait() -> None:
