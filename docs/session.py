@@ -3,7 +3,7 @@
     python docs/session.py photo.jpg photos     # photos: a folder with a folder for each class
 
 The commands run in a new folder and a new environment, on a clone of HEAD. What they print is kept as it is, but for
-progress bars, the stages of `learn`, and the ends of long lines; the time of each that takes more than a second is noted.
+progress bars, the stages of `learn`, and the ends of long lines; times of more than a second are noted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "session.md"
 PORT = 3000
 READY_S = 120.0
-WIDTH = 160
+WIDTH = 240
 COMMANDS = (
     "python3 -m venv fer && source fer/bin/activate",
     r"grep -E '^[a-z0-9-]+==' ferops/requirements.lock | sed 's/ \\$//' > pins.txt",
@@ -80,7 +80,7 @@ def typed(folder: Path) -> list[str]:
                 if command.endswith("&"):
                     wait()
                 seconds = time.monotonic() - started
-                lines += [f"$ {command}", *abridged([plain(each) for each in said])]
+                lines += [f"$ {command}", *abridged([plain(each).replace(str(folder), "~") for each in said])]
                 lines += [f"# {duration(seconds)}"] if seconds >= 1 else []
         finally:
             shell.stdin.write("kill %1\nexit\n")

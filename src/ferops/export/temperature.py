@@ -13,7 +13,7 @@ BOUNDS = (0.1, 10.0)
 
 SPREAD = 0.5
 """What is believed of a temperature before any face is seen: its logarithm is normal, with mean 0 and this standard
-deviation. So a dozen faces without an error do not ask for certainty; with a few hundred faces next to nothing is left of it."""
+deviation. So a dozen faces without an error do not ask for certainty; with a few hundred, next to nothing is left."""
 
 FOLDS = 5
 
