@@ -14,6 +14,11 @@ def number(value: float, digits: int, *, signed: bool = False) -> str:
     return f"{round(value, digits) + 0.0:{sign}.{digits}f}".replace("-", "−")
 
 
+def rounded(value: float, *, signed: bool = False) -> str:
+    """Return "302" for 302.0, a count, and "0.210" for 0.21, any other figure."""
+    return number(value, 0 if float(value).is_integer() and abs(value) > 1 else 3, signed=signed)
+
+
 def percent(share: float | None, digits: int = 1) -> str:
     """Return "61.3 %" for 0.613."""
     return NO_VALUE if share is None else f"{100 * share:.{digits}f}{NO_BREAK}%"

@@ -85,7 +85,7 @@ def test_gates_that_change_after_a_look_at_the_test_split_need_a_reason(
     card = (layout.reports("register") / "model_card.md").read_text()
     assert "Why: 0.5 was a slip" in card
     assert "| 1 challenger |" in card
-    assert "| macro_f1 | macro-F1 of at least 0.400 | found 0.450 | +0.05 | passed |" in card
+    assert "| macro_f1 | macro-F1 of at least 0.400 | found 0.450 | +0.050 | passed |" in card
 
 
 def test_settings_of_before_are_named_with_what_to_use_instead() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from ferops.config import Rule
+from ferops.formats import rounded
 from ferops.records.base import Record
 from ferops.records.provenance import Provenance
 
@@ -36,7 +37,7 @@ class Gate(Record):
     @property
     def margin_text(self) -> str:
         """The margin as text, empty where there is none."""
-        return "" if self.margin is None else f"{self.margin:+.3g}"
+        return "" if self.margin is None else rounded(self.margin, signed=True)
 
     @property
     def blocks(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from ferops.config import POLICY, Register, Rule
 from ferops.errors import FeropsError
-from ferops.formats import number
+from ferops.formats import rounded
 from ferops.records.metrics import Metrics
 from ferops.records.register import Gate
 from ferops.registry.figures import Probes, UndefinedError, figure_of
@@ -20,8 +20,8 @@ _WORDS = {"at_least": "of at least", "at_most": "of at most", "above": "above", 
 _REFERENCES = {
     "absolute": "{}",
     "chance": "{} minus the accuracy of guessing",
-    "baseline": "{} (candidate - baseline)",
-    "champion": "{} (candidate - champion)",
+    "baseline": "{}, candidate minus baseline,",
+    "champion": "{}, candidate minus champion,",
     "people": "{} of the worst group of people, minus the whole,",
     "source": "{} of the worst source, minus the whole,",
     "condition": "{} of the worst condition, minus the whole,",
@@ -57,7 +57,7 @@ def _gate(name: str, rule: Rule, tree: Mapping[str, object], probes: Probes) -> 
     ((bound_name, bound),) = rule.bounds.items()
     signed = rule.reference != "absolute"
     what = _REFERENCES[rule.reference].format(_name(rule.metric))
-    wanted = f"{what} {_WORDS[bound_name]} {_number(bound, signed=signed)}"
+    wanted = f"{what} {_WORDS[bound_name]} {rounded(bound, signed=signed)}"
     if rule.reference == "champion" and tree["champion"] is None:
         return Gate(name=name, passed=True, observed=None, wanted=wanted, reason="there is no champion yet")
     rising = bound_name in ("at_least", "above")
@@ -73,7 +73,7 @@ def _gate(name: str, rule: Rule, tree: Mapping[str, object], probes: Probes) -> 
         "above": observed > bound,
         "below": observed < bound,
     }[bound_name]
-    found = f"found {_number(observed, signed=signed)}"
+    found = f"found {rounded(observed, signed=signed)}"
     reason = found if passed else f"{found}, wanted {wanted}"
     return Gate(name=name, passed=passed, observed=observed, wanted=wanted, reason=reason, margin=margin)
 
@@ -89,12 +89,6 @@ def _name(path: str) -> str:
     if last not in ends:
         parts, last = [*parts, last], "value"
     return ends[last] + " ".join(parts).replace("macro_f1", "macro-F1").replace("_", " ")
-
-
-def _number(value: float, *, signed: bool) -> str:
-    if float(value).is_integer() and abs(value) > 1:
-        return number(value, 0)
-    return number(value, 3, signed=signed)
 
 
 def _check_overrides(overrides: Mapping[str, str], names: Iterable[str]) -> None:
