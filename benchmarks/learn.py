@@ -12,7 +12,8 @@ trained one, before its export. With `--aside 0` nobody is set aside, and both m
 `ferops learn` judges few: cross-validated, which takes five times as long.
 
 The starter must not have learnt from the photographs: else it knows them, and there is nothing to gain. Give one that
-was trained on others (`--starter`), or the people whom it has not learnt from (`--splits test`).
+was trained on others (`--starter`), or the people whom it has not learnt from (`--splits test`). Faces of classes that
+it lacks are left out.
 
 A line of --out is a draw; a draw that is there is not made again. Accuracy is that of the faces judged on; the mean
 recall is over the classes with 15 of them or more, and does not change with the mixture of the classes.
@@ -60,9 +61,10 @@ class Pool:
     aside: NDArray[np.bool_]
 
     @classmethod
-    def read(cls, layout: Layout, source: str, splits: Sequence[str], *, share: float) -> Pool:
+    def read(cls, layout: Layout, source: str, splits: Sequence[str], *, classes: Sequence[str], share: float) -> Pool:
         table = pd.read_parquet(layout.face_index)
         table = table[(table["source"] == source) & (table["row"] >= 0) & table["split"].isin(splits)]
+        table = table[table["label"].isin(classes)]
         table = table.sort_values(["split", "row"])
         arrays = {split: np.load(layout.faces(split), mmap_mode="r") for split in SPLITS}
         faces = np.concatenate(
@@ -100,7 +102,8 @@ def main() -> None:
         print(table(read(asked.table)))
         return
     starter = asked.starter.resolve()
-    pool = Pool.read(Layout(asked.project), asked.source, asked.splits, share=asked.aside)
+    classes = read_training_config(starter).classes
+    pool = Pool.read(Layout(asked.project), asked.source, asked.splits, classes=classes, share=asked.aside)
     for each in asked.each:
         for seed in range(asked.draws):
             if not any((row["each"], row["seed"]) == (each, seed) for row in read(asked.out)):
