@@ -19,6 +19,7 @@ from ferops.layout import Layout
 from ferops.orchestration import run
 from ferops.records.metrics import Interval
 from ferops.records.starter import StarterMetrics
+from ferops.starter.adopt import MAX_MB, OTHERS_MAX_MB
 from ferops.starter.folder import fetch, summary, terms
 from repositories import dvc
 
@@ -130,15 +131,22 @@ def test_a_starter_of_rendered_faces_says_so() -> None:
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.skipif(not (ROOT / "starter.dvc").exists(), reason="this checkout comes without a starter model")
-def test_the_starter_that_this_repository_comes_with() -> None:
+STORE = ROOT / ".dvc" / "embedded" / "files" / "md5"
+
+
+def listed(dvc_file: Path) -> dict[str, str]:
+    """Return the md5 of each object that `dvc_file` names in the embedded remote, by path; its listing is ``."""
+    [folder] = re.findall(r"md5: ([0-9a-f]{32})\.dir", dvc_file.read_text())
+    listing = json.loads((STORE / folder[:2] / f"{folder[2:]}.dir").read_text())
+    return {"": f"{folder}.dir", **{each["relpath"]: each["md5"] for each in listing}}
+
+
+@pytest.mark.parametrize("dvc_file", Layout(ROOT).shipped_dvc, ids=lambda path: path.stem)
+def test_a_model_that_this_repository_comes_with(dvc_file: Path) -> None:
     """Read from the embedded remote itself, so that nothing is pulled: small, complete, with its terms."""
-    text = (ROOT / "starter.dvc").read_text()
-    assert "remote: embedded" in text
-    store = ROOT / ".dvc" / "embedded" / "files" / "md5"
-    [folder] = re.findall(r"md5: ([0-9a-f]{32})\.dir", text)
-    listing = json.loads((store / folder[:2] / f"{folder[2:]}.dir").read_text())
-    files = {each["relpath"]: (store / each["md5"][:2] / each["md5"][2:]).read_bytes() for each in listing}
+    assert "remote: embedded" in dvc_file.read_text()
+    names = {name: md5 for name, md5 in listed(dvc_file).items() if name}
+    files = {name: (STORE / md5[:2] / md5[2:]).read_bytes() for name, md5 in names.items()}
     config = json.loads(files["config.json"])
     assert set(files) == {
         "MODEL_CARD.md",
@@ -148,7 +156,7 @@ def test_the_starter_that_this_repository_comes_with() -> None:
         "weights.safetensors",
         config["served"],
     }
-    assert sum(map(len, files.values())) <= 12e6
+    assert sum(map(len, files.values())) <= 1e6 * MAX_MB.get(dvc_file.stem, OTHERS_MAX_MB)
     said = " ".join(files["NOTICE"].decode().split())
     for name in config["provenance"]["sources"]:  # in the words of the day when it was adopted
         about = SOURCES.get(name)
@@ -158,10 +166,13 @@ def test_the_starter_that_this_repository_comes_with() -> None:
             else f"{name}: .* Terms: "
         )
         assert re.search(own, said)
-    # Nothing else lies there: what is no longer named would stay in every clone
-    wanted = {f"{folder}.dir", *(each["md5"] for each in listing)}
-    [data] = re.findall(r"md5: ([0-9a-f]{32})\.dir", (ROOT / "data.dvc").read_text())
-    data_listing = store / data[:2] / f"{data[2:]}.dir"
-    if data_listing.exists():  # a user's own data are elsewhere
-        wanted |= {f"{data}.dir", *(each["md5"] for each in json.loads(data_listing.read_text()))}
-        assert objects(ROOT) == wanted
+
+
+def test_nothing_else_lies_in_the_embedded_remote() -> None:
+    """What is no longer named would stay in every clone."""
+    data = ROOT / "data.dvc"
+    [version] = re.findall(r"md5: ([0-9a-f]{32})\.dir", data.read_text())
+    if not (STORE / version[:2] / f"{version[2:]}.dir").exists():
+        pytest.skip("data.dvc names a user's own data, which are elsewhere")
+    shipped = [data, *Layout(ROOT).shipped_dvc]
+    assert objects(ROOT) == {md5 for dvc_file in shipped for md5 in listed(dvc_file).values()}
