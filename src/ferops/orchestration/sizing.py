@@ -28,13 +28,13 @@ STEPS, MIN_EPOCHS, MAX_EPOCHS = 300, 6, 30
 TIGHT_PX = 112
 """Images with a median side of at most this are taken for cut-out faces."""
 
-_ON_TEST = {
+_ON_TEST: dict[str, dict[str, Any]] = {
     "enough_samples": {"metric": "n", "reference": "absolute"},
     "beats_chance": {"metric": "accuracy.low", "reference": "chance"},
     "baseline": {"metric": "accuracy.low", "reference": "baseline", "at_least": 0.001},
     "calibration": {"metric": "candidate.calibration_error.value", "reference": "absolute"},
 }
-_CROSS_VALIDATED = {
+_CROSS_VALIDATED: dict[str, dict[str, Any]] = {
     "enough_samples": {"metric": "crossvalidation.n", "reference": "absolute"},
     "beats_chance": {"metric": "crossvalidation.candidate_minus_chance.accuracy.low", "reference": "absolute"},
     "baseline": {
@@ -129,15 +129,15 @@ def _split(images: int, folds: int) -> str:
     )
 
 
-def _gates(folds: int, *, compared: bool) -> dict[str, dict[str, object]]:
+def _gates(folds: int, *, compared: bool) -> dict[str, dict[str, Any]]:
     """Return the gates; where the starter cannot be the rival, the model need only not be clearly worse than its own.
 
     That one is the same network with the same training, and shows whether the starter's weights did harm: to ask for
     more would withhold a good model because another is as good.
     """
-    gates: dict[str, dict[str, object]] = {**(_CROSS_VALIDATED if folds else _ON_TEST)}
+    gates = dict(_CROSS_VALIDATED if folds else _ON_TEST)
     if not compared:
-        metric = str(gates["baseline"]["metric"]).removesuffix(".low") + ".high"
+        metric = gates["baseline"]["metric"].removesuffix(".low") + ".high"
         gates["baseline"] = {**gates["baseline"], "metric": metric, "at_least": 0.0}
     return gates
 
