@@ -94,8 +94,9 @@ def plain(line: str) -> str:
 
 
 def abridged(said: list[str]) -> list[str]:
-    """Return the lines without what pip says of this machine's settings and what the stages print, none too long."""
-    kept = [line for line in said if not line.startswith("WARNING: Location")]
+    """Return the lines without what pip says of this machine's settings, what the stages print and what the server
+    logs, none too long."""
+    kept = [line for line in said if not line.startswith("WARNING: Location") and "[INFO]" not in line]
     stages = [number for number, line in enumerate(kept) if line.startswith("Running stage")]
     if stages:
         end = next(number for number in range(stages[-1], len(kept)) if kept[number].startswith("Data  "))
