@@ -137,7 +137,7 @@ def _trained(layout: Layout, params: Params, data: Data, name: str, kept: tuple[
             "data": params.data.model_copy(update={"sources": kept}),
         }
     )
-    training = prepare(own, changed, MODEL)
+    training = prepare(own, changed, MODEL, say=name == "all")  # what the weights are is said once
     done = own.root / "done"
     if not (done.exists() and done.read_text(encoding="utf-8") == training.identity.digest):
         run(training)
