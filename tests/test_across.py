@@ -93,6 +93,26 @@ def test_what_one_source_teaches_is_not_true_of_the_other(tmp_path: Path, monkey
     assert not (layout.root / "artifacts" / "train").exists()
 
 
+@pytest.mark.slow
+def test_a_source_without_votes_learns_from_its_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    votes = {}
+
+    def train(training: Training) -> None:
+        votes[training.layout.root.name] = training.identity.train["votes"]
+        by_mean_colour(training)
+
+    monkeypatch.setattr("ferops.across.run", train)
+    layout = project(tmp_path / "made")
+    table = pd.read_parquet(layout.face_index)
+    for index, name in enumerate(DEFAULT_CLASSES):
+        cast = pd.Series(np.where(table["label_index"] == index, 10, 0), index=table.index, dtype="Int64")
+        table[f"votes_{name}"] = cast.mask(table["source"] == "two")
+    table.to_parquet(layout.face_index)
+    params = settings()
+    across(layout, params.model_copy(update={"train": params.train.model_copy(update={"votes": 0.5})}))
+    assert votes == {"all": 0.5, "only-one": 0.5, "only-two": 0.0}
+
+
 def test_one_source_cannot_be_compared(tmp_path: Path) -> None:
     with pytest.raises(FeropsError, match="faces of one alone"):
         across(project(tmp_path / "made", sources=("one",)), settings())

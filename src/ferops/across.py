@@ -130,10 +130,12 @@ def _trained(layout: Layout, params: Params, data: Data, name: str, kept: tuple[
     """Train on the faces of the sources `kept`, and return the logits `(N, K)` of all test faces."""
     own = Layout(layout.state / "across" / name.replace(" ", "-"))
     _write_inputs(layout, own, params, data, kept)
+    rows = _faces_of(data, kept, "train")
+    voted = bool(rows.filter(like="votes_").notna().any(axis=None))
     some = {source: how for source, how in params.train.sampling.items() if source in kept}
     changed = params.model_copy(
         update={
-            "train": params.train.model_copy(update={"sampling": some}),
+            "train": params.train.model_copy(update={"sampling": some, "votes": params.train.votes if voted else 0.0}),
             "data": params.data.model_copy(update={"sources": kept}),
         }
     )
