@@ -8,7 +8,6 @@ seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the pag
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import tempfile
@@ -47,21 +46,21 @@ def main() -> None:
     sys.path += [str(ROOT / "tests"), str(ROOT / "benchmarks")]
     from running import running
 
-    from browser import CHROMIUM, browser
+    from browser import CHROMIUM, browser, camera
 
     missing = [path for path in REPORTS.values() if not (ROOT / "reports" / path).exists()]
-    if CHROMIUM is None or missing:
-        raise SystemExit(f"needs Chromium, and of make run: {', '.join(missing) or 'all there'}")
+    if missing:
+        raise SystemExit(f"reports/ lacks {', '.join(missing)}. They are made by: make run")
+    if CHROMIUM is None:
+        raise SystemExit("Chromium takes the pictures, and is not installed here")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         folder = Path(scratch)
         Image.fromarray(six_people()).save(folder / "people.png")
         film(folder / "interview.mp4")
-        camera(folder / "camera.mjpeg")
+        eye = camera(folder / "camera.mjpeg", six_people())
         (folder / "model").symlink_to(ROOT / "artifacts" / "export")
         timeline = ["predict", "interview.mp4", "--timeline", "who.html", "--model", "model"]
         subprocess.run([sys.executable, "-m", "ferops", *timeline], cwd=folder, check=True)
-        eye = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-        eye += (f"--use-file-for-fake-video-capture={folder / 'camera.mjpeg'}",)
         with browser(folder, f"--window-size={WIDTH},{HEIGHT}", *eye) as page, running(Layout(ROOT)) as service:
             page.size(WIDTH, HEIGHT)
             for name, path in REPORTS.items():
@@ -126,14 +125,6 @@ def six_people() -> np.ndarray:
     """Return two rows of three faces that no model has seen, uint8 `(320, 480, 3)`: one for each expression."""
     people = [decode(row["image"]) for row in islice(rows(seed=2026, identities=1, images_per_expression=1), 6)]
     return np.vstack([np.hstack(people[:3]), np.hstack(people[3:])])
-
-
-def camera(path: Path) -> None:
-    """Write what the camera shows, as MJPEG: two of the six people."""
-    still = np.pad(six_people()[:160, :320], ((40, 40), (0, 0), (0, 0)), constant_values=90)
-    frame = io.BytesIO()
-    Image.fromarray(still).resize((640, 480)).save(frame, "JPEG", quality=95)
-    path.write_bytes(30 * frame.getvalue())
 
 
 def film(path: Path) -> None:

@@ -14,8 +14,6 @@ import shutil
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +24,7 @@ from ferops.machine import cores, cpu_name
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "session.md"
 PORT = 3000
-READY_S = 120.0
+PATIENT = ("curl", "--silent", "--fail", "--retry", "240", "--retry-delay", "1", "--retry-all-errors")
 WIDTH = 240
 COMMANDS = (
     "python3 -m venv fer && source fer/bin/activate",
@@ -72,13 +70,13 @@ def typed(folder: Path) -> list[str]:
                 shell.stdin.write(f'{command}\necho "== $?"\n')
                 shell.stdin.flush()
                 said: list[str] = []
-                while not (line := shell.stdout.readline()).startswith("== "):
+                while (line := shell.stdout.readline()) and not line.startswith("== "):
                     said.append(line)
                 print(*said, sep="", end="", flush=True)
                 if line.strip() != "== 0":
-                    raise SystemExit(f"{command} ended with {line.strip()}")
+                    raise SystemExit(f"{command} ended with {line.strip() or 'the shell'}")
                 if command.endswith("&"):
-                    wait()
+                    subprocess.run([*PATIENT, f"http://127.0.0.1:{PORT}/readyz"], stdout=subprocess.DEVNULL, check=True)
                 seconds = time.monotonic() - started
                 lines += [f"$ {command}", *abridged([plain(each).replace(str(folder), "~") for each in said])]
                 lines += [f"# {duration(seconds)}"] if seconds >= 1 else []
@@ -102,17 +100,6 @@ def abridged(said: list[str]) -> list[str]:
         end = next(number for number in range(stages[-1], len(kept)) if kept[number].startswith("Data  "))
         kept[stages[0] : end] = [f"... ({len(stages)} stages, each with its summary)", ""]
     return [line if len(line) <= WIDTH else f"{line[:WIDTH]} ..." for line in kept]
-
-
-def wait() -> None:
-    deadline = time.monotonic() + READY_S
-    while time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=5):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise SystemExit("ferops serve did not become ready")
 
 
 def page(lines: list[str], counts: dict[str, int], commit: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import shutil
@@ -14,6 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 from websockets.sync.client import ClientConnection, connect
 
 from ferops.local import access
@@ -143,6 +147,20 @@ def browser(scratch: Path, *options: str) -> Iterator[Page]:
                 yield Page(connection)
         finally:
             process.terminate()
+
+
+def camera(path: Path, people: NDArray[np.uint8]) -> tuple[str, ...]:
+    """Write what the camera of a browser shows, MJPEG; return the options of `browser` that give it that camera.
+
+    Args:
+        people: two rows of three, uint8 `(320, 480, 3)`; the first two are before the camera.
+    """
+    still = Image.fromarray(np.pad(people[:160, :320], ((40, 40), (0, 0), (0, 0)), constant_values=90))
+    frame = io.BytesIO()
+    still.resize((640, 480)).save(frame, "JPEG", quality=95)
+    path.write_bytes(30 * frame.getvalue())
+    fake = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+    return (*fake, f"--use-file-for-fake-video-capture={path}")
 
 
 def log_in(page: Page, running: Running) -> None:

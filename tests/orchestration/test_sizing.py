@@ -75,6 +75,8 @@ def test_a_class_of_ones_own_has_no_comparison_with_the_starter(tmp_path: Any) -
     gate = params.registry.gates["baseline"]
     assert gate.metric == "crossvalidation.candidate_minus_baseline.accuracy.high"  # as good is good enough
     assert gate.bounds == {"at_least": 0.0}
+    many = plan(facts(classes={"pain": 600, "happy": 600})).changes["register"]["gates"]["baseline"]
+    assert many == {"metric": "accuracy.high", "reference": "baseline", "at_least": 0.0}
 
 
 def test_a_second_look_undoes_what_the_first_one_decided(tmp_path: Any) -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from test_film import two_people
-from test_live import CAMERA_OPTIONS, camera
 from test_page import six_people
 
-from browser import CHROMIUM, LOOKS, Page, browser, judged
+from browser import CHROMIUM, LOOKS, Page, browser, camera, judged
 from page_server import PageServer
 from static_server import axe
 from videos import write_video
@@ -36,7 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     folder = tmp_path_factory.mktemp("browser")
-    with browser(folder, *CAMERA_OPTIONS, f"--use-file-for-fake-video-capture={camera(folder)}") as page:
+    with browser(folder, *camera(folder / "camera.mjpeg", six_people())) as page:
         yield page
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from test_page import six_people
 
-from browser import CHROMIUM, Page, browser
+from browser import CHROMIUM, Page, browser, camera
 from ferops.config import Params, Serve
 from page_server import PageServer
 
@@ -38,19 +36,6 @@ SHOWN = """(() => {
 })()"""
 
 
-CAMERA_OPTIONS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
-
-
-def camera(folder: Path) -> Path:
-    """Write what the camera shows: the first two of the six people, anger at the left, fear at the right."""
-    people = six_people()[:160, :320]
-    still = Image.fromarray(np.pad(people, ((40, 40), (0, 0), (0, 0)), constant_values=90)).resize((640, 480))
-    buffer = io.BytesIO()
-    still.save(buffer, "JPEG", quality=95)
-    (folder / "camera.mjpeg").write_bytes(30 * buffer.getvalue())
-    return folder / "camera.mjpeg"
-
-
 @pytest.fixture(scope="module")
 def limits(quick_params: Params) -> Serve:
     return quick_params.serve.model_copy(update={"max_streams_per_client": 1})
@@ -60,8 +45,7 @@ def limits(quick_params: Params) -> Serve:
 def opened(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """A browser whose camera shows the first two of the six people, anger at the left, fear at the right."""
     folder = tmp_path_factory.mktemp("browser")
-    options = (*CAMERA_OPTIONS, f"--use-file-for-fake-video-capture={camera(folder)}")
-    with browser(folder, *options) as page:
+    with browser(folder, *camera(folder / "camera.mjpeg", six_people())) as page:
         yield page
 
 
