@@ -1,4 +1,4 @@
-"""Judge models on photographs and on FER2013 by three questions, with `ferops score`: a table for docs/results.md.
+"""Judge models on photographs and on FER2013 by four questions, with `ferops score`: a table for docs/results.md.
 
     python benchmarks/exam.py --project ~/fer --split val artifacts/export starter
     python benchmarks/exam.py --project ~/fer --split test artifacts/export      # once for each model that is shipped
@@ -8,6 +8,7 @@ The project holds FER2013 with FERPlus's votes and a source of photographs, vali
 
 - `labels`: FER2013's images of six classes, by their own labels.
 - `votes`: those in which more than half of the ten annotators saw one and the same of the six, by that answer.
+- `votes of seven`: those in which more than half saw one and the same of the six or neutral, by that answer.
 - `photographs`: by their labels, seven classes. The figure is the mean recall of the classes with 50 of them or more in
   the whole source; a class that the model does not answer has a recall of 0.
 
@@ -21,6 +22,7 @@ import argparse
 import os
 import tempfile
 import timeit
+from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
@@ -76,17 +78,22 @@ def split_rows(layout: Layout, split: str, photographs: str) -> tuple[pd.DataFra
 def questions(rows: pd.DataFrame, photographs: str, folder: Path) -> dict[str, Path]:
     """Write a file of labelled images for each question; return their paths by name."""
     of_fer = rows[rows["source"] == "fer2013"]
-    votes = of_fer[[f"votes_{name}" for name in DEFAULT_CLASSES]].fillna(0).astype(int)
-    agreed = of_fer.assign(label=votes.idxmax(axis=1).str.removeprefix("votes_"))[votes.max(axis=1) > 5]
     sets = {
         "labels": of_fer[of_fer["label"].isin(DEFAULT_CLASSES)],
-        "votes": agreed,
+        "votes": agreed(of_fer, DEFAULT_CLASSES),
+        "votes of seven": agreed(of_fer, [*DEFAULT_CLASSES, "neutral"]),
         "photographs": rows[rows["source"] == photographs],
     }
     files = {name: folder / f"{name}.parquet" for name in sets}
     for name, file in files.items():
         sets[name][COLUMNS].to_parquet(file)
     return files
+
+
+def agreed(rows: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Return the rows in which more than half of the ten annotators saw the same of `classes`, with that as label."""
+    votes = rows[[f"votes_{name}" for name in classes]].fillna(0).astype(int)
+    return rows.assign(label=votes.idxmax(axis=1).str.removeprefix("votes_"))[votes.max(axis=1) > 5]
 
 
 def judged(layout: Layout, model: str, tta: Tta | None, files: dict[str, Path], enough: list[str]) -> list[str]:
