@@ -211,6 +211,7 @@ class Train(Block):
     small_px: Literal[0] | Annotated[int, Field(ge=32)]
     small_share: Share
     ema_decay: Annotated[float, Field(ge=0.0, lt=1.0)]
+    norm_faces: Annotated[int, Field(ge=0)] = 0
     early_stopping: Annotated[int, Field(ge=0)]
     loss: Literal["focal", "cross_entropy"]
     focal_gamma: NonNegative

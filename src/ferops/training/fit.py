@@ -16,6 +16,7 @@ from ferops import threads
 from ferops.config import Train
 from ferops.errors import FeropsError, StoppedError
 from ferops.records.train import Epoch
+from ferops.training import norms
 from ferops.training.bar import Bar
 from ferops.training.checkpoint import Checkpoint
 from ferops.training.distributed import World
@@ -118,6 +119,15 @@ class Fit:
                 if self.progress.epoch < self.epochs:
                     self._choose_threads(bar)
         self.state.net.load_state_dict(self.state.best)
+        if self.train.norm_faces and self.world.main:
+            norms.measure_again(
+                self.state.net,
+                self.stepper.faces.images,
+                self.stepper.weights,
+                count=self.train.norm_faces,
+                seed=self.stepper.seed,
+                device=self.precision.device,
+            )
 
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ferops.training.distributed import World
 
 STATISTICS_FACES = 512
+STATISTICS_BATCH = 64
 
 
 @torch.no_grad()
@@ -34,7 +35,7 @@ def restate(net: nn.Module, images: NDArray[np.uint8], *, seed: int) -> None:
     hooks = [module.register_forward_pre_hook(note) for module in net.modules() if isinstance(module, _BatchNorm)]
     net.eval()
     rows = np.sort(np.random.default_rng(seed).permutation(len(images))[:STATISTICS_FACES])
-    for some in np.array_split(rows, -(-len(rows) // 64)):
+    for some in np.array_split(rows, -(-len(rows) // STATISTICS_BATCH)):
         net(torch.from_numpy(images[some]))
     for hook in hooks:
         hook.remove()
@@ -49,6 +50,43 @@ def restate(net: nn.Module, images: NDArray[np.uint8], *, seed: int) -> None:
         norm.bias.copy_(shift + scale * mean)
         norm.running_mean.copy_(mean)
         norm.running_var.copy_(variance)
+
+
+@torch.no_grad()
+def measure_again(
+    net: nn.Module,
+    images: NDArray[np.uint8],
+    weights: NDArray[np.float64] | None,
+    *,
+    count: int,
+    seed: int,
+    device: torch.device,
+) -> None:
+    """Give all batch norms the running statistics of faces as they are; everything else stays.
+
+    In training they follow weights that move, and faces that are blended, covered and worsened. "Precise BatchNorm": Wu
+    and Johnson 2021, "Rethinking 'Batch' in BatchNorm", section 3; each is the mean over batches of STATISTICS_BATCH.
+
+    Args:
+        net: on `device`, takes uint8 faces; it is left in evaluation mode.
+        images: uint8 `(N, S, S, 3)`, of which `count`, or all, are drawn.
+        weights: how often each is drawn in training, `(N,)` up to scale; None for alike.
+    """
+    norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
+    momenta = [norm.momentum for norm in norms]
+    shares = np.full(len(images), 1.0) if weights is None else weights
+    count = min(count, np.count_nonzero(shares))
+    rows = np.random.default_rng(seed).choice(len(images), count, replace=False, p=shares / shares.sum())
+    net.eval()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+        norm.train()
+    for some in np.array_split(rows, -(-count // STATISTICS_BATCH)):
+        net(torch.from_numpy(images[np.sort(some)]).to(device))
+    net.eval()
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
 
 
 class RunningStatistics:
