@@ -75,7 +75,7 @@ def measure_again(
     norms = [module for module in net.modules() if isinstance(module, _BatchNorm) and module.running_mean is not None]
     momenta = [norm.momentum for norm in norms]
     shares = np.full(len(images), 1.0) if weights is None else weights
-    count = min(count, np.count_nonzero(shares))
+    count = min(count, int(np.count_nonzero(shares)))
     rows = np.random.default_rng(seed).choice(len(images), count, replace=False, p=shares / shares.sum())
     net.eval()
     for norm in norms:
