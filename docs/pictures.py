@@ -1,29 +1,38 @@
-"""Take the pictures of the docs anew: the reports of `make run`, the page of `make serve`, and the timeline of a video.
+"""Take the pictures of the docs anew: reports of `make run`, the page of `make serve`, a video's timeline, the monitor.
 
     make run && make promote VERSION=1 && make package && python docs/pictures.py    # in a fresh clone; needs Chromium
 
 `docs/images/report*.png` show pages of reports/, the others what the champion says of rendered faces that it has not
-seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the page.
+seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the page, and `monitor.png` of a thousand that
+the service answers, the last half of them in low light.
 """
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+import cv2
 import numpy as np
 from PIL import Image
 
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.images import decode
 from ferops.datasets.synthetic import rows
 from ferops.layout import Layout
+from ferops.monitoring.traffic import FLUSH_S, FOLDER_VARIABLE
 
 if TYPE_CHECKING:
+    import httpx
+
     from browser import Page
 
 ROOT = Path(__file__).parents[1]
@@ -37,6 +46,7 @@ REPORTS = {
 """Picture -> page below reports/, of which it shows the head."""
 
 WIDTH, HEIGHT = 1180, 885
+WINDOW = 252  # images that are compared together: six expressions of 42 people
 PHONE = (390, 844)
 FPS = 25
 COLOURS = 256  # of a PNG with a palette, a third as large
@@ -59,6 +69,7 @@ def main() -> None:
         film(folder / "interview.mp4")
         eye = camera(folder / "camera.mjpeg", six_people())
         (folder / "model").symlink_to(ROOT / "artifacts" / "export")
+        os.environ[FOLDER_VARIABLE] = str(folder / "traffic")
         timeline = ["predict", "interview.mp4", "--timeline", "who.html", "--model", "model"]
         subprocess.run([sys.executable, "-m", "ferops", *timeline], cwd=folder, check=True)
         with browser(folder, f"--window-size={WIDTH},{HEIGHT}", *eye) as page, running(Layout(ROOT)) as service:
@@ -68,6 +79,9 @@ def main() -> None:
                 take(page, name)
             page.open((folder / "who.html").as_uri())
             take(page, "timeline")
+            watched(service.client, folder / "traffic")
+            page.open((ROOT / "reports" / "monitor" / "index.html").as_uri())
+            take(page, "monitor")
             of_the_page(page, f"http://127.0.0.1:{service.port}/", folder)
 
 
@@ -105,6 +119,21 @@ def of_the_page(page: Page, url: str, folder: Path) -> None:
     page.wait_for("document.getElementById('status').innerText.includes('The next try is')")
     take(page, "page-away")
     page.offline(False)
+
+
+def watched(client: httpx.Client, traffic: Path) -> None:
+    """Let the service answer people that nobody has seen, in good light and then in low light, and monitor it."""
+    from monitor import low_light, rendered
+
+    shutil.rmtree(ROOT / "reports" / "monitor", ignore_errors=True)
+    images = [decode(row["image"]) for row in rendered(WINDOW * 4 // len(DEFAULT_CLASSES))]
+    for place, image in enumerate(images):
+        shown = image if 2 * place < len(images) else low_light(image)
+        _, encoded = cv2.imencode(".png", shown[:, :, ::-1])
+        client.post("/predict", files={"image": encoded.tobytes()}).raise_for_status()
+    time.sleep(2 * FLUSH_S)
+    watch = ["monitor", "--window", str(WINDOW), "--traffic", str(traffic)]
+    subprocess.run([sys.executable, "-m", "ferops", *watch], cwd=ROOT, check=True)
 
 
 def answered(page: Page, photo: Path) -> None:
