@@ -3,8 +3,8 @@
     make run && make promote VERSION=1 && make package && python docs/pictures.py    # in a fresh clone; needs Chromium
 
 `docs/images/report*.png` show pages of reports/, the others what the champion says of rendered faces that it has not
-seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the page, and `monitor.png` of a thousand that
-the service answers, the last half of them in low light.
+seen: `timeline.png` of two in a video, `answer.png` and `page-*.png` on the page, and `monitor.png` of forty that the
+service answers, in good light and then in low light.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ REPORTS = {
 """Picture -> page below reports/, of which it shows the head."""
 
 WIDTH, HEIGHT = 1180, 885
-WINDOW = 252  # images that are compared together: six expressions of 42 people
+WINDOW = 120  # images that are compared together: six expressions of 20 people
 PHONE = (390, 844)
 FPS = 25
 COLOURS = 256  # of a PNG with a palette, a third as large
@@ -126,9 +126,8 @@ def watched(client: httpx.Client, traffic: Path) -> None:
     from monitor import low_light, rendered
 
     shutil.rmtree(ROOT / "reports" / "monitor", ignore_errors=True)
-    images = [decode(row["image"]) for row in rendered(WINDOW * 4 // len(DEFAULT_CLASSES))]
-    for place, image in enumerate(images):
-        shown = image if 2 * place < len(images) else low_light(image)
+    images = [decode(row["image"]) for row in rendered(2 * WINDOW // len(DEFAULT_CLASSES))]
+    for shown in (*images, *map(low_light, images)):
         _, encoded = cv2.imencode(".png", shown[:, :, ::-1])
         client.post("/predict", files={"image": encoded.tobytes()}).raise_for_status()
     time.sleep(2 * FLUSH_S)
