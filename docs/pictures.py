@@ -143,6 +143,7 @@ def answered(page: Page, photo: Path) -> None:
 def take(page: Page, name: str, *, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
     """Write `docs/images/NAME.png`: what the window shows."""
     page.run("document.documentElement.style.overflow = 'hidden'")  # the page is as wide as without a scrollbar then
+    page.run("new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)))")
     with tempfile.NamedTemporaryFile(suffix=".png") as file:
         page.shot(Path(file.name))
         picture = Image.open(file.name).convert("RGB").crop((0, 0, *size))
