@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 from images import read
 from numpy.typing import NDArray
+from quick import QUICK
 
 from ferops.config import load_params
 from ferops.datasets.images import UnreadableImageError, decode
@@ -38,7 +39,6 @@ from ferops.validation.measure import pixel_hash
 Grey = NDArray[np.uint8]
 Edit = Callable[[Grey, np.random.Generator], Grey]
 
-QUICK = Path(near.__file__).parents[1] / "presets" / "quick.yaml"
 THRESHOLDS = np.round(np.arange(0.80, 0.9951, 0.005), 3)
 BANDS = ((0.80, 0.86), (0.86, 0.90), (0.90, 0.92), (0.92, 0.94), (0.94, 0.95), (0.95, 0.96), (0.96, 0.98), (0.98, 1.01))
 SHEET_PAIRS = 100

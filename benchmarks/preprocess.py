@@ -35,8 +35,9 @@ import cv2
 import pandas as pd
 import torch
 from images import read
+from quick import settings
 
-from ferops import config, machine
+from ferops import machine
 from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Params, Preprocess
 from ferops.datasets import manifest
@@ -51,7 +52,6 @@ from ferops.machine import cores
 from ferops.pool import one_thread
 
 FEW = 12
-QUICK = Path(config.__file__).parent / "presets" / "quick.yaml"
 
 
 def main() -> None:
@@ -73,13 +73,6 @@ def main() -> None:
     for path in options.images:
         encoded = read(path, limit=options.limit, seed=options.seed)
         measure(path.stem, readable(encoded), params, repeats=options.repeats)
-
-
-def settings(**preprocess: Any) -> Params:
-    tree = config.read_yaml(QUICK)
-    tree["data"]["sources"] = ["images"]
-    tree["preprocess"] |= {"tight_sources": [], "no_face": "keep", "min_face_px": 0, **preprocess}
-    return config.parse(tree)
 
 
 def readable(encoded: Sequence[bytes]) -> dict[bytes, Image]:

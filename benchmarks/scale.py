@@ -26,17 +26,15 @@ from typing import Any
 import cv2
 import numpy as np
 import tables
+from quick import settings
 
-from ferops import config
 from ferops.classes import DEFAULT_CLASSES
-from ferops.config import Params
 from ferops.datasets import manifest
 from ferops.faces.stage import preprocess
 from ferops.layout import Layout
 from ferops.split.stage import split
 from ferops.validation.stage import validate
 
-QUICK = Path(config.__file__).parent / "presets" / "quick.yaml"
 STAGES = {"validate": validate, "split": split, "preprocess": preprocess}
 
 
@@ -88,18 +86,11 @@ def run(step: str, layout: Layout, *, images: int, side_px: int) -> None:
         manifest.write(layout.source("images"), noise(images, side_px=side_px), source="images")
         layout.data_dvc.write_text(f"outs:\n- md5: {'0' * 32}.dir\n  path: data\n")
     else:
-        STAGES[step](layout, settings())
+        STAGES[step](layout, settings(tight_sources=["images"], tight="whole", workers=1))
     cpu_s = time.process_time() - begun
     peak = re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())
     assert peak
     print(json.dumps([cpu_s, int(peak[1]) / 1024]))
-
-
-def settings() -> Params:
-    tree = config.read_yaml(QUICK)
-    tree["data"]["sources"] = ["images"]
-    tree["preprocess"] |= {"tight_sources": ["images"], "tight": "whole", "min_face_px": 0, "workers": 1}
-    return config.parse(tree)
 
 
 def noise(images: int, *, side_px: int) -> Iterator[dict[str, Any]]:

@@ -24,6 +24,7 @@ from pathlib import Path
 
 import cv2
 
+from ferops.classes import DEFAULT_CLASSES
 from ferops.datasets.images import decode
 from ferops.files import write_text
 from ferops.formats import duration
@@ -137,7 +138,7 @@ def people(folder: Path) -> int:
     sys.path.append(str(ROOT / "benchmarks"))
     from monitor import low_light, rendered
 
-    rows = rendered(2 * WINDOW // 6)
+    rows = rendered(2 * WINDOW // len(DEFAULT_CLASSES))
     for place, row in enumerate(rows):
         image, light = decode(row["image"]), "morning" if place < WINDOW else "evening"
         (folder / light).mkdir(parents=True, exist_ok=True)
