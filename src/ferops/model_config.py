@@ -39,12 +39,25 @@ class Member(Record):
     parameters: Annotated[int, Field(ge=1)]
 
 
+class Ingredient(Record):
+    """One of the models whose weights a soup is the mean of: artifacts/train/`name`, whose weights have this `sha256`.
+
+    The other fields are as in ModelConfig.
+    """
+
+    name: str
+    sha256: str
+    pretrained: dict[str, str | None] | None
+    teacher: dict[str, str] | None
+
+
 class ModelConfig(Record):
     """What travels with a model's weights.
 
     Attributes:
         architecture: a name of timm's zoo; of an ensemble, those of its members.
         members: of an ensemble; empty for other models.
+        ingredients: of a soup, which is the mean of their weights; empty for other models.
         classes: in the order of logits and probabilities.
         size_px: side of the square face that the network takes.
         mean, std: of the training faces, per RGB channel, in units of 0-1; with pretrained weights, those that they
@@ -61,6 +74,7 @@ class ModelConfig(Record):
 
     architecture: str
     members: tuple[Member, ...] = ()
+    ingredients: tuple[Ingredient, ...] = ()
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     size_px: Annotated[int, Field(ge=32)]
     mean: Channels

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from scipy.special import softmax
 
 from blobs import make_project
-from exports import change, provenance
+from exports import change
 from ferops.errors import FeropsError
 from ferops.export import stage
 from ferops.export.ensemble import ensemble
@@ -20,13 +20,13 @@ from ferops.export.stage import export
 from ferops.export.temperature import fit_temperature
 from ferops.layout import Layout
 from ferops.model_config import ExportConfig, ModelConfig, read_model_config
-from ferops.provenance import data_version, split_hash
+from ferops.provenance import data_version
 from ferops.records.train import TrainHeadline, TrainSummary, read_history
 from ferops.training import data, model
 from ferops.training.evaluator import predict
-from ferops.training.faces import Faces
 from ferops.training.precision import Precision
 from ferops.training.teacher import read_lesson
+from taught import write_taught
 
 PLAIN = Precision(torch.device("cpu"), None)
 MEMBERS = {  # name -> architecture, seed, sharpness of its answers, grey, mean
@@ -36,32 +36,9 @@ MEMBERS = {  # name -> architecture, seed, sharpness of its answers, grey, mean
 }
 
 
-def teach(net: model.ExpressionNet, faces: Faces, sharpness: float) -> None:
-    """Fit the last layer by least squares, and make its logits so many times as large."""
-    backbone = net.backbone
-    with torch.no_grad():
-        pixels = (net.pixels(torch.from_numpy(np.array(faces.images))) - net.mean) / net.std
-        features = backbone.forward_head(backbone.forward_features(pixels), pre_logits=True)
-        columns = torch.cat([features, torch.ones(len(features), 1)], dim=1)
-        found = torch.linalg.lstsq(columns, sharpness * torch.eye(6)[torch.from_numpy(faces.labels)], driver="gelsd")
-        backbone.get_classifier().weight.copy_(found.solution[:-1].T)
-        backbone.get_classifier().bias.copy_(found.solution[-1])
-
-
-def write_member(layout: Layout, name: str, **changes) -> None:
+def write_member(layout: Layout, name: str) -> None:
     architecture, seed, sharpness, grayscale, mean = MEMBERS[name]
-    known = {"architecture": architecture, "size_px": 32, "mean": mean, "std": (0.25, 0.25, 0.25), "seed": seed}
-    net = model.build(num_classes=6, grayscale=grayscale, **known).eval()
-    teach(net, data.read_faces(layout, "train"), sharpness)
-    folder = layout.model(name)
-    folder.mkdir(parents=True)
-    made_from = provenance(data_version=data_version(layout), split_hash=split_hash(layout))
-    config = {key: value for key, value in known.items() if key != "seed"} | {"grayscale": grayscale}
-    config |= {"classes": ("anger", "disgust", "fear", "happy", "sad", "surprised"), "provenance": made_from}
-    config |= {"parameters": model.count_parameters(net), "licence": f"Apache-2.0; weights of {architecture}"}
-    model.save(folder, net, ModelConfig.model_validate(config | changes))
-    for split in ("val", "test"):
-        np.save(folder / f"{split}_logits.npy", predict(net, data.read_faces(layout, split).images, precision=PLAIN))
+    write_taught(layout, name, architecture, seed=seed, sharpness=sharpness, grayscale=grayscale, mean=mean)
 
 
 @pytest.fixture(scope="module")

@@ -201,17 +201,27 @@ def test_weights_from_another_machine_get_a_run_from_their_history(registered: L
     assert register(layout, params).run_id == run_id
 
 
-def test_an_ensemble_gets_a_run_that_says_how_it_was_made(layout: Layout, params: Params, client: MlflowClient) -> None:
+MEMBER = {"architecture": "resnet18", "mean": (0.5,) * 3, "std": (0.5,) * 3, "parameters": 4}
+MEMBER |= {"grayscale": False, "temperature": 1.2}
+
+
+MADE_OF = {"ensemble": ("members", MEMBER), "soup": ("ingredients", {})}
+
+
+@pytest.mark.parametrize("verb", MADE_OF)
+def test_one_made_of_several_gets_a_run_that_says_how(
+    verb: str, layout: Layout, params: Params, client: MlflowClient
+) -> None:
+    parts, fields = MADE_OF[verb]
     shutil.copytree(layout.model("candidate"), layout.model("duo"))
     shutil.copytree(layout.reports("train") / "candidate", layout.reports("train") / "duo")
-    member = {"sha256": "0" * 64, "architecture": "resnet18", "mean": (0.5,) * 3, "std": (0.5,) * 3, "parameters": 4}
-    member |= {"grayscale": False, "temperature": 1.2, "pretrained": None, "teacher": None}
-    change(layout.model("duo"), members=[member | {"name": name} for name in ("one", "two")])
+    fields = {"sha256": "0" * 64, "pretrained": None, "teacher": None, **fields}
+    change(layout.model("duo"), **{parts: [fields | {"name": name} for name in ("one", "two")]})
     (layout.model("duo") / "history.json").write_text("[]")
     chosen = params.model_copy(update={"export": params.export.model_copy(update={"model": "duo"})})
     run = client.get_run(register(layout, chosen).run_id)
     assert run.info.run_name == "duo"
-    assert run.data.tags["mlflow.source.name"] == "ferops ensemble duo one two"
+    assert run.data.tags["mlflow.source.name"] == f"ferops {verb} duo one two"
     assert "ferops.restored" not in run.data.tags
     assert "val_accuracy" not in run.data.metrics
     assert run.data.metrics["best_val_accuracy"] == 0.61

@@ -203,5 +203,17 @@ def test_the_notice_holds_the_terms_of_every_source() -> None:
     assert all(use in text for use in uses.PROHIBITED)
 
 
+def test_the_notice_of_a_soup_names_each_start_once() -> None:
+    start = {"source": "starter", "sha256": "f" * 64, "licence": "FER2013's"}
+    teacher = {"source": "artifacts/train/large", "sha256": "e" * 64, "licence": "CC0"}
+    parts = [
+        {"name": "one", "sha256": "1" * 64, "pretrained": start, "teacher": None},
+        {"name": "two", "sha256": "2" * 64, "pretrained": start, "teacher": teacher},
+    ]
+    text = " ".join(notice(export_config(ingredients=parts), {}).split())
+    assert text.count(f"pretrained weights (starter, SHA-256 {'f' * 64}). Licence: FER2013's") == 1
+    assert f"another model (artifacts/train/large, SHA-256 {'e' * 64}). Licence: CC0" in text
+
+
 def test_the_verb_is_for_maintainers() -> None:
     assert get_command(cli.app).commands["adopt"].hidden  # type: ignore[attr-defined]

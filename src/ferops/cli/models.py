@@ -62,6 +62,24 @@ def ensemble(
 
 
 @verbs.command()
+def soup(
+    name: Annotated[str, typer.Argument(help="what the soup is called: a folder in artifacts/train")],
+    ingredients: Annotated[list[str], typer.Argument(metavar="MODEL MODEL ...", help="trained models")],
+) -> None:
+    """Make one model of several trained from the same weights: the mean of theirs, at the cost of one."""
+    from ferops.orchestration.steady import steady
+    from ferops.training.soup import soup as average
+
+    layout, params = project()
+    threads.choose("ensemble")
+    with steady(layout, name):
+        summary = average(layout, params, name, ingredients)
+    say_record(f"soup {name}", summary)
+    if params.export.model != name:
+        say(f"next: export.model: {name} in params.yaml, and a stage in dvc.yaml (docs/ensembles.md)")
+
+
+@verbs.command()
 def compare(
     runs: Annotated[
         list[str] | None, typer.Argument(metavar="RUN RUN ...", help="id, name, version, or models:/NAME@ALIAS")

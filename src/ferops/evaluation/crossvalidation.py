@@ -23,7 +23,7 @@ from ferops.tables import Kind, read_parquet
 def cross_validation(
     layout: Layout, params: Params, data: Data, classes: tuple[str, ...], *, temperature: float
 ) -> CrossValidation | None:
-    """Return the comparison; None where the settings ask for none, or the candidate is an ensemble, which has no folds.
+    """Return the comparison; None where the settings ask for none, or the candidate is an ensemble or a soup: no folds.
 
     Args:
         classes: the candidate's, which the faces are labelled with.

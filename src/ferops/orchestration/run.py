@@ -46,7 +46,7 @@ def closing(outcome: Outcome, *, overview: Path) -> str:
     """Return what was trained, how good it is, what the gates decided, and what to do next."""
     metrics, registered, validated, trained = outcome.metrics, outcome.registered, outcome.validated, outcome.trained
     origin, candidate = metrics.provenance, metrics.candidate
-    best = f", best epoch {trained.best_epoch}" if trained.epochs else ""  # an ensemble has none
+    best = f", best epoch {trained.best_epoch}" if trained.epochs else ""  # an ensemble, or a soup, has none
     models = origin.params["models"]
     tool = "make" if (overview.parents[1] / "Makefile").exists() else "ferops"
     lines = [

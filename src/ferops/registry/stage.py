@@ -175,7 +175,7 @@ def _require_same_champion(client: MlflowClient, name: str, *, compared: str | N
 
 
 def _candidate_run(client: MlflowClient, layout: Layout, name: str) -> str:
-    """Return the run that trained the model; for an ensemble, or weights that DVC restored, make one from its files."""
+    """Return the run that trained the model; made here for an ensemble, a soup, or restored weights."""
     found = find_run(client, weights_digest(layout, name))
     if found is not None:
         if client.get_run(found).info.status == "RUNNING":  # ferops 0.1 left it so when it was killed in `register`
@@ -184,8 +184,9 @@ def _candidate_run(client: MlflowClient, layout: Layout, name: str) -> str:
     config = read_model_config(layout.model(name), ModelConfig)
     # Not this machine's environment: the training happened somewhere else
     where = {"ferops.restored": "true"}
-    if config.members:
-        where = {"mlflow.source.name": " ".join(["ferops ensemble", name, *(one.name for one in config.members)])}
+    if parts := [one.name for one in config.members or config.ingredients]:
+        verb = "ensemble" if config.members else "soup"
+        where = {"mlflow.source.name": " ".join(["ferops", verb, name, *parts])}
     run_id = start_run(client, layout, name, made_from=config.provenance, where=where)
     log_training(client, layout, name, run_id, logged=set())
     client.set_terminated(run_id)

@@ -75,7 +75,7 @@ def start_run(
     run_name = f"{name}@{sweep}" if sweep else name
     run_id = str(client.create_run(experiment_id(client), run_name=run_name, tags=tags).info.run_id)
     settings = {key: made_from.params[key] for key in _SHAPING_BLOCKS}
-    settings |= {"model": made_from.params["models"].get(name, {})}  # an ensemble has no entry
+    settings |= {"model": made_from.params["models"].get(name, {})}  # an ensemble, or a soup, has no entry
     client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(settings, separator=".").items()])
     data = Dataset(
         name="+".join(made_from.sources),

@@ -7,8 +7,9 @@ import math
 import re
 import shutil
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from ruamel.yaml import YAML
 from safetensors.torch import load_file, save_file
@@ -20,7 +21,7 @@ from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, atomic_folder, require, write_json, write_text
 from ferops.layout import Layout
-from ferops.model_config import WEIGHTS_FILE, ExportConfig
+from ferops.model_config import WEIGHTS_FILE, ExportConfig, Ingredient
 from ferops.records.metrics import Metrics
 from ferops.records.starter import StarterMetrics
 from ferops.starter.folder import (
@@ -113,13 +114,13 @@ def notice(config: ExportConfig, terms_of: Mapping[str, str]) -> str:
         "none of the images.",
         f"Licence of the weights, as config.json has it: {config.licence}",
     ]
-    if config.pretrained:
-        start = config.pretrained
+    made_of: tuple[ExportConfig | Ingredient, ...] = (config, *config.ingredients)
+    for start in _each_once(one.pretrained for one in made_of):
         origin = f"{start['source']}, SHA-256 {start['sha256'] or 'unknown'}"
         paragraphs.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
-    if config.teacher:
-        origin = f"{config.teacher['source']}, SHA-256 {config.teacher['sha256']}"
-        paragraphs.append(f"It was taught by another model ({origin}). Licence: {config.teacher['licence']}")
+    for teacher in _each_once(one.teacher for one in made_of):
+        origin = f"{teacher['source']}, SHA-256 {teacher['sha256']}"
+        paragraphs.append(f"It was taught by another model ({origin}). Licence: {teacher['licence']}")
     for name in config.provenance.sources:
         about = SOURCES.get(name)
         paragraphs.append(
@@ -129,6 +130,11 @@ def notice(config: ExportConfig, terms_of: Mapping[str, str]) -> str:
         )
     paragraphs += [uses.DISCLAIMER, "Not to be used for:", *uses.PROHIBITED]
     return "\n\n".join(textwrap.fill(each, 100, break_on_hyphens=False) for each in paragraphs) + "\n"
+
+
+def _each_once(origins: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]:
+    """Return the origins of weights, those with the same SHA-256 once."""
+    return list({one["sha256"]: one for one in origins if one}.values())
 
 
 def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics, str]:

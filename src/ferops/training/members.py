@@ -1,0 +1,99 @@
+"""Trained models that are to become one: an ensemble of their answers, or a soup of their weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.layout import Layout
+from ferops.model_config import ModelConfig
+from ferops.records import Provenance
+from ferops.tables import read_array
+from ferops.training import model
+from ferops.training.faces import Faces
+from ferops.training.model import ExpressionNet
+
+
+def require_names(params: Params, name: str, members: Sequence[str], *, kind: str) -> None:
+    """Refuse a name that is no folder or that `ferops train` writes to, and fewer than two different members.
+
+    Args:
+        kind: `ensemble` or `soup`, the verb that makes it.
+
+    Raises:
+        FeropsError: they cannot be used.
+    """
+    article = "an" if kind == "ensemble" else "a"
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise FeropsError(f"{article} {kind} cannot be called {name!r}: a name has letters, digits, dots, - and _")
+    if name in params.models:
+        raise FeropsError(f"{name} is an entry of `models` in params.yaml, made by ferops train: choose another name")
+    if len(set(members)) < 2 or len(set(members)) < len(members) or name in members:
+        raise FeropsError(
+            f"{article} {kind} needs two different models or more, found {', '.join(members)}. Train them (ferops "
+            f"train NAME), then: ferops {kind} NAME MEMBER MEMBER"
+        )
+
+
+def read_member(
+    layout: Layout, name: str, params: Params, *, made_from: Provenance, size_px: int
+) -> tuple[ExpressionNet, ModelConfig]:
+    """Return a trained model that fits the project's faces.
+
+    Its validation faces must be the project's: faces that it was trained on would flatter it. A model that is taken as
+    it is (0 epochs) has learnt from none of them.
+
+    Raises:
+        FeropsError: it is missing or damaged, an ensemble, or does not fit.
+    """
+    net, config = model.load(layout.model(name))
+    if config.members:
+        raise FeropsError(
+            f"{name} is an ensemble itself. Name its members instead: {listed(one.name for one in config.members)}"
+        )
+    pairs = {
+        "classes": (listed(config.classes), listed(params.data.classes)),
+        "size (px)": (str(config.size_px), str(size_px)),
+    }
+    if name not in params.models or params.models[name].epochs:
+        pairs |= {
+            "data version": (config.provenance.data_version, made_from.data_version),
+            "split": (str(config.provenance.split_hash), str(made_from.split_hash)),
+        }
+    for what, (found, wanted) in pairs.items():
+        if found != wanted:
+            raise FeropsError(
+                f"{name} was trained with another {what}: {found}; the project has {wanted}. Train it again "
+                f"(ferops train {name}), or leave it out"
+            )
+    return net, config
+
+
+def read_logits(layout: Layout, name: str, split: str, faces: Faces, *, classes: Sequence[str]) -> NDArray[np.float32]:
+    """Return the logits `(N, K)` that a trained model left for the `faces` of a split.
+
+    Raises:
+        FeropsError: they are missing, not finite, or of other faces.
+    """
+    path, wanted = layout.model(name) / f"{split}_logits.npy", (len(faces), len(classes))
+    logits: NDArray[np.float32] = read_array(path, made_by=f"ferops train {name}")
+    if logits.shape != wanted or not np.isfinite(logits).all():
+        raise FeropsError(
+            f"{path} has logits of shape {logits.shape}, all finite: {np.isfinite(logits).all()}; the {split} split "
+            f"needs {wanted}, all finite. Train it again: ferops train {name}"
+        )
+    return logits
+
+
+def joined_terms(configs: Iterable[ModelConfig]) -> str:
+    """Return the licence terms of all, each once."""
+    return "; ".join(dict.fromkeys(term for config in configs for term in config.licence.split("; ")))
+
+
+def listed(names: Iterable[str]) -> str:
+    return ", ".join(names)

@@ -1,0 +1,129 @@
+"""`ferops soup`: trained models -> one model whose weights are the mean of theirs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ferops.config import Params
+from ferops.errors import FeropsError
+from ferops.files import sha256
+from ferops.layout import Layout
+from ferops.model_config import Ingredient, ModelConfig
+from ferops.provenance import provenance
+from ferops.records import Provenance
+from ferops.records.train import TrainSummary
+from ferops.training import data, members, norms, untrained
+from ferops.training.evaluator import predict, scores
+from ferops.training.model import ExpressionNet
+from ferops.training.precision import Precision
+
+NORM_FACES = 2048
+
+
+def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) -> TrainSummary:
+    """Write artifacts/train/`name` and reports/train/`name` from artifacts/train of each of the `ingredients`.
+
+    "Model soups": Wortsman et al. 2022. Batch norms are measured again on NORM_FACES training faces, drawn as in
+    training, since the statistics of mean weights are not the mean of the statistics (Izmailov et al. 2018, "Averaging
+    weights leads to wider optima and better generalization").
+
+    Raises:
+        FeropsError: a name that cannot be used; ingredients that are missing, damaged, or do not fit each other or the
+            faces of the project; or a mean that is worse than each of them on the validation split.
+    """
+    started = time.perf_counter()
+    members.require_names(params, name, ingredients, kind="soup")
+    made_from = provenance(layout, params)
+    faces = {split: data.read_faces(layout, split) for split in ("train", "val", "test")}
+    loaded = [
+        members.read_member(layout, one, params, made_from=made_from, size_px=faces["val"].size_px)
+        for one in ingredients
+    ]
+    configs = [config for _, config in loaded]
+    _require_one_network(ingredients, configs)
+    net = _mean([net for net, _ in loaded])
+    classes, train, plain = params.data.classes, params.train, Precision(torch.device("cpu"), None)
+    targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
+    weights, _ = data.read_sampling(layout, "train", faces["train"], targets, train.sampling)
+    norms.measure_again(
+        net, faces["train"].images, weights, count=NORM_FACES, seed=params.seed, device=torch.device("cpu")
+    )
+    logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
+    labels = faces["val"].labels
+    of_each = {
+        one: scores(labels, members.read_logits(layout, one, "val", faces["val"], classes=classes))[1]
+        for one in ingredients
+    }
+    if (reached := scores(labels, logits["val"])[1]) < min(of_each.values()):
+        raise FeropsError(
+            f"the mean of the weights has a macro-F1 of {reached:.3f} on the validation split, less than each: "
+            f"{members.listed(f'{one} {f1:.3f}' for one, f1 in of_each.items())}. Weights can be averaged only where "
+            "the trainings began with the same pretrained weights and stayed near each other. To average the answers "
+            f"instead: ferops ensemble {name} {' '.join(ingredients)}"
+        )
+    return untrained.write(
+        layout,
+        name,
+        net,
+        _config(layout, ingredients, configs, made_from),
+        faces=faces,
+        logits=logits,
+        made_from=made_from,
+        started=started,
+        about=f"mean weights of {len(ingredients)} models",
+    )
+
+
+def _require_one_network(names: Sequence[str], configs: Sequence[ModelConfig]) -> None:
+    first = configs[0]
+    for name, config in zip(names, configs, strict=True):
+        for what in ("architecture", "mean", "std", "grayscale"):
+            found, wanted = getattr(config, what), getattr(first, what)
+            if found != wanted:
+                raise FeropsError(
+                    f"{name} and {names[0]} differ in {what}: {found} and {wanted}. A soup takes one network, trained "
+                    "several times from the same weights; `ferops ensemble` takes different ones"
+                )
+
+
+def _mean(nets: Sequence[ExpressionNet]) -> ExpressionNet:
+    """Return the first network with the mean of all weights, in evaluation mode. Counters stay those of the first."""
+    states = [net.state_dict() for net in nets]
+
+    def over_all(key: str, first: Tensor) -> Tensor:
+        if not first.is_floating_point():
+            return first
+        return torch.stack([state[key].double() for state in states]).mean(dim=0).to(first.dtype)
+
+    nets[0].load_state_dict({key: over_all(key, value) for key, value in states[0].items()})
+    return nets[0].eval()
+
+
+def _config(layout: Layout, names: Sequence[str], configs: Sequence[ModelConfig], made_from: Provenance) -> ModelConfig:
+    """Return the config of the first, with the starts and teachers of all in `ingredients`."""
+    ingredients = tuple(
+        Ingredient(
+            name=name,
+            sha256=sha256(layout.model(name) / "weights.safetensors"),
+            pretrained=config.pretrained,
+            teacher=config.teacher,
+        )
+        for name, config in zip(names, configs, strict=True)
+    )
+    first = configs[0]
+    return ModelConfig(
+        architecture=first.architecture,
+        ingredients=ingredients,
+        classes=first.classes,
+        size_px=first.size_px,
+        mean=first.mean,
+        std=first.std,
+        grayscale=first.grayscale,
+        parameters=first.parameters,
+        provenance=made_from,
+        licence=members.joined_terms(configs),
+    )
