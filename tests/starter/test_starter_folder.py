@@ -46,7 +46,7 @@ def test_what_is_here_already_is_not_fetched_again(clone: Layout, monkeypatch: p
 def test_files_that_somebody_changed_are_kept_and_named(clone: Layout) -> None:
     fetch(clone)
     (clone.starter / "NOTICE").write_text("my own words")
-    with pytest.raises(FeropsError, match=r"(?s)could not be fetched.*move that folder away"):
+    with pytest.raises(FeropsError, match=r"(?s)could not be fetched.*ERROR: \S.*move that folder away"):
         fetch(clone)
     assert (clone.starter / "NOTICE").read_text() == "my own words"
 
@@ -96,13 +96,14 @@ def test_pushing_what_was_cloned_sends_the_starter_nowhere(clone: Layout, tmp_pa
 
 
 @pytest.mark.slow
-def test_after_make_run_dvc_checks_out_everything(clone: Layout) -> None:
+def test_after_make_run_dvc_checks_out_everything(clone: Layout, capfd: pytest.CaptureFixture[str]) -> None:
     """`dvc checkout`, which docs/versions.md tells people to run, fails while anything that a .dvc file names is
     missing: so `make run` pulls the starter, too."""
     (clone.root / "dvc.yaml").write_text("stages: {one: {cmd: 'true', deps: [data]}}\n")
     with pytest.raises(FeropsError, match="does not exist"):  # the stages of this project write nothing
         run.run(clone)
     assert clone.starter.is_dir()
+    assert "No remote" not in "".join(capfd.readouterr())  # the files name one
     dvc(clone.root, "checkout")
 
 

@@ -17,6 +17,7 @@ from ferops.orchestration.child import child_environment
 from ferops.orchestration.dag import NOT_STORED
 from ferops.orchestration.outcome import Outcome
 from ferops.orchestration.overview import write_overview
+from ferops.provenance import read_dvc_file
 from ferops.records.register import RegisterSummary
 
 
@@ -28,12 +29,12 @@ def run(layout: Layout) -> str:
     """
     need("torch")
     if not any(layout.data.glob("*.parquet")):
-        _dvc(layout, "pull", "data.dvc", failed="the data could not be pulled; import a data set: ferops import --help")
+        _pull(layout, layout.data_dvc, failed="the data could not be pulled; import a data set: ferops import --help")
     for file in layout.shipped_dvc:
         # Nothing here uses them, but a later `dvc checkout` fails while anything that a .dvc file names is missing
         if not file.with_suffix("").exists():
             name = file.relative_to(layout.root).as_posix()
-            _dvc(layout, "pull", name, failed=f"the model that {name} names could not be pulled")
+            _pull(layout, file, failed=f"the model that {name} names could not be pulled")
     require_current(layout)
     _dvc(layout, "repro", failed="the pipeline stopped; the reason is above. Fix it and run the same command again")
     if lost := outputs_not_stored(layout):
@@ -85,6 +86,13 @@ def _version(registered: RegisterSummary) -> str:
     if registered.model_uri is None:
         return "no version: the candidate's run was logged with the reasons above"
     return f"{registered.model_uri}, alias {registered.alias}"
+
+
+def _pull(layout: Layout, file: Path, *, failed: str) -> None:
+    # DVC says that there is no default remote, though the file names its own, unless it is given that one
+    remote = read_dvc_file(file).get("remote") if file.exists() else None
+    given = ["--remote", str(remote)] if remote else []
+    _dvc(layout, "pull", *given, file.relative_to(layout.root).as_posix(), failed=failed)
 
 
 def _dvc(layout: Layout, *arguments: str, failed: str) -> None:

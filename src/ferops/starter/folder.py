@@ -78,7 +78,7 @@ def named_version(dvc_file: Path) -> str | None:
 
 def run_dvc(layout: Layout, *arguments: str) -> None:
     """Run a DVC command in the project, quietly. Raises FeropsError: it failed; the message is DVC's."""
-    command = [sys.executable, "-m", "dvc", *arguments, "--quiet"]
+    command = [sys.executable, "-m", "dvc", *arguments]  # --quiet would keep the reason of a failure back
     done = subprocess.run(
         command, cwd=layout.root, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
     )
