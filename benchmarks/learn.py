@@ -8,7 +8,7 @@ The project holds labelled photographs whose people are named, validated, split 
 is set aside, the same in every draw: on their faces both models are judged. From the others each draw takes people in
 a random order until every class has its number of faces; a class that has fewer gives all. These faces are what
 `ferops learn` would be given: its decisions (`ferops.orchestration.sizing`) and its split apply, and the model is the
-trained one, before its export. With `--aside 0` nobody is set aside, and both models are judged on the drawn faces, as
+trained one, before its export; a third one is the mean of its weights and the starter's (`ferops soup`). With `--aside 0` nobody is set aside, and both models are judged on the drawn faces, as
 `ferops learn` judges few: cross-validated, which takes five times as long.
 
 The starter must not have learnt from the photographs: else it knows them, and there is nothing to gain. Give one that
@@ -45,7 +45,9 @@ from ferops.training import model
 from ferops.training.evaluator import predict
 from ferops.training.precision import Precision
 from ferops.training.prepare import prepare
+from ferops.training.soup import soup
 from ferops.training.stage import run
+from ferops.training.untrained import take
 
 SEED = 7  # of who is set aside
 ENOUGH = 15
@@ -123,7 +125,10 @@ def measured(pool: Pool, places: NDArray[np.intp], each: int, seed: int, starter
         judged_on = judged_on[pool.rows["label"].iloc[judged_on].isin(params.data.classes).to_numpy()]
         found = {"starter": answers(pool, judged_on, starter, params.data.classes)}
         if pool.aside.any():
+            take(layout, params, "baseline")
+            soup(layout, params, "mean", ["baseline", "candidate"])
             found["learnt"] = answers(pool, judged_on, layout.model("candidate"), params.data.classes)
+            found["soup"] = answers(pool, judged_on, layout.model("mean"), params.data.classes)
         else:
             table = pd.read_parquet(layout.every_fold("candidate")).set_index("image_id")
             logits = table.loc[pool.rows["image_id"].iloc[judged_on], [f"logit_{name}" for name in params.data.classes]]
@@ -160,7 +165,11 @@ def project(layout: Layout, pool: Pool, places: NDArray[np.intp], starter: Path)
     crossed = {"split": {"folds": FOLDS}, "train": {"every_fold": True}}
     alone = {"train": {"every_fold": False}}
     presets.change(
-        layout, {"models": {"candidate": {"pretrained": str(starter)}}, **(alone if pool.aside.any() else crossed)}
+        layout,
+        {
+            "models": {"baseline": {"learns_from": str(starter)}, "candidate": {"pretrained": str(starter)}},
+            **(alone if pool.aside.any() else crossed),
+        },
     )
     params = load_params(layout.params_file)
     kept = rows["label"].isin(params.data.classes).to_numpy()
@@ -198,18 +207,21 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]]) -> str:
+    others = [name for name in ("learnt", "soup") if all(name in row for row in found)]
     rows = []
     for each in sorted({row["each"] for row in found}):
         draws = [row for row in found if row["each"] == each]
         cells = [str(each), str(len(draws)), f"{np.mean([sum(row['counts'].values()) for row in draws]):.0f}"]
         for key in ("accuracy", "mean_recall"):
-            both = [[100 * row[name][key] for row in draws] for name in ("starter", "learnt")]
-            gains = np.subtract(both[1], both[0])
-            cells += [f"{np.mean(both[0]):.1f}", f"{np.mean(both[1]):.1f}"]
-            cells.append(f"{gains.mean():+.1f} ({gains.min():+.1f} to {gains.max():+.1f})")
+            of_starter, *of_others = ([100 * row[name][key] for row in draws] for name in ("starter", *others))
+            cells.append(f"{np.mean(of_starter):.1f}")
+            for values in of_others:
+                gains = np.subtract(values, of_starter)
+                cells += [f"{np.mean(values):.1f}", f"{gains.mean():+.1f} ({gains.min():+.1f} to {gains.max():+.1f})"]
         rows.append(cells)
-    head = ["faces of a class", "draws", "faces", "starter: accuracy, %", "learnt", "gain (least to most)"]
-    return markdown([*head, "starter: mean recall, %", "learnt", "gain (least to most)"], rows)
+    gained = [each for name in others for each in (name, "gain (least to most)")]
+    head = ["faces of a class", "draws", "faces", "starter: accuracy, %", *gained]
+    return markdown([*head, "starter: mean recall, %", *gained], rows)
 
 
 if __name__ == "__main__":

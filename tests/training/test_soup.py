@@ -102,7 +102,7 @@ def test_its_config_names_starts_and_teachers(made):
 
 def test_networks_that_began_elsewhere_are_refused(made, params):
     with pytest.raises(
-        FeropsError, match=r"macro-F1 of 0\.\d+ .* less than each: one 0.*ferops ensemble far one stranger"
+        FeropsError, match=r"right on \d of 30 .* each: one \d+, stranger \d+\..*ferops ensemble far one stranger"
     ):
         soup(made, params, "far", ["one", "stranger"])
     assert not made.model("far").exists()

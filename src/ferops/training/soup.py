@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ferops.config import Params
@@ -17,7 +20,7 @@ from ferops.provenance import provenance
 from ferops.records import Provenance
 from ferops.records.train import TrainSummary
 from ferops.training import data, members, norms, untrained
-from ferops.training.evaluator import predict, scores
+from ferops.training.evaluator import predict
 from ferops.training.model import ExpressionNet
 from ferops.training.precision import Precision
 
@@ -33,7 +36,7 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
 
     Raises:
         FeropsError: a name that cannot be used; ingredients that are missing, damaged, or do not fit each other or the
-            faces of the project; or a mean that is worse than each of them on the validation split.
+            faces of the project; or a mean that is clearly worse than each of them on the validation split.
     """
     started = time.perf_counter()
     members.require_names(params, name, ingredients, kind="soup")
@@ -54,14 +57,17 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
     )
     logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
     labels = faces["val"].labels
-    of_each = {
-        one: scores(labels, members.read_logits(layout, one, "val", faces["val"], classes=classes))[1]
+    right = {
+        one: _right(labels, members.read_logits(layout, one, "val", faces["val"], classes=classes))
         for one in ingredients
     }
-    if (reached := scores(labels, logits["val"])[1]) < min(of_each.values()):
+    fewest = min(right.values())
+    if (of_mean := _right(labels, logits["val"])) < fewest - 2.0 * math.sqrt(
+        fewest
+    ):  # more than chance would take away
         raise FeropsError(
-            f"the mean of the weights has a macro-F1 of {reached:.3f} on the validation split, less than each: "
-            f"{members.listed(f'{one} {f1:.3f}' for one, f1 in of_each.items())}. Weights can be averaged only where "
+            f"the mean of the weights is right on {of_mean:,} of {len(labels):,} validation faces, far fewer than "
+            f"each: {members.listed(f'{one} {count:,}' for one, count in right.items())}. Weights can be averaged only where "
             "the trainings began with the same pretrained weights and stayed near each other. To average the answers "
             f"instead: ferops ensemble {name} {' '.join(ingredients)}"
         )
@@ -88,6 +94,10 @@ def _require_one_network(names: Sequence[str], configs: Sequence[ModelConfig]) -
                     f"{name} and {names[0]} differ in {what}: {found} and {wanted}. A soup takes one network, trained "
                     "several times from the same weights; `ferops ensemble` takes different ones"
                 )
+
+
+def _right(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> int:
+    return int((logits.argmax(axis=1) == labels).sum())
 
 
 def _mean(nets: Sequence[ExpressionNet]) -> ExpressionNet:
