@@ -8,8 +8,9 @@ The project holds labelled photographs whose people are named, validated, split 
 is set aside, the same in every draw: on their faces both models are judged. From the others each draw takes people in
 a random order until every class has its number of faces; a class that has fewer gives all. These faces are what
 `ferops learn` would be given: its decisions (`ferops.orchestration.sizing`) and its split apply, and the model is the
-trained one, before its export; a third one is the mean of its weights and the starter's (`ferops soup`). With `--aside 0` nobody is set aside, and both models are judged on the drawn faces, as
-`ferops learn` judges few: cross-validated, which takes five times as long.
+trained one, before its export; a third one has the mean of its weights and the starter's (`ferops soup`). With
+`--aside 0` nobody is set aside, and starter and trained model are judged on the drawn faces, as `ferops learn` judges
+few: cross-validated, which takes five times as long.
 
 The starter must not have learnt from the photographs: else it knows them, and there is nothing to gain. Give one that
 was trained on others (`--starter`), or the people whom it has not learnt from (`--splits test`). Faces of classes that

@@ -61,15 +61,14 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
         one: _right(labels, members.read_logits(layout, one, "val", faces["val"], classes=classes))
         for one in ingredients
     }
-    fewest = min(right.values())
-    if (of_mean := _right(labels, logits["val"])) < fewest - 2.0 * math.sqrt(
-        fewest
-    ):  # more than chance would take away
+    fewest, of_mean = min(right.values()), _right(labels, logits["val"])
+    if of_mean < fewest - 2.0 * math.sqrt(fewest):  # a handful of faces more or less is chance
+        each = members.listed(f"{one} {count:,}" for one, count in right.items())
         raise FeropsError(
             f"the mean of the weights is right on {of_mean:,} of {len(labels):,} validation faces, far fewer than "
-            f"each: {members.listed(f'{one} {count:,}' for one, count in right.items())}. Weights can be averaged only where "
-            "the trainings began with the same pretrained weights and stayed near each other. To average the answers "
-            f"instead: ferops ensemble {name} {' '.join(ingredients)}"
+            f"each: {each}. Weights can be averaged only where the trainings began with the same pretrained weights "
+            "and stayed near each other. To average the answers instead: ferops ensemble "
+            f"{name} {' '.join(ingredients)}"
         )
     return untrained.write(
         layout,
