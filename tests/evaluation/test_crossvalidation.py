@@ -15,6 +15,7 @@ from ferops.errors import FeropsError
 from ferops.evaluation.crossvalidation import cross_validation
 from ferops.evaluation.inputs import read_data
 from ferops.evaluation.verdict import verdict
+from ferops.model_config import ModelConfig, read_model_config
 from ferops.records.metrics import CrossValidation, Metrics
 from ferops.registry.gates import evaluate_gates
 
@@ -96,6 +97,16 @@ def test_without_every_fold_there_is_none(crossed: Crossed) -> None:
     off = crossed.project.params.train.model_copy(update={"every_fold": False})
     project = replace(crossed.project, params=crossed.project.params.model_copy(update={"train": off}))
     assert replace(crossed, project=project).measure() is None
+
+
+@pytest.mark.parametrize("parts", ["members", "ingredients"])
+def test_what_is_made_of_several_models_has_no_folds(
+    crossed: Crossed, parts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = crossed.project.layout
+    made = read_model_config(layout.model("candidate"), ModelConfig).model_copy(update={parts: ("one", "two")})
+    monkeypatch.setattr("ferops.evaluation.crossvalidation.read_model_config", lambda *_: made)
+    assert crossed.measure() is None
 
 
 def test_answers_to_other_faces_are_an_error(crossed: Crossed) -> None:

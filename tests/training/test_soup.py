@@ -140,3 +140,24 @@ def test_a_model_taken_as_it_is_may_come_from_other_data(copy, params):
     )
     known = params.model_copy(update={"models": {**params.models, "two": taken}})
     assert soup(copy, known, "mean", ["one", "two"]).val_macro_f1 > 0.3
+
+
+def test_classes_that_the_project_lacks_are_cut_off_what_is_taken_as_it_is(copy, params):
+    """`ferops learn` with images of four classes: the starter has seven."""
+    order = (*reversed(params.data.classes), "neutral")
+    net, found = model.load(copy.model("two"))
+    head = net.backbone.get_classifier()
+    head.weight = torch.nn.Parameter(torch.cat([head.weight.flip(0), 9.0 * torch.ones(1, head.weight.shape[1])]))
+    head.bias = torch.nn.Parameter(torch.cat([head.bias.flip(0), torch.tensor([9.0])]))
+    shutil.rmtree(copy.model("two"))
+    copy.model("two").mkdir()
+    model.save(copy.model("two"), net, found.model_copy(update={"classes": order}))
+    with pytest.raises(FeropsError, match="two was trained with another classes: surprised, sad"):
+        soup(copy, params, "mean", ["one", "two"])
+    taken = params.models["candidate"].model_copy(
+        update={"epochs": 0, "pretrained": None, "learns_from": "artifacts/train/elsewhere"}
+    )
+    soup(copy, params.model_copy(update={"models": {**params.models, "two": taken}}), "mean", ["one", "two"])
+    both, mean = tensors(copy, "both"), tensors(copy, "mean")
+    assert all(torch.allclose(both[key], mean[key], atol=1e-5) for key in both)
+    assert read_model_config(copy.model("mean"), ModelConfig).classes == params.data.classes

@@ -32,7 +32,8 @@ def cross_validation(
     Raises:
         FeropsError: the answers are missing, damaged, or of other faces.
     """
-    if not params.train.every_fold or read_model_config(layout.model(params.export.model), ModelConfig).members:
+    config = read_model_config(layout.model(params.export.model), ModelConfig)
+    if not params.train.every_fold or config.members or config.ingredients:
         return None
     rows = data.everything[data.everything["row"] >= 0].reset_index(drop=True)
     everyone = np.ones(len(rows), dtype=bool)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -14,7 +15,7 @@ from ferops.layout import Layout
 from ferops.model_config import ModelConfig
 from ferops.records import Provenance
 from ferops.tables import read_array
-from ferops.training import model
+from ferops.training import model, zoo
 from ferops.training.faces import Faces
 from ferops.training.model import ExpressionNet
 
@@ -41,12 +42,15 @@ def require_names(params: Params, name: str, members: Sequence[str], *, kind: st
 
 
 def read_member(
-    layout: Layout, name: str, params: Params, *, made_from: Provenance, size_px: int
+    layout: Layout, name: str, params: Params, *, made_from: Provenance, size_px: int, cut: bool = False
 ) -> tuple[ExpressionNet, ModelConfig]:
     """Return a trained model that fits the project's faces.
 
     Its validation faces must be the project's: faces that it was trained on would flatter it. A model that is taken as
     it is (0 epochs) has learnt from none of them.
+
+    Args:
+        cut: of a model that is taken as it is, classes that the project lacks are cut off.
 
     Raises:
         FeropsError: it is missing or damaged, an ensemble, or does not fit.
@@ -56,11 +60,14 @@ def read_member(
         raise FeropsError(
             f"{name} is an ensemble itself. Name its members instead: {listed(one.name for one in config.members)}"
         )
+    as_it_is = name in params.models and params.models[name].epochs == 0
+    if cut and as_it_is and set(config.classes) > set(params.data.classes):
+        config = _cut(net, config, params.data.classes)
     pairs = {
         "classes": (listed(config.classes), listed(params.data.classes)),
         "size (px)": (str(config.size_px), str(size_px)),
     }
-    if name not in params.models or params.models[name].epochs:
+    if not as_it_is:
         pairs |= {
             "data version": (config.provenance.data_version, made_from.data_version),
             "split": (str(config.provenance.split_hash), str(made_from.split_hash)),
@@ -72,6 +79,15 @@ def read_member(
                 f"(ferops train {name}), or leave it out"
             )
     return net, config
+
+
+def _cut(net: ExpressionNet, config: ModelConfig, classes: tuple[str, ...]) -> ModelConfig:
+    """Leave the rows of `classes`, in that order, in the last layer; return the config of what is left."""
+    rows = [config.classes.index(each) for each in classes]
+    for head in zoo.heads(net.backbone):
+        for part, values in list(head.named_parameters()):
+            setattr(head, part, nn.Parameter(values[rows].detach()))
+    return config.model_copy(update={"classes": classes, "parameters": model.count_parameters(net)})
 
 
 def read_logits(layout: Layout, name: str, split: str, faces: Faces, *, classes: Sequence[str]) -> NDArray[np.float32]:

@@ -43,24 +43,24 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
     made_from = provenance(layout, params)
     faces = {split: data.read_faces(layout, split) for split in ("train", "val", "test")}
     loaded = [
-        members.read_member(layout, one, params, made_from=made_from, size_px=faces["val"].size_px)
+        members.read_member(layout, one, params, made_from=made_from, size_px=faces["val"].size_px, cut=True)
         for one in ingredients
     ]
     configs = [config for _, config in loaded]
     _require_one_network(ingredients, configs)
-    net = _mean([net for net, _ in loaded])
     classes, train, plain = params.data.classes, params.train, Precision(torch.device("cpu"), None)
+    labels = faces["val"].labels
+    right = {
+        one: _right(labels, predict(net, faces["val"].images, precision=plain))
+        for one, (net, _) in zip(ingredients, loaded, strict=True)
+    }
+    net = _mean([net for net, _ in loaded])
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights, _ = data.read_sampling(layout, "train", faces["train"], targets, train.sampling)
     norms.measure_again(
         net, faces["train"].images, weights, count=NORM_FACES, seed=params.seed, device=torch.device("cpu")
     )
     logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
-    labels = faces["val"].labels
-    right = {
-        one: _right(labels, members.read_logits(layout, one, "val", faces["val"], classes=classes))
-        for one in ingredients
-    }
     fewest, of_mean = min(right.values()), _right(labels, logits["val"])
     if of_mean < fewest - 2.0 * math.sqrt(fewest):  # a handful of faces more or less is chance
         each = members.listed(f"{one} {count:,}" for one, count in right.items())
