@@ -130,16 +130,20 @@ def test_pixels_are_read_alike(copy, params):
         soup(copy, params, "mean", ["one", "two"])
 
 
+def two_as_it_is(params: Params) -> Params:
+    """Settings in which `two` is an entry that was not trained here."""
+    taken = params.models["candidate"].model_copy(
+        update={"epochs": 0, "pretrained": None, "learns_from": "artifacts/train/elsewhere"}
+    )
+    return params.model_copy(update={"models": {**params.models, "two": taken}})
+
+
 def test_a_model_taken_as_it_is_may_come_from_other_data(copy, params):
     """A soup of the starter and what was trained from it, on images of one's own."""
     change(copy.model("two"), provenance={"data_version": "e" * 32})
     with pytest.raises(FeropsError, match="two was trained with another data version"):
         soup(copy, params, "mean", ["one", "two"])
-    taken = params.models["candidate"].model_copy(
-        update={"epochs": 0, "pretrained": None, "learns_from": "artifacts/train/elsewhere"}
-    )
-    known = params.model_copy(update={"models": {**params.models, "two": taken}})
-    assert soup(copy, known, "mean", ["one", "two"]).val_macro_f1 > 0.3
+    assert soup(copy, two_as_it_is(params), "mean", ["one", "two"]).val_macro_f1 > 0.3
 
 
 def test_classes_that_the_project_lacks_are_cut_off_what_is_taken_as_it_is(copy, params):
@@ -154,10 +158,7 @@ def test_classes_that_the_project_lacks_are_cut_off_what_is_taken_as_it_is(copy,
     model.save(copy.model("two"), net, found.model_copy(update={"classes": order}))
     with pytest.raises(FeropsError, match="two was trained with another classes: surprised, sad"):
         soup(copy, params, "mean", ["one", "two"])
-    taken = params.models["candidate"].model_copy(
-        update={"epochs": 0, "pretrained": None, "learns_from": "artifacts/train/elsewhere"}
-    )
-    soup(copy, params.model_copy(update={"models": {**params.models, "two": taken}}), "mean", ["one", "two"])
+    soup(copy, two_as_it_is(params), "mean", ["one", "two"])
     both, mean = tensors(copy, "both"), tensors(copy, "mean")
     assert all(torch.allclose(both[key], mean[key], atol=1e-5) for key in both)
     assert read_model_config(copy.model("mean"), ModelConfig).classes == params.data.classes

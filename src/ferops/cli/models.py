@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,6 +14,10 @@ from ferops.cli.base import note, project, say, say_record
 from ferops.errors import FeropsError
 from ferops.files import write_text
 from ferops.layout import Layout
+
+if TYPE_CHECKING:
+    from ferops.config import Params
+    from ferops.records.train import TrainSummary
 
 verbs = typer.Typer()
 
@@ -50,15 +55,8 @@ def ensemble(
 ) -> None:
     """Make one model of several trained ones: it answers the mean of their calibrated probabilities."""
     from ferops.export.ensemble import ensemble as combine
-    from ferops.orchestration.steady import steady
 
-    layout, params = project()
-    threads.choose("ensemble")
-    with steady(layout, name):
-        summary = combine(layout, params, name, members)
-    say_record(f"ensemble {name}", summary)
-    if params.export.model != name:
-        say(f"next: export.model: {name} in params.yaml, and a stage in dvc.yaml (docs/ensembles.md)")
+    _of_several("ensemble", combine, name, members)
 
 
 @verbs.command()
@@ -67,14 +65,21 @@ def soup(
     ingredients: Annotated[list[str], typer.Argument(metavar="MODEL MODEL ...", help="trained models")],
 ) -> None:
     """Make one model of several trained from the same weights: the mean of theirs, at the cost of one."""
-    from ferops.orchestration.steady import steady
     from ferops.training.soup import soup as average
+
+    _of_several("soup", average, name, ingredients)
+
+
+def _of_several(
+    kind: str, make: Callable[[Layout, Params, str, Sequence[str]], TrainSummary], name: str, parts: list[str]
+) -> None:
+    from ferops.orchestration.steady import steady
 
     layout, params = project()
     threads.choose("ensemble")
     with steady(layout, name):
-        summary = average(layout, params, name, ingredients)
-    say_record(f"soup {name}", summary)
+        summary = make(layout, params, name, parts)
+    say_record(f"{kind} {name}", summary)
     if params.export.model != name:
         say(f"next: export.model: {name} in params.yaml, and a stage in dvc.yaml (docs/ensembles.md)")
 
