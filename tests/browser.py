@@ -90,10 +90,13 @@ class Page:
         self._ask("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def choose_file(self, selector: str, path: Path) -> None:
-        """Choose a file in an input, as a person does in the dialog."""
+        """Choose a file in an input, as a person does in the dialog; return when the page has been told."""
+        heard = f"document.querySelector({json.dumps(selector)}).addEventListener('change', resolve, {{once: true}})"
+        self.run(f"window.chosen = new Promise((resolve) => {heard}); null")
         root = self._ask("DOM.getDocument")["root"]["nodeId"]
         node = self._ask("DOM.querySelector", nodeId=root, selector=selector)["nodeId"]
         self._ask("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.run("window.chosen.then(() => null)")
 
     def offline(self, away: bool) -> None:
         self._ask("Network.enable")

@@ -17,6 +17,7 @@ let film = null; // {samples, count, classes, name, close}
  */
 export async function watch(file, open) {
   const mine = (film = { name: file.name ?? "video", samples: [], count: 0, classes: [], halted: false, close: () => {} });
+  say("", "Opening the video…");
   try {
     await show(file);
     if (mine !== film) return;

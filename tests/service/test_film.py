@@ -92,6 +92,7 @@ def test_a_video_becomes_a_timeline(page: Page, server: PageServer, film: Path, 
 
 def test_it_plays_until_its_end_and_gives_way_to_a_photo(page: Page, film: Path, tmp_path: Path) -> None:
     page.choose_file("#file", film)
+    assert text(page, "#status") != "2 faces followed."  # what was said of the film before
     page.wait_for("document.getElementById('status').innerText === '2 faces followed.'")
     page.run("document.getElementById('film').addEventListener('play', () => { window.played = true })")
     page.run("document.getElementById('play').click()")
