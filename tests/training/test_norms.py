@@ -5,7 +5,6 @@ import torch
 from fits import changed, weights
 
 from ferops.training import norms
-from ferops.training.identity import settings_of
 
 
 def recorded(net, faces):
@@ -47,8 +46,3 @@ def test_faces_are_drawn_as_in_training(make_fit):
     before = weights(net)
     norms.measure_again(net, faces, drawn, count=50, seed=2, device=fit.precision.device)
     assert not changed(before, weights(net))
-
-
-def test_how_norms_are_measured_makes_no_other_training(make_params):
-    plain, refreshed = (settings_of(make_params(norm_faces=count), "baseline") for count in (0, 64))
-    assert plain == refreshed

@@ -14,15 +14,14 @@ from ferops.records import Record
 FORMAT = 3
 """Of a checkpoint's content. Raised when it changes: older checkpoints then belong to other trainings."""
 
-_CHANGE_NOTHING = {"checkpoint_every", "watch_every", "every_fold", "norm_faces"}
+_CHANGE_NOTHING = {"checkpoint_every", "watch_every", "every_fold"}
 
 
 class Identity(Record):
     """All that determines what a training computes, and in which arithmetic.
 
     Attributes:
-        train: the block `train`, but for how often a training saves and shows itself, for what else is trained, and
-            for what is done after the last step.
+        train: the block `train`, but for how often a training saves and shows itself, and for what else is trained.
         model: the entry of `models`.
         faces: SHA-256 of the faces, labels and targets of all splits.
         pretrained: SHA-256 of the weights to start from; None where they are drawn from the seed.
