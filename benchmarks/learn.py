@@ -1,16 +1,17 @@
 """What a model of one's own gains: the training of `ferops learn` beside its starter, by the number of photographs.
 
     python benchmarks/learn.py --project ~/fer --source wild --starter artifacts/train/candidate --draws 5 \
-        --each 30 100 300 --out learn.jsonl
+        --as-they-come 100 200 500 --of-a-class 30 --out learn.jsonl
     python benchmarks/learn.py --table learn.jsonl
 
 The project holds labelled photographs whose people are named, validated, split and preprocessed. A share of the people
 is set aside, the same in every draw: on their faces both models are judged. From the others each draw takes people in
-a random order until every class has its number of faces; a class that has fewer gives all. These faces are what
-`ferops learn` would be given: its decisions (`ferops.orchestration.sizing`) and its split apply, and the model is the
-trained one, before its export; a third one has the mean of its weights and the starter's (`ferops soup`). With
-`--aside 0` nobody is set aside, and starter and trained model are judged on the drawn faces, as `ferops learn` judges
-few: cross-validated, which takes five times as long.
+a random order: until there are so many faces, in the mixture of the classes that they have (`--as-they-come`), or until
+every class has so many, or all that there are (`--of-a-class`). These faces are what `ferops learn` would be given: its
+decisions (`ferops.orchestration.sizing`) and its split apply, and the model is the trained one, before its export.
+`--set train.class_weights=effective` changes settings that it takes. With `--aside 0` nobody is set aside, and starter
+and trained model are judged on the drawn faces, as `ferops learn` judges few: cross-validated, which takes five times
+as long.
 
 The starter must not have learnt from the photographs: else it knows them, and there is nothing to gain. Give one that
 was trained on others (`--starter`), or the people whom it has not learnt from (`--splits test`). Faces of classes that
@@ -33,6 +34,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 from numpy.typing import NDArray
 from tables import markdown
 
@@ -46,12 +48,11 @@ from ferops.training import model
 from ferops.training.evaluator import predict
 from ferops.training.precision import Precision
 from ferops.training.prepare import prepare
-from ferops.training.soup import soup
 from ferops.training.stage import run
-from ferops.training.untrained import take
 
 SEED = 7  # of who is set aside
 ENOUGH = 15
+AS_THEY_COME, OF_A_CLASS = MIXTURES = ("as they come", "of a class")
 PEOPLE = ["image_id", "label", "source", "usage", "subject", "cluster", "connected"]
 
 
@@ -80,13 +81,14 @@ class Pool:
             aside = side.reindex(table["image_id"]).to_numpy() == "test"
         return cls(faces, table.reset_index(drop=True), aside)
 
-    def draw(self, each: int, *, seed: int) -> NDArray[np.intp]:
-        """Return the places of the faces of one draw."""
+    def draw(self, count: int, mixture: str, *, seed: int) -> NDArray[np.intp]:
+        """Return the places of the faces of one draw; `mixture` is one of MIXTURES."""
         order = np.random.default_rng(seed).permutation(np.unique(self.rows["group"]))
         place = pd.Series(np.arange(len(order)), index=order)
         rows = self.rows[~self.aside]
         rows = rows.assign(turn=place[rows["group"]].to_numpy()).sort_values(["turn", "image_id"])
-        return np.sort(rows.groupby("label").head(each).index.to_numpy(np.intp))
+        drawn = rows.head(count) if mixture == AS_THEY_COME else rows.groupby("label").head(count)
+        return np.sort(drawn.index.to_numpy(np.intp))
 
 
 def main() -> None:
@@ -94,7 +96,9 @@ def main() -> None:
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--source", default="wild")
     parser.add_argument("--starter", type=Path, help="a folder that ferops train wrote")
-    parser.add_argument("--each", nargs="+", type=int, default=[30, 100, 300], help="faces of a class")
+    parser.add_argument("--as-they-come", nargs="*", type=int, default=[100, 200, 500], help="faces of all classes")
+    parser.add_argument("--of-a-class", nargs="*", type=int, default=[30], help="faces of each class")
+    parser.add_argument("--set", nargs="*", default=[], metavar="BLOCK.SETTING=VALUE")
     parser.add_argument("--splits", nargs="+", default=SPLITS, help="of the project, whose people are used")
     parser.add_argument("--aside", type=float, default=0.2, help="share of the people; 0: cross-validate")
     parser.add_argument("--draws", type=int, default=5)
@@ -107,17 +111,25 @@ def main() -> None:
     starter = asked.starter.resolve()
     classes = read_training_config(starter).classes
     pool = Pool.read(Layout(asked.project), asked.source, asked.splits, classes=classes, share=asked.aside)
-    for each in asked.each:
+    settings = " ".join(sorted(asked.set))
+    counts = [(AS_THEY_COME, count) for count in asked.as_they_come] + [(OF_A_CLASS, each) for each in asked.of_a_class]
+    for mixture, count in counts:
         for seed in range(asked.draws):
-            if not any((row["each"], row["seed"]) == (each, seed) for row in read(asked.out)):
+            key = {"mixture": mixture, "count": count, "seed": seed, "settings": settings}
+            if not any(key.items() <= row.items() for row in read(asked.out)):
+                row = key | measured(pool, pool.draw(count, mixture, seed=seed), asked.set, starter)
                 with asked.out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(measured(pool, pool.draw(each, seed=seed), each, seed, starter)) + "\n")
+                    file.write(json.dumps(row) + "\n")
     print(table(read(asked.out)))
 
 
-def measured(pool: Pool, places: NDArray[np.intp], each: int, seed: int, starter: Path) -> dict[str, Any]:
+def measured(pool: Pool, places: NDArray[np.intp], settings: Sequence[str], starter: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         layout = project(Layout(Path(folder)), pool, places, starter)
+        for setting in settings:
+            name, value = setting.split("=", 1)
+            block, key = name.split(".")
+            presets.change(layout, {block: {key: yaml.safe_load(value)}})
         params = load_params(layout.params_file)
         training = prepare(layout, params, "candidate")
         summary = run(training)
@@ -126,18 +138,13 @@ def measured(pool: Pool, places: NDArray[np.intp], each: int, seed: int, starter
         judged_on = judged_on[pool.rows["label"].iloc[judged_on].isin(params.data.classes).to_numpy()]
         found = {"starter": answers(pool, judged_on, starter, params.data.classes)}
         if pool.aside.any():
-            take(layout, params, "baseline")
-            soup(layout, params, "mean", ["baseline", "candidate"])
             found["learnt"] = answers(pool, judged_on, layout.model("candidate"), params.data.classes)
-            found["soup"] = answers(pool, judged_on, layout.model("mean"), params.data.classes)
         else:
             table = pd.read_parquet(layout.every_fold("candidate")).set_index("image_id")
             logits = table.loc[pool.rows["image_id"].iloc[judged_on], [f"logit_{name}" for name in params.data.classes]]
             found["learnt"] = np.array(params.data.classes)[logits.to_numpy().argmax(axis=1)]
         labels = pool.rows["label"].to_numpy()[judged_on]
     return {
-        "each": each,
-        "seed": seed,
         "faces": summary.images,
         "counts": pool.rows["label"].iloc[places].value_counts().to_dict(),
         "people": int(pool.rows["group"].iloc[places].nunique()),
@@ -145,7 +152,7 @@ def measured(pool: Pool, places: NDArray[np.intp], each: int, seed: int, starter
         "best_epoch": summary.best_epoch,
         "judged_on": "people set aside" if pool.aside.any() else "cross-validated",
         "judged": len(judged_on),
-        **{name: figures(labels, each) for name, each in found.items()},
+        **{name: figures(labels, of_model) for name, of_model in found.items()},
     }
 
 
@@ -208,21 +215,33 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def table(found: list[dict[str, Any]]) -> str:
-    others = [name for name in ("learnt", "soup") if all(name in row for row in found)]
     rows = []
-    for each in sorted({row["each"] for row in found}):
-        draws = [row for row in found if row["each"] == each]
-        cells = [str(each), str(len(draws)), f"{np.mean([sum(row['counts'].values()) for row in draws]):.0f}"]
+    for settings, mixture, count in sorted({(row["settings"], row["mixture"], row["count"]) for row in found}):
+        wanted = {"settings": settings, "mixture": mixture, "count": count}
+        draws = [row for row in found if wanted.items() <= row.items()]
+        cells = [
+            f"{count} {mixture}",
+            str(len(draws)),
+            f"{np.mean([sum(row['counts'].values()) for row in draws]):.0f}",
+        ]
         for key in ("accuracy", "mean_recall"):
-            of_starter, *of_others = ([100 * row[name][key] for row in draws] for name in ("starter", *others))
-            cells.append(f"{np.mean(of_starter):.1f}")
-            for values in of_others:
-                gains = np.subtract(values, of_starter)
-                cells += [f"{np.mean(values):.1f}", f"{gains.mean():+.1f} ({gains.min():+.1f} to {gains.max():+.1f})"]
-        rows.append(cells)
-    gained = [each for name in others for each in (name, "gain (least to most)")]
-    head = ["faces of a class", "draws", "faces", "starter: accuracy, %", *gained]
-    return markdown([*head, "starter: mean recall, %", *gained], rows)
+            starter, learnt = (np.array([100 * row[name][key] for row in draws]) for name in ("starter", "learnt"))
+            gains = learnt - starter
+            cells += [f"{starter.mean():.1f}", f"{learnt.mean():.1f}"]
+            cells.append(f"{gains.mean():+.1f} ({gains.min():+.1f} to {gains.max():+.1f})")
+        rows.append([settings or "as they are", *cells])
+    gained = ["learnt", "gain (least to most)"]
+    head = [
+        "settings",
+        "photographs",
+        "draws",
+        "faces",
+        "starter: accuracy, %",
+        *gained,
+        "starter: mean recall, %",
+        *gained,
+    ]
+    return markdown(head, rows)
 
 
 if __name__ == "__main__":

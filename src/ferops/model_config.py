@@ -21,6 +21,18 @@ WEIGHTS_FILE = "weights.safetensors"
 Channels = tuple[float, float, float]
 
 
+class Ingredient(Record):
+    """A training whose weights a soup is made of: artifacts/train/`name`, whose weights have this `sha256`.
+
+    The other fields are as in ModelConfig.
+    """
+
+    name: str
+    sha256: str
+    pretrained: dict[str, str | None] | None
+    teacher: dict[str, str] | None
+
+
 class Member(Record):
     """A network of an ensemble: that of artifacts/train/`name`, whose weights have this `sha256`.
 
@@ -36,19 +48,8 @@ class Member(Record):
     temperature: Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
     pretrained: dict[str, str | None] | None
     teacher: dict[str, str] | None
+    ingredients: tuple[Ingredient, ...] = ()
     parameters: Annotated[int, Field(ge=1)]
-
-
-class Ingredient(Record):
-    """One of the models whose weights a soup is the mean of: artifacts/train/`name`, whose weights have this `sha256`.
-
-    The other fields are as in ModelConfig.
-    """
-
-    name: str
-    sha256: str
-    pretrained: dict[str, str | None] | None
-    teacher: dict[str, str] | None
 
 
 class ModelConfig(Record):
@@ -57,7 +58,7 @@ class ModelConfig(Record):
     Attributes:
         architecture: a name of timm's zoo; of an ensemble, those of its members.
         members: of an ensemble; empty for other models.
-        ingredients: of a soup, which is the mean of their weights; empty for other models.
+        ingredients: of a soup, whose weights are a mean of theirs; empty for other models.
         classes: in the order of logits and probabilities.
         size_px: side of the square face that the network takes.
         mean, std: of the training faces, per RGB channel, in units of 0-1; with pretrained weights, those that they
@@ -86,6 +87,12 @@ class ModelConfig(Record):
     parameters: Annotated[int, Field(ge=1)]
     provenance: Provenance
     licence: str
+
+    @property
+    def trainings(self) -> tuple[ModelConfig | Member | Ingredient, ...]:
+        """All that may have begun with weights, or had a teacher: the model itself, and what it is made of."""
+        parts: tuple[ModelConfig | Member, ...] = (self, *self.members)
+        return (*parts, *(each for part in parts for each in part.ingredients))
 
 
 class ExportConfig(ModelConfig):

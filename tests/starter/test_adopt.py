@@ -215,5 +215,24 @@ def test_the_notice_of_a_soup_names_each_start_once() -> None:
     assert f"another model (artifacts/train/large, SHA-256 {'e' * 64}). Licence: CC0" in text
 
 
+def test_the_notice_of_an_ensemble_names_the_starts_of_its_soups() -> None:
+    known = {
+        "mean": (0.5,) * 3,
+        "std": (0.5,) * 3,
+        "grayscale": False,
+        "temperature": 1.0,
+        "parameters": 9,
+        "teacher": None,
+    }
+    start, other = ({"source": name, "sha256": 64 * name[0], "licence": f"{name}'s"} for name in ("faces", "elsewhere"))
+    soup = [{"name": "one", "sha256": "1" * 64, "pretrained": start, "teacher": None}]
+    members = [
+        {"name": "mean", "sha256": "3" * 64, "architecture": "a", "pretrained": None, "ingredients": soup, **known},
+        {"name": "two", "sha256": "2" * 64, "architecture": "a", "pretrained": other, **known},
+    ]
+    text = " ".join(notice(export_config(members=members), {}).split())
+    assert all(f"pretrained weights ({one['source']}, SHA-256 {one['sha256']})" in text for one in (start, other))
+
+
 def test_the_verb_is_for_maintainers() -> None:
     assert get_command(cli.app).commands["adopt"].hidden  # type: ignore[attr-defined]

@@ -100,6 +100,14 @@ def test_its_config_names_starts_and_teachers(made):
     assert found.licence == "Apache-2.0; weights of test_resnet"
 
 
+def test_a_soup_of_a_soup_names_its_trainings(copy, params):
+    write_taught(copy, "three", noise=0.01, pretrained=START)
+    soup(copy, params, "more", ["both", "three", "one"])
+    found = read_model_config(copy.model("more"), ModelConfig).ingredients
+    assert [one.name for one in found] == ["one", "two", "three"]
+    assert all(one.pretrained == START for one in found)
+
+
 def test_networks_that_began_elsewhere_are_refused(made, params):
     with pytest.raises(
         FeropsError, match=r"right on \d of 30 .* each: one \d+, stranger \d+\..*ferops ensemble far one stranger"

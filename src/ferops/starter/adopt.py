@@ -21,7 +21,7 @@ from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, atomic_folder, require, write_json, write_text
 from ferops.layout import Layout
-from ferops.model_config import WEIGHTS_FILE, ExportConfig, Ingredient
+from ferops.model_config import WEIGHTS_FILE, ExportConfig
 from ferops.records.metrics import Metrics
 from ferops.records.starter import StarterMetrics
 from ferops.starter.folder import (
@@ -114,11 +114,10 @@ def notice(config: ExportConfig, terms_of: Mapping[str, str]) -> str:
         "none of the images.",
         f"Licence of the weights, as config.json has it: {config.licence}",
     ]
-    made_of: tuple[ExportConfig | Ingredient, ...] = (config, *config.ingredients)
-    for start in _each_once(one.pretrained for one in made_of):
+    for start in _each_once(one.pretrained for one in config.trainings):
         origin = f"{start['source']}, SHA-256 {start['sha256'] or 'unknown'}"
         paragraphs.append(f"The training started from pretrained weights ({origin}). Licence: {start['licence']}")
-    for teacher in _each_once(one.teacher for one in made_of):
+    for teacher in _each_once(one.teacher for one in config.trainings):
         origin = f"{teacher['source']}, SHA-256 {teacher['sha256']}"
         paragraphs.append(f"It was taught by another model ({origin}). Licence: {teacher['licence']}")
     for name in config.provenance.sources:

@@ -113,20 +113,16 @@ def _mean(nets: Sequence[ExpressionNet]) -> ExpressionNet:
 
 
 def _config(layout: Layout, names: Sequence[str], configs: Sequence[ModelConfig], made_from: Provenance) -> ModelConfig:
-    """Return the config of the first, with the starts and teachers of all in `ingredients`."""
-    ingredients = tuple(
-        Ingredient(
-            name=name,
-            sha256=sha256(layout.model(name) / "weights.safetensors"),
-            pretrained=config.pretrained,
-            teacher=config.teacher,
-        )
+    """Return the config of the first, with the starts and teachers of all in `ingredients`; a soup's are its own."""
+    ingredients = [
+        one
         for name, config in zip(names, configs, strict=True)
-    )
+        for one in config.ingredients or (_ingredient(layout, name, config),)
+    ]
     first = configs[0]
     return ModelConfig(
         architecture=first.architecture,
-        ingredients=ingredients,
+        ingredients=tuple({one.sha256: one for one in ingredients}.values()),
         classes=first.classes,
         size_px=first.size_px,
         mean=first.mean,
@@ -136,3 +132,8 @@ def _config(layout: Layout, names: Sequence[str], configs: Sequence[ModelConfig]
         provenance=made_from,
         licence=members.joined_terms(configs),
     )
+
+
+def _ingredient(layout: Layout, name: str, config: ModelConfig) -> Ingredient:
+    digest = sha256(layout.model(name) / "weights.safetensors")
+    return Ingredient(name=name, sha256=digest, pretrained=config.pretrained, teacher=config.teacher)
