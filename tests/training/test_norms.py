@@ -5,6 +5,7 @@ import torch
 from fits import changed, weights
 
 from ferops.training import norms
+from ferops.training.identity import settings_of
 
 
 def recorded(net, faces):
@@ -46,3 +47,9 @@ def test_faces_are_drawn_as_in_training(make_fit):
     before = weights(net)
     norms.measure_again(net, faces, drawn, count=50, seed=2, device=fit.precision.device)
     assert not changed(before, weights(net))
+
+
+def test_a_training_with_other_norms_is_another(make_params):
+    """Its answers to a fold, which `ferops.training.folds` keeps by this, are others."""
+    plain, refreshed = (settings_of(make_params(norm_faces=count), "baseline") for count in (0, 64))
+    assert plain != refreshed

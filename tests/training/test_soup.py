@@ -17,7 +17,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.model_config import ModelConfig, read_model_config
 from ferops.records.train import TrainSummary, read_history
-from ferops.training import data, model
+from ferops.training import data, model, norms
 from ferops.training.evaluator import predict
 from ferops.training.precision import Precision
 from ferops.training.soup import soup
@@ -73,6 +73,19 @@ def test_its_norms_have_the_statistics_of_training_faces(made):
         net(torch.from_numpy(np.array(data.read_faces(made, "train").images)))
     assert_allclose(norm.running_mean, seen[0].mean(dim=(0, 2, 3)), atol=1e-4)
     assert norm.running_mean.abs().max() > 0.01
+
+
+def test_statistics_that_do_harm_are_not_taken(copy, params, monkeypatch):
+    def spoil(net, *_, **__):
+        for key, value in net.state_dict().items():
+            if "running_mean" in key:
+                value.add_(50.0)
+
+    monkeypatch.setattr(norms, "measure_again", spoil)
+    soup(copy, params, "spared", ["one", "two"])
+    found, one, two = (tensors(copy, name) for name in ("spared", "one", "two"))
+    for key in (key for key in found if "running" in key):
+        assert_allclose(found[key], (one[key] + two[key]) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize("split", ["val", "test"])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 
 from ferops.config import Params
 from ferops.errors import FeropsError
@@ -21,6 +22,7 @@ from ferops.records import Provenance
 from ferops.records.train import TrainSummary
 from ferops.training import data, members, norms, untrained
 from ferops.training.evaluator import predict
+from ferops.training.faces import Faces
 from ferops.training.model import ExpressionNet
 from ferops.training.precision import Precision
 
@@ -30,9 +32,7 @@ NORM_FACES = 2048
 def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) -> TrainSummary:
     """Write artifacts/train/`name` and reports/train/`name` from artifacts/train of each of the `ingredients`.
 
-    "Model soups": Wortsman et al. 2022. Batch norms are measured again on NORM_FACES training faces, drawn as in
-    training, since the statistics of mean weights are not the mean of the statistics (Izmailov et al. 2018, "Averaging
-    weights leads to wider optima and better generalization").
+    "Model soups": Wortsman et al. 2022. The statistics of the batch norms: `_settle_norms`.
 
     Raises:
         FeropsError: a name that cannot be used; ingredients that are missing, damaged, or do not fit each other or the
@@ -57,9 +57,7 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
     net = _mean([net for net, _ in loaded])
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights, _ = data.read_sampling(layout, "train", faces["train"], targets, train.sampling)
-    norms.measure_again(
-        net, faces["train"].images, weights, count=NORM_FACES, seed=params.seed, device=torch.device("cpu")
-    )
+    _settle_norms(net, faces, weights, seed=params.seed, precision=plain)
     logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
     fewest, of_mean = min(right.values()), _right(labels, logits["val"])
     if of_mean < fewest - 2.0 * math.sqrt(fewest):  # a handful of faces more or less is chance
@@ -110,6 +108,32 @@ def _mean(nets: Sequence[ExpressionNet]) -> ExpressionNet:
 
     nets[0].load_state_dict({key: over_all(key, value) for key, value in states[0].items()})
     return nets[0].eval()
+
+
+def _settle_norms(
+    net: ExpressionNet,
+    faces: Mapping[str, Faces],
+    weights: NDArray[np.float64] | None,
+    *,
+    seed: int,
+    precision: Precision,
+) -> None:
+    """Give the batch norms the mean of the ingredients' statistics or new ones, whichever suits the validation split.
+
+    The statistics of mean weights are not the mean of the statistics (Izmailov et al. 2018, "Averaging weights leads to
+    wider optima and better generalization"), so they are measured on NORM_FACES training faces, drawn as in training.
+    But where nearly all of these are of one class, the norms take away what tells it from the others.
+    """
+    means = {key: value.clone() for key, value in net.state_dict().items()}
+    before = _loss(net, faces["val"], precision)
+    norms.measure_again(net, faces["train"].images, weights, count=NORM_FACES, seed=seed, device=torch.device("cpu"))
+    if before < _loss(net, faces["val"], precision):
+        net.load_state_dict(means)
+
+
+def _loss(net: ExpressionNet, faces: Faces, precision: Precision) -> float:
+    logits = torch.from_numpy(predict(net, faces.images, precision=precision))
+    return float(cross_entropy(logits, torch.from_numpy(faces.labels)))
 
 
 def _config(layout: Layout, names: Sequence[str], configs: Sequence[ModelConfig], made_from: Provenance) -> ModelConfig:
