@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ferops.training.losses import class_weights, focal_loss, make_criterion
+from ferops.training.losses import class_weights, focal_loss, heavy_few, make_criterion
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (5, 6))
@@ -104,3 +104,14 @@ def test_the_criterion_is_that_of_the_settings(make_params, kind):
     y = np.eye(6)[LABELS] * 0.9 + 0.1 / 6
     expected = by_hand(LOGITS, y, 1.5, weights[kind])
     assert float(criterion(torch.tensor(LOGITS), torch.tensor(LABELS))) == pytest.approx(expected, rel=1e-5)
+
+
+def test_few_faces_that_count_for_many_are_said(make_params):
+    labels = np.repeat([0, 1], [120, 4])
+    said = heavy_few(make_params(class_weights="effective", effective_beta=0.999).train, labels, ["happy", "fear"])
+    assert "a face of fear, of which there are 4, counts 28 times as much as one of happy" in said
+
+
+@pytest.mark.parametrize(("weights", "counts"), [("none", [120, 4]), ("inverse", [12, 4]), ("inverse", [1200, 60])])
+def test_weights_that_do_little_are_not_worth_a_remark(make_params, weights, counts):
+    assert not heavy_few(make_params(class_weights=weights).train, np.repeat([0, 1], counts), ["happy", "fear"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -15,19 +15,45 @@ from ferops.config import Train
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """From logits `(N, K)` and targets, as `focal_loss` takes them, to a scalar."""
 
+FEW, HEAVY = 50, 5.0
+"""So few faces of a class, each counting so many times as much as one of another class, are worth a remark."""
+
 
 def make_criterion(train: Train, labels: NDArray[np.int64], *, num_classes: int, device: torch.device) -> Criterion:
     """Return the loss that the settings ask for, with class weights from the labels `(N,)` of the training faces."""
     gamma = train.focal_gamma if train.loss == "focal" else 0.0
-    weights = None
-    if train.class_weights != "none":
-        beta = train.effective_beta if train.class_weights == "effective" else None
-        weights = torch.tensor(class_weights(labels, num_classes, beta=beta), dtype=torch.float32, device=device)
+    found = _asked_for(train, labels, num_classes)
+    weights = None if found is None else torch.tensor(found, dtype=torch.float32, device=device)
 
     def criterion(logits: Tensor, targets: Tensor) -> Tensor:
         return focal_loss(logits, targets, gamma=gamma, weights=weights, label_smoothing=train.label_smoothing)
 
     return criterion
+
+
+def heavy_few(train: Train, labels: NDArray[np.int64], classes: Sequence[str]) -> str:
+    """Return a sentence where class weights make a few faces outweigh many, else nothing.
+
+    Args:
+        labels: of the training faces, `(N,)`.
+    """
+    weights, counts = _asked_for(train, labels, len(classes)), np.bincount(labels, minlength=len(classes))
+    if weights is None:
+        return ""
+    rare, frequent = int(weights.argmax()), int(weights.argmin())
+    times = weights[rare] / weights[frequent]
+    if counts[rare] > FEW or times < HEAVY:
+        return ""
+    rarer = f"a face of {classes[rare]}, of which there are {counts[rare]}, counts {times:.0f} times as much as one of"
+    advice = "With so few that costs more right answers than it gains: set it to none"
+    return f"train.class_weights: {rarer} {classes[frequent]}. {advice}"
+
+
+def _asked_for(train: Train, labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64] | None:
+    if train.class_weights == "none":
+        return None
+    beta = train.effective_beta if train.class_weights == "effective" else None
+    return class_weights(labels, num_classes, beta=beta)
 
 
 def class_weights(labels: NDArray[np.int64], num_classes: int, *, beta: float | None = None) -> NDArray[np.float64]:

@@ -19,6 +19,7 @@ from ferops.training.distributed import World, from_environment, select_gpu
 from ferops.training.faces import Faces, content_hash
 from ferops.training.fit import Fit
 from ferops.training.identity import Identity, settings_of, weights_hash
+from ferops.training.losses import heavy_few
 from ferops.training.pretrained import Pretrained
 from ferops.training.start import fit_to_faces, network
 from ferops.training.step import plan_steps
@@ -49,7 +50,8 @@ def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> T
     """Read the faces and make the network of the entry `name` of the block `models`.
 
     Args:
-        say: tell on standard error what of a file of weights is taken, and of a teacher that knows too much.
+        say: tell on standard error what of a file of weights is taken, of few faces that count for many, and of a
+            teacher that knows too much.
 
     Raises:
         FeropsError: unknown name, a network or weights that do not exist or fit (before any face is read), missing,
@@ -73,6 +75,8 @@ def prepare(layout: Layout, params: Params, name: str, *, say: bool = True) -> T
         print(start.said, file=sys.stderr)
     lesson = read_lesson(layout, params, name)
     faces = {split: data.read_faces(layout, split) for split in SPLITS}
+    if say and (remark := heavy_few(train, faces["train"].labels, classes)):
+        print(remark, file=sys.stderr)
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights, offsets = data.read_sampling(layout, "train", faces["train"], targets, train.sampling)
     begun_with = weights_hash(net) if start else None  # before any statistics of the faces, whose last digits differ
