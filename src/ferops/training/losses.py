@@ -45,7 +45,7 @@ def heavy_few(train: Train, labels: NDArray[np.int64], classes: Sequence[str]) -
     if counts[rare] > FEW or times < HEAVY:
         return ""
     rarer = f"a face of {classes[rare]}, of which there are {counts[rare]}, counts {times:.0f} times as much as one of"
-    advice = "With so few that costs more right answers than it gains: set it to none"
+    advice = "With so few that costs right answers; none weighs all alike"
     return f"train.class_weights: {rarer} {classes[frequent]}. {advice}"
 
 
