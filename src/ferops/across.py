@@ -26,6 +26,7 @@ from ferops.formats import interval
 from ferops.layout import Layout
 from ferops.records.metrics import Interval
 from ferops.tables import read_array
+from ferops.training.faces import OTHERS
 from ferops.training.prepare import prepare
 from ferops.training.stage import run
 
@@ -132,7 +133,7 @@ def _trained(layout: Layout, params: Params, data: Data, name: str, kept: tuple[
     _write_inputs(layout, own, params, data, kept)
     rows = _faces_of(data, kept, "train")
     voted = bool(rows.filter(like="votes_").notna().any(axis=None))
-    some = {source: how for source, how in params.train.sampling.items() if source in kept}
+    some = {source: how for source, how in params.train.sampling.items() if source in {*kept, OTHERS}}
     changed = params.model_copy(
         update={
             "train": params.train.model_copy(update={"sampling": some, "votes": params.train.votes if voted else 0.0}),

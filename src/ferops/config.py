@@ -181,7 +181,8 @@ class Preprocess(FaceRules):
 
 
 class Sampling(Block):
-    """A face of a source is drawn `weight` times (the share of its class in the source)^-`balance`.
+    """A face of a source is drawn `weight` times (the share of its class in the source)^-`balance`; the source `others`
+    stands for all that are not named.
 
     `adjust` times the logarithms of the classes' shares among its drawn faces are added to their logits in training, so
     that the network itself need not expect frequent classes there.

@@ -102,6 +102,20 @@ def test_faces_are_drawn_by_source_and_class(layout):
     assert data.read_sampling(layout, "train", faces, targets, {}) == (None, None)
 
 
+def test_others_are_the_sources_that_are_not_named(layout):
+    write_faces(layout, {"train": blobs(4, seed=1)})
+    faces = with_sources(layout, ["wild"] * 8 + ["fer2013"] * 8 + ["ckplus"] * 8)
+    targets = np.eye(6, dtype=np.float32)[faces.labels]
+    rest, own = Sampling(weight=2.0, balance=0.5, adjust=1.0), Sampling(weight=1.0, balance=0.0)
+    by_name = {"wild": rest, "ckplus": rest, "fer2013": own}
+    for one, other in zip(
+        data.read_sampling(layout, "train", faces, targets, {"others": rest, "fer2013": own}),
+        data.read_sampling(layout, "train", faces, targets, by_name),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_logits_are_adjusted_in_the_source_that_asks_for_it(layout):
     write_faces(layout, {"train": blobs(4, seed=1)})
     faces = with_sources(layout, ["wild"] * 12 + ["fer2013"] * 12)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from ferops.config import Evaluate
 from ferops.evaluation.annotators import measure_annotators
 from ferops.evaluation.decision import decision, learnt_shares
-from ferops.evaluation.inputs import Answers, Data
+from ferops.evaluation.inputs import Answers, Data, label_indices
 from ferops.evaluation.performance import Performance, constant_answer, difference, performance
 from ferops.evaluation.sets import measure_sets
 from ferops.evaluation.slices import measure_slices, worst_slices
@@ -112,9 +111,10 @@ def measure(
 
 
 def _decision(data: Data, candidate: Answers, settings: Evaluate, provenance: Provenance) -> Decision:
-    trained = data.everything.loc[data.everything["split"] == "train", "label"]
-    counts = np.array([(trained == name).sum() for name in data.test.classes], dtype=np.float64)
-    learnt = learnt_shares(counts, provenance.params["train"])
+    trained = data.everything[data.everything["split"] == "train"]
+    classes = data.test.classes
+    labels, sources = label_indices(trained["label"], classes), trained["source"].to_numpy(str)
+    learnt = learnt_shares(labels, sources, len(classes), provenance.params["train"])
     return decision(data.test, candidate.probabilities, settings, learnt=learnt)
 
 

@@ -110,7 +110,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
 
 def _overlay(tree: Any, changes: Any) -> None:
     for key, value in changes.items():
-        if isinstance(value, dict) and value:
+        if isinstance(value, dict) and value and tree.get(key):  # an empty mapping has no entries to change
             _overlay(tree[key], value)
         else:
             tree[key] = value

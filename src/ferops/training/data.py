@@ -13,7 +13,7 @@ from ferops.config import Sampling
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.tables import Kind, read_array, read_parquet
-from ferops.training.faces import Faces, drawing_weights, logit_offsets, soft_targets
+from ferops.training.faces import OTHERS, Faces, by_source, drawing_weights, logit_offsets, soft_targets
 
 
 def read_faces(layout: Layout, split: str) -> Faces:
@@ -87,7 +87,7 @@ def read_sampling(
     """Return how often each of `faces` is drawn, `(N,)` up to scale, and what is added to its logits, `(N, K)`.
 
     None where all are drawn alike, and where nothing is added (`logit_offsets`). A source that `sampling` does not name
-    has weight 1 and balance 0.
+    has weight 1 and balance 0, unless OTHERS stands for it.
 
     Raises:
         FeropsError: a source of `sampling` has no face.
@@ -95,12 +95,13 @@ def read_sampling(
     if not sampling:
         return None, None
     sources = read_sources(layout, split)
-    unknown = sorted(set(sampling) - set(sources))
+    unknown = sorted(set(sampling) - set(sources) - {OTHERS})
     if unknown:
         raise FeropsError(
             f"train.sampling names {', '.join(unknown)}, of which the {split} split has no face; it has "
             f"{', '.join(sorted(set(sources)))}. Correct it, or add the source to data.sources"
         )
+    sampling = by_source(sampling, sources)
     weights = drawing_weights(faces.labels, sources, sampling)
     return weights, logit_offsets(targets, sources, weights, sampling)
 

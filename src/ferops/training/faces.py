@@ -39,6 +39,16 @@ def soft_targets(hard: NDArray[np.float32], counts: NDArray[np.float32], *, vote
     return np.float32(votes) * voted + np.float32(1.0 - votes) * hard
 
 
+OTHERS = "others"
+"""In `train.sampling`: all sources that are not named."""
+
+
+def by_source(sampling: Mapping[str, Sampling], sources: NDArray[np.str_]) -> dict[str, Sampling]:
+    """Return the settings of each of the `sources` that has some."""
+    found = {str(name): sampling.get(str(name), sampling.get(OTHERS)) for name in np.unique(sources)}
+    return {name: settings for name, settings in found.items() if settings}
+
+
 def drawing_weights(
     labels: NDArray[np.int64], sources: NDArray[np.str_], sampling: Mapping[str, Sampling]
 ) -> NDArray[np.float64]:
