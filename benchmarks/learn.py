@@ -17,7 +17,8 @@ The starter must not have learnt from the photographs: else it knows them, and t
 was trained on others (`--starter`), or the people whom it has not learnt from (`--splits test`). Faces of classes that
 it lacks are left out.
 
-A line of --out is a draw; a draw that is there is not made again. Accuracy is that of the faces judged on; the mean
+A line of --out is a draw; a draw that is there is not made again. The table has the means over the draws, and the least
+and the most that a draw gained. Accuracy is that of the faces judged on; the mean
 recall is over the classes with 15 of them or more, and does not change with the mixture of the classes.
 """
 
@@ -219,29 +220,16 @@ def table(found: list[dict[str, Any]]) -> str:
     for settings, mixture, count in sorted({(row["settings"], row["mixture"], row["count"]) for row in found}):
         wanted = {"settings": settings, "mixture": mixture, "count": count}
         draws = [row for row in found if wanted.items() <= row.items()]
-        cells = [
-            f"{count} {mixture}",
-            str(len(draws)),
-            f"{np.mean([sum(row['counts'].values()) for row in draws]):.0f}",
-        ]
+        drawn = np.mean([sum(row["counts"].values()) for row in draws])
+        cells = [f"{count} {mixture}" + (f" ({drawn:.0f})" if mixture == OF_A_CLASS else "")]
+        cells[0] += f"; {settings}" if settings else ""
         for key in ("accuracy", "mean_recall"):
             starter, learnt = (np.array([100 * row[name][key] for row in draws]) for name in ("starter", "learnt"))
             gains = learnt - starter
-            cells += [f"{starter.mean():.1f}", f"{learnt.mean():.1f}"]
-            cells.append(f"{gains.mean():+.1f} ({gains.min():+.1f} to {gains.max():+.1f})")
-        rows.append([settings or "as they are", *cells])
-    gained = ["learnt", "gain (least to most)"]
-    head = [
-        "settings",
-        "photographs",
-        "draws",
-        "faces",
-        "starter: accuracy, %",
-        *gained,
-        "starter: mean recall, %",
-        *gained,
-    ]
-    return markdown(head, rows)
+            cells += [f"{starter.mean():.1f}", f"{learnt.mean():.1f}", f"{gains.min():+.1f} to {gains.max():+.1f}"]
+        rows.append(cells)
+    gained = ["learnt", "gain"]
+    return markdown(["photographs", "starter: accuracy, %", *gained, "starter: mean recall, %", *gained], rows)
 
 
 if __name__ == "__main__":
