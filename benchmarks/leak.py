@@ -2,11 +2,13 @@
 
     python benchmarks/leak.py --project ~/fer --work leak --epochs 30
 
-The project holds FER2013, preprocessed, with `validate.label_conflicts` and `near_label_conflicts` on `keep`. The
-training folder is split as the reference system does it: every row on its own, exact copies put back, four fifths to
-learn from and a fifth to test, each class in proportion. The recipe is the reference's (the preset of that name) but
-for the network, a MobileNet from face weights in place of a ResNet-50, the size of the project's faces, the batches and
-the epochs; the epoch is chosen on the tested fifth, which is the reference's way, too.
+The project holds FER2013, preprocessed (the figures of docs/results.md: at 64 px) with `split.official_test: false`
+(true leaves out faces of the training folder that have a copy in PublicTest), and with `validate.label_conflicts` and
+`near_label_conflicts` on `keep`. The training folder is split as the reference system does it: every row on its own,
+exact copies put back, four fifths to learn from and a fifth to test, each class in proportion. The recipe is the
+reference's (the preset of that name) but for the network, a MobileNet from face weights in place of a ResNet-50, the
+size of the project's faces, the batches and the epochs; the epoch is chosen on the tested fifth, which is the
+reference's way, too.
 
 The table has the accuracy on that fifth, on its faces with and without a copy (exact or near) among the training faces,
 and on the faces of PublicTest without one. Intervals of 95 % are by bootstrap over groups of copies. A training that
@@ -63,15 +65,16 @@ def project(layout: Layout, source: Layout, *, epochs: int) -> None:
             "models": {"candidate": {"architecture": "mobilenetv1", "pretrained": "faces", "epochs": epochs}},
         },
     )
-    layout.artifacts("preprocess").mkdir(parents=True)
+    layout.artifacts("preprocess").mkdir(parents=True, exist_ok=True)
     for name in SPLITS:
         np.save(layout.faces(name), faces[part == name])
     rows = rows.assign(split=part, group=rows["cluster"], image_id=[f"{number:06}" for number in range(len(rows))])
     rows = rows[rows["split"] != ""]
-    rows.assign(row=rows.groupby("split").cumcount()).to_parquet(layout.face_index, index=False)
-    layout.assignment.parent.mkdir(parents=True)
+    layout.assignment.parent.mkdir(parents=True, exist_ok=True)
     rows[["image_id", "split", "group"]].to_parquet(layout.assignment, index=False)
     layout.data_dvc.write_text(source.data_dvc.read_text(encoding="utf-8"), encoding="utf-8")
+    # Last: by this `main` knows that all is there
+    rows.assign(row=rows.groupby("split").cumcount()).to_parquet(layout.face_index, index=False)
 
 
 def read(source: Layout) -> tuple[pd.DataFrame, NDArray[np.uint8]]:

@@ -18,8 +18,8 @@ was trained on others (`--starter`), or the people whom it has not learnt from (
 it lacks are left out.
 
 A line of --out is a draw; a draw that is there is not made again. The table has the means over the draws, and the least
-and the most that a draw gained. Accuracy is that of the faces judged on; the mean
-recall is over the classes with 15 of them or more, and does not change with the mixture of the classes.
+and the most that a draw gained. Accuracy is that of the faces judged on; the mean recall is over the classes with 15 of
+them or more, and does not change with the mixture of the classes.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ from ferops.training.stage import run
 
 SEED = 7  # of who is set aside
 ENOUGH = 15
-AS_THEY_COME, OF_A_CLASS = MIXTURES = ("as they come", "of a class")
+AS_THEY_COME, OF_A_CLASS = ("as they come", "of a class")
 PEOPLE = ["image_id", "label", "source", "usage", "subject", "cluster", "connected"]
 
 
@@ -83,7 +83,7 @@ class Pool:
         return cls(faces, table.reset_index(drop=True), aside)
 
     def draw(self, count: int, mixture: str, *, seed: int) -> NDArray[np.intp]:
-        """Return the places of the faces of one draw; `mixture` is one of MIXTURES."""
+        """Return the places of the faces of one draw; `mixture` is AS_THEY_COME or OF_A_CLASS."""
         order = np.random.default_rng(seed).permutation(np.unique(self.rows["group"]))
         place = pd.Series(np.arange(len(order)), index=order)
         rows = self.rows[~self.aside]

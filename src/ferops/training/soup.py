@@ -57,8 +57,8 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
     net = _mean([net for net, _ in loaded])
     targets = data.read_targets(layout, "train", faces["train"], classes, votes=train.votes)
     weights, _ = data.read_sampling(layout, "train", faces["train"], targets, train.sampling)
-    _settle_norms(net, faces, weights, seed=params.seed, precision=plain)
-    logits = {split: predict(net, faces[split].images, precision=plain) for split in ("val", "test")}
+    logits = {"val": _settle_norms(net, faces, weights, seed=params.seed, precision=plain)}
+    logits["test"] = predict(net, faces["test"].images, precision=plain)
     fewest, of_mean = min(right.values()), _right(labels, logits["val"])
     if of_mean < fewest - 2.0 * math.sqrt(fewest):  # a handful of faces more or less is chance
         each = members.listed(f"{one} {count:,}" for one, count in right.items())
@@ -117,23 +117,23 @@ def _settle_norms(
     *,
     seed: int,
     precision: Precision,
-) -> None:
-    """Give the batch norms the mean of the ingredients' statistics or new ones, whichever suits the validation split.
+) -> NDArray[np.float32]:
+    """Give the batch norms the mean of the ingredients' statistics or new ones, whichever suits the validation split,
+    and return its logits `(N, K)`.
 
     The statistics of mean weights are not the mean of the statistics (Izmailov et al. 2018, "Averaging weights leads to
     wider optima and better generalization"), so they are measured on NORM_FACES training faces, drawn as in training.
     But where nearly all of these are of one class, the norms take away what tells it from the others.
     """
     means = {key: value.clone() for key, value in net.state_dict().items()}
-    before = _loss(net, faces["val"], precision)
+    before = predict(net, faces["val"].images, precision=precision)
     norms.measure_again(net, faces["train"].images, weights, count=NORM_FACES, seed=seed, device=torch.device("cpu"))
-    if before < _loss(net, faces["val"], precision):
+    after = predict(net, faces["val"].images, precision=precision)
+    labels = torch.from_numpy(faces["val"].labels)
+    if cross_entropy(torch.from_numpy(before), labels) < cross_entropy(torch.from_numpy(after), labels):
         net.load_state_dict(means)
-
-
-def _loss(net: ExpressionNet, faces: Faces, precision: Precision) -> float:
-    logits = torch.from_numpy(predict(net, faces.images, precision=precision))
-    return float(cross_entropy(logits, torch.from_numpy(faces.labels)))
+        return before
+    return after
 
 
 def _config(layout: Layout, names: Sequence[str], configs: Sequence[ModelConfig], made_from: Provenance) -> ModelConfig:
