@@ -33,6 +33,18 @@ class Ingredient(Record):
     teacher: dict[str, str] | None
 
 
+class Adjustment(Record):
+    """The logits of artifacts/train/`name`, whose weights have this `sha256`, were adjusted (`ferops adjust`).
+
+    Attributes:
+        share: of the logarithm of each class's frequency, which was taken off its logit.
+    """
+
+    name: str
+    sha256: str
+    share: Annotated[float, Field(ge=0.0, le=1.0)]
+
+
 class Member(Record):
     """A network of an ensemble: that of artifacts/train/`name`, whose weights have this `sha256`.
 
@@ -49,6 +61,7 @@ class Member(Record):
     pretrained: dict[str, str | None] | None
     teacher: dict[str, str] | None
     ingredients: tuple[Ingredient, ...] = ()
+    adjusted: Adjustment | None = None
     parameters: Annotated[int, Field(ge=1)]
 
 
@@ -59,6 +72,7 @@ class ModelConfig(Record):
         architecture: a name of timm's zoo; of an ensemble, those of its members.
         members: of an ensemble; empty for other models.
         ingredients: of a soup, whose weights are a mean of theirs; empty for other models.
+        adjusted: the model whose logits were adjusted for how frequent the classes are in training; None for others.
         classes: in the order of logits and probabilities.
         size_px: side of the square face that the network takes.
         mean, std: of the training faces, per RGB channel, in units of 0-1; with pretrained weights, those that they
@@ -76,6 +90,7 @@ class ModelConfig(Record):
     architecture: str
     members: tuple[Member, ...] = ()
     ingredients: tuple[Ingredient, ...] = ()
+    adjusted: Adjustment | None = None
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     size_px: Annotated[int, Field(ge=32)]
     mean: Channels
@@ -93,6 +108,12 @@ class ModelConfig(Record):
         """All that may have begun with weights, or had a teacher: the model itself, and what it is made of."""
         parts: tuple[ModelConfig | Member, ...] = (self, *self.members)
         return (*parts, *(each for part in parts for each in part.ingredients))
+
+    @property
+    def adjusted_share(self) -> float:
+        """The share of `adjusted`, 0 where there is none; of an ensemble, the mean over its members."""
+        shares = [one.adjusted.share if one.adjusted else 0.0 for one in self.members or (self,)]
+        return sum(shares) / len(shares)
 
 
 class ExportConfig(ModelConfig):

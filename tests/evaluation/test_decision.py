@@ -8,7 +8,7 @@ from ferops.classes import DEFAULT_CLASSES
 from ferops.config import Evaluate
 from ferops.errors import FeropsError
 from ferops.evaluation.bootstrap import Resampler
-from ferops.evaluation.decision import decision, learnt_shares, shift
+from ferops.evaluation.decision import decision, shift
 from ferops.evaluation.performance import TestSet
 from sample_images import quick_params, quick_tree
 
@@ -64,29 +64,6 @@ def test_a_class_without_a_test_face_has_no_cost() -> None:
         learnt=np.array([0.5, 0.5]),
     )
     assert (found.cost.value, found.cost.reason) == (None, "a class of evaluate.priors has no test face")
-
-
-def test_class_weights_undo_the_frequencies() -> None:
-    assert assumed(class_weights="none") == pytest.approx([0.75, 0.25])
-    assert assumed(class_weights="inverse") == pytest.approx([0.5, 0.5])
-    # (1 - 0.9^n) is the effective number: 0.9576 and 0.6513
-    shares = assumed(class_weights="effective", effective_beta=0.9)
-    assert shares[0] / shares[1] == pytest.approx(3 * 0.651322 / 0.957609, rel=1e-4)
-
-
-@pytest.mark.parametrize("source", ["wild", "others"])
-@pytest.mark.parametrize(
-    ("balance", "adjust", "shares"),
-    [(0.0, 0.0, [3, 1]), (1.0, 0.0, [1, 1]), (0.5, 0.0, [3**0.5, 1]), (0.0, 1.0, [1, 1]), (0.0, 0.5, [3**0.5, 1])],
-)
-def test_faces_count_as_they_are_drawn(source, balance, adjust, shares) -> None:
-    sampling = {source: {"weight": 2.0, "balance": balance, "adjust": adjust}}
-    wanted = np.array(shares) / np.sum(shares)
-    assert assumed(class_weights="none", sampling=sampling) == pytest.approx(wanted, rel=1e-6)
-
-
-def assumed(**train):
-    return learnt_shares(np.repeat([0, 1], [30, 10]), np.repeat("wild", 40), 2, train)
 
 
 @pytest.mark.parametrize(

@@ -227,6 +227,17 @@ def test_one_made_of_several_gets_a_run_that_says_how(
     assert run.data.metrics["best_val_accuracy"] == 0.61
 
 
+def test_an_adjusted_one_gets_a_run_that_says_how(layout: Layout, params: Params, client: MlflowClient) -> None:
+    shutil.copytree(layout.model("candidate"), layout.model("fair"))
+    shutil.copytree(layout.reports("train") / "candidate", layout.reports("train") / "fair")
+    change(layout.model("fair"), adjusted={"name": "candidate", "sha256": "0" * 64, "share": 0.3})
+    (layout.model("fair") / "history.json").write_text("[]")
+    chosen = params.model_copy(update={"export": params.export.model_copy(update={"model": "fair"})})
+    run = client.get_run(register(layout, chosen).run_id)
+    assert run.data.tags["mlflow.source.name"] == "ferops adjust candidate --share 0.3 --name fair"
+    assert "ferops.restored" not in run.data.tags
+
+
 def test_register_needs_the_evaluation(layout: Layout, params: Params) -> None:
     (layout.artifacts("evaluate") / "metrics.json").unlink()
     with pytest.raises(FeropsError, match=r"metrics\.json does not exist.*ferops evaluate"):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from ferops.training.losses import class_weights, focal_loss, heavy_few, make_criterion
+from ferops.training.faces import class_weights
+from ferops.training.losses import focal_loss, heavy_few, make_criterion
 
 RNG = np.random.default_rng(0)
 LOGITS = RNG.normal(0, 2, (5, 6))
@@ -50,35 +51,6 @@ def test_gradient_is_finite_when_the_network_is_certain():
     focal_loss(logits, torch.tensor([0, 0]), gamma=0.5).backward()
     assert torch.isfinite(logits.grad).all()
     assert logits.grad[1].abs().sum() > 0  # the wrong one still learns
-
-
-def test_inverse_frequency_of_the_reference_mix():
-    counts = [4160, 642, 4204, 7453, 4945, 3450]
-    weights = class_weights(np.repeat(np.arange(6), counts), 6)
-    assert weights[1] == pytest.approx(6.45, abs=0.005)
-    assert weights[3] == pytest.approx(0.556, abs=0.0005)
-    assert np.average(weights, weights=counts) == pytest.approx(1.0)
-
-
-COUNTS = np.array([4160, 642, 4204, 7453, 4945, 3450])
-MIX = np.repeat(np.arange(6), COUNTS)
-
-
-@pytest.mark.parametrize("beta", [0.9, 0.999, 0.9999])
-def test_effective_number_is_the_paper_s_up_to_scale(beta):
-    """(1 - beta) / (1 - beta^n), Cui et al. 2019, eq. 2; the sum of a geometric series is 1 over it."""
-    weights = class_weights(MIX, 6, beta=beta)
-    series = np.array([np.sum(beta ** np.arange(count)) for count in COUNTS])
-    ratio = weights * series
-    assert ratio == pytest.approx(np.full(6, ratio[0]), rel=1e-9)
-    assert np.average(weights, weights=COUNTS) == pytest.approx(1.0)
-
-
-def test_effective_number_between_its_limits():
-    assert class_weights(MIX, 6, beta=1e-6) == pytest.approx(np.ones(6), rel=1e-5)
-    assert class_weights(MIX, 6, beta=1 - 1e-9) == pytest.approx(class_weights(MIX, 6), rel=1e-4)
-    spread = [np.ptp(class_weights(MIX, 6, beta=beta)) for beta in (0.9, 0.999, 0.9999, 0.99999)]
-    assert spread == sorted(spread)
 
 
 def test_smoothing_of_votes_and_weights_by_hand():

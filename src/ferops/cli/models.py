@@ -70,6 +70,32 @@ def soup(
     _of_several("soup", average, name, ingredients)
 
 
+@verbs.command()
+def adjust(
+    model: Annotated[str, typer.Argument(help="a trained model: a folder in artifacts/train")],
+    share: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="how far, 1 as if all classes were equally frequent")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="what the adjusted model is called, with --share")] = None,
+) -> None:
+    """Let a trained model say rare classes more often and frequent ones less, without training it again.
+
+    Without --share, says what some shares give on the validation split, and writes nothing.
+    """
+    from ferops.orchestration.steady import steady
+    from ferops.training import adjust as adjusting
+
+    if (share is None) != (name is None):
+        raise FeropsError("--share and --name go together: ferops adjust MODEL --share 0.3 --name NAME")
+    layout, params = project()
+    if share is None or name is None:
+        say(*adjusting.table(model, adjusting.tried(layout, params, model), params.data.classes))
+        return
+    with steady(layout, name):
+        summary = adjusting.adjust(layout, params, name, model=model, share=share)
+    _tell("adjust", params, name, summary)
+
+
 def _of_several(
     kind: str, make: Callable[[Layout, Params, str, Sequence[str]], TrainSummary], name: str, parts: list[str]
 ) -> None:
@@ -79,7 +105,11 @@ def _of_several(
     threads.choose("ensemble")
     with steady(layout, name):
         summary = make(layout, params, name, parts)
-    say_record(f"{kind} {name}", summary)
+    _tell(kind, params, name, summary)
+
+
+def _tell(verb: str, params: Params, name: str, summary: TrainSummary) -> None:
+    say_record(f"{verb} {name}", summary)
     if params.export.model != name:
         say(f"next: export.model: {name} in params.yaml, and a stage in dvc.yaml (docs/ensembles.md)")
 

@@ -9,17 +9,14 @@ weighted with the same frequencies.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ferops.config import Evaluate, Sampling
+from ferops.config import Evaluate
 from ferops.evaluation import metrics
 from ferops.evaluation.bootstrap import Floats
 from ferops.evaluation.performance import TestSet
 from ferops.records.metrics import Decision, Interval
-from ferops.training.faces import by_source, drawing_weights, logit_offsets
 
 
 def decision(test: TestSet, probabilities: Floats, settings: Evaluate, *, learnt: Floats) -> Decision:
@@ -27,7 +24,7 @@ def decision(test: TestSet, probabilities: Floats, settings: Evaluate, *, learnt
 
     Args:
         probabilities: `(N, K)`, calibrated.
-        learnt: `(K,)` as `learnt_shares`: the class frequencies that the probabilities assume.
+        learnt: `(K,)` as `ferops.training.faces.learnt_shares`: the class frequencies that the probabilities assume.
     """
     costs = cost_matrix(test.classes, settings.costs)
     priors = np.array([settings.priors[name] for name in test.classes]) if settings.priors else None
@@ -68,34 +65,6 @@ def shift(probabilities: Floats, priors: Floats | None, learnt: Floats) -> Float
     moved = probabilities * (priors / learnt)
     shifted: Floats = moved / moved.sum(axis=1, keepdims=True)
     return shifted
-
-
-def learnt_shares(
-    labels: NDArray[np.int64], sources: NDArray[np.str_], classes: int, train: Mapping[str, Any]
-) -> Floats:
-    """Return the class frequencies `(K,)` that a model assumes: those of its training faces as they are drawn, times
-    their weights, without what `adjust` takes away.
-
-    Args:
-        labels: of the training faces, 0 to K - 1, each at least once. sources: of these faces.
-        train: the block of that name.
-    """
-    counts = np.bincount(labels, minlength=classes)
-    sampling = {name: Sampling.model_validate(each) for name, each in train.get("sampling", {}).items()}
-    sampling = by_source(sampling, sources)
-    drawn = drawing_weights(labels, sources, sampling)
-    targets = np.eye(classes, dtype=np.float32)[labels]
-    if (offsets := logit_offsets(targets, sources, drawn, sampling)) is not None:
-        drawn = drawn * np.exp(-offsets[np.arange(len(labels)), labels])
-    if train["class_weights"] == "inverse":
-        weights = 1.0 / counts
-    elif train["class_weights"] == "effective":  # as ferops.training.losses.class_weights, up to scale
-        weights = 1.0 / -np.expm1(counts * np.log(train["effective_beta"]))
-    else:
-        weights = np.ones(len(counts))
-    expected = weights * np.bincount(labels, weights=drawn, minlength=classes)
-    shares: Floats = expected / expected.sum()
-    return shares
 
 
 def _per_face(paid: Floats, n: Floats, priors: Floats | None) -> Floats:

@@ -80,6 +80,7 @@ class Answers:
     tta: Tta = "off"
     coverage: float | None = None
     set_threshold: float | None = None
+    adjusted_share: float = 0.0
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
@@ -158,7 +159,15 @@ def exported_answers(classifier: Classifier, faces: NDArray[np.uint8]) -> Answer
     starts = range(0, len(faces), _BATCH)
     batches = [classifier.logits(_resize(faces[start : start + _BATCH], config.size_px)) for start in starts]
     logits = _require_finite(np.concatenate(batches), origin="the exported model")
-    return Answers(config.classes, logits, config.temperature, classifier.tta, config.coverage, config.set_threshold)
+    return Answers(
+        config.classes,
+        logits,
+        config.temperature,
+        classifier.tta,
+        config.coverage,
+        config.set_threshold,
+        config.adjusted_share,
+    )
 
 
 def baseline_answers(layout: Layout, data: Data, *, taken: bool) -> Answers:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from ferops.config import Evaluate
 from ferops.evaluation.annotators import measure_annotators
-from ferops.evaluation.decision import decision, learnt_shares
+from ferops.evaluation.decision import decision
 from ferops.evaluation.inputs import Answers, Data, label_indices
 from ferops.evaluation.performance import Performance, constant_answer, difference, performance
 from ferops.evaluation.sets import measure_sets
@@ -30,6 +30,7 @@ from ferops.records.metrics import (
     Uncalibrated,
     UncomparedChampion,
 )
+from ferops.training.faces import learnt_shares
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ def _decision(data: Data, candidate: Answers, settings: Evaluate, provenance: Pr
     classes = data.test.classes
     labels, sources = label_indices(trained["label"], classes), trained["source"].to_numpy(str)
     learnt = learnt_shares(labels, sources, len(classes), provenance.params["train"])
-    return decision(data.test, candidate.probabilities, settings, learnt=learnt)
+    left = learnt ** (1.0 - candidate.adjusted_share)
+    return decision(data.test, candidate.probabilities, settings, learnt=left / left.sum())
 
 
 def _sets(data: Data, candidate: Answers) -> LabelSets | None:

@@ -66,7 +66,7 @@ def _config(
     made_from: Provenance,
 ) -> ModelConfig:
     configs = [config for _, config in loaded]
-    own = {"architecture", "mean", "std", "grayscale", "pretrained", "teacher", "ingredients", "parameters"}
+    own = {"architecture", "mean", "std", "grayscale", "pretrained", "teacher", "ingredients", "adjusted", "parameters"}
     members = tuple(
         Member(
             name=name,

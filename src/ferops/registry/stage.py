@@ -175,7 +175,7 @@ def _require_same_champion(client: MlflowClient, name: str, *, compared: str | N
 
 
 def _candidate_run(client: MlflowClient, layout: Layout, name: str) -> str:
-    """Return the run that trained the model; made here for an ensemble, a soup, or restored weights."""
+    """Return the run that trained the model; made here for one that was not trained, or restored weights."""
     found = find_run(client, weights_digest(layout, name))
     if found is not None:
         if client.get_run(found).info.status == "RUNNING":  # ferops 0.1 left it so when it was killed in `register`
@@ -187,6 +187,8 @@ def _candidate_run(client: MlflowClient, layout: Layout, name: str) -> str:
     if parts := [one.name for one in config.members or config.ingredients]:
         verb = "ensemble" if config.members else "soup"
         where = {"mlflow.source.name": " ".join(["ferops", verb, name, *parts])}
+    if done := config.adjusted:
+        where = {"mlflow.source.name": f"ferops adjust {done.name} --share {done.share:g} --name {name}"}
     run_id = start_run(client, layout, name, made_from=config.provenance, where=where)
     log_training(client, layout, name, run_id, logged=set())
     client.set_terminated(run_id)

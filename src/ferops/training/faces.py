@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,6 +92,47 @@ def logit_offsets(
         shares = drawn[chosen] @ targets[chosen] / drawn[chosen].sum()
         offsets[chosen] = settings.adjust * np.log(np.maximum(shares, 0.5 / chosen.sum()))
     return offsets
+
+
+def class_weights(labels: NDArray[np.int64], num_classes: int, *, beta: float | None = None) -> NDArray[np.float64]:
+    """Return class weights `(K,)` with a mean of 1 over the images, so that the loss keeps its scale.
+
+    Args:
+        labels: class indices `(N,)`, 0 to K - 1; every class occurs.
+        beta: None for inverse frequencies, n / (K * n_c). Else (1 - beta) / (1 - beta^n_c) up to scale (Cui et al.
+            2019, "Class-balanced loss based on effective number of samples"): near 0 all classes weigh alike, near 1
+            inversely to their frequency.
+    """
+    counts = np.bincount(labels, minlength=num_classes)
+    if beta is None:
+        inverse: NDArray[np.float64] = len(labels) / (num_classes * counts)
+        return inverse
+    weights = (1.0 - beta) / -np.expm1(counts * np.log(beta))
+    normalised: NDArray[np.float64] = weights * len(labels) / (weights @ counts)
+    return normalised
+
+
+def learnt_shares(
+    labels: NDArray[np.int64], sources: NDArray[np.str_], num_classes: int, train: Mapping[str, Any]
+) -> NDArray[np.float64]:
+    """Return the class frequencies `(K,)` that a model assumes: those of its training faces as they are drawn, times
+    their weights, without what `adjust` takes away.
+
+    Args:
+        labels: of the training faces, 0 to K - 1, each at least once. sources: of these faces.
+        train: the block of that name.
+    """
+    sampling = {name: Sampling.model_validate(each) for name, each in train.get("sampling", {}).items()}
+    sampling = by_source(sampling, sources)
+    drawn = drawing_weights(labels, sources, sampling)
+    targets = np.eye(num_classes, dtype=np.float32)[labels]
+    if (offsets := logit_offsets(targets, sources, drawn, sampling)) is not None:
+        drawn = drawn * np.exp(-offsets[np.arange(len(labels)), labels])
+    if train["class_weights"] != "none":
+        beta = train["effective_beta"] if train["class_weights"] == "effective" else None
+        drawn = drawn * class_weights(labels, num_classes, beta=beta)[labels]
+    expected: NDArray[np.float64] = np.bincount(labels, weights=drawn, minlength=num_classes) / drawn.sum()
+    return expected
 
 
 def channel_statistics(faces: Faces, *, chunk: int = 256) -> tuple[Channels, Channels]:

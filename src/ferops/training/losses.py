@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ferops.config import Train
+from ferops.training.faces import class_weights
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
 """From logits `(N, K)` and targets, as `focal_loss` takes them, to a scalar."""
@@ -54,24 +55,6 @@ def _asked_for(train: Train, labels: NDArray[np.int64], num_classes: int) -> NDA
         return None
     beta = train.effective_beta if train.class_weights == "effective" else None
     return class_weights(labels, num_classes, beta=beta)
-
-
-def class_weights(labels: NDArray[np.int64], num_classes: int, *, beta: float | None = None) -> NDArray[np.float64]:
-    """Return class weights `(K,)` with a mean of 1 over the images, so that the loss keeps its scale.
-
-    Args:
-        labels: class indices `(N,)`, 0 to K - 1; every class occurs.
-        beta: None for inverse frequencies, n / (K * n_c). Else (1 - beta) / (1 - beta^n_c) up to scale (Cui et al.
-            2019, "Class-balanced loss based on effective number of samples"): near 0 all classes weigh alike, near 1
-            inversely to their frequency.
-    """
-    counts = np.bincount(labels, minlength=num_classes)
-    if beta is None:
-        inverse: NDArray[np.float64] = len(labels) / (num_classes * counts)
-        return inverse
-    weights = (1.0 - beta) / -np.expm1(counts * np.log(beta))
-    normalised: NDArray[np.float64] = weights * len(labels) / (weights @ counts)
-    return normalised
 
 
 def focal_loss(

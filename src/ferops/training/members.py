@@ -20,8 +20,23 @@ from ferops.training.faces import Faces
 from ferops.training.model import ExpressionNet
 
 
+def require_name(params: Params, name: str, what: str) -> None:
+    """Refuse a name that is no folder or that `ferops train` writes to.
+
+    Args:
+        what: is to have the name, with its article.
+
+    Raises:
+        FeropsError: it cannot be used.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
+        raise FeropsError(f"{what} cannot be called {name!r}: a name has letters, digits, dots, - and _")
+    if name in params.models:
+        raise FeropsError(f"{name} is an entry of `models` in params.yaml, made by ferops train: choose another name")
+
+
 def require_names(params: Params, name: str, members: Sequence[str], *, kind: str) -> None:
-    """Refuse a name that is no folder or that `ferops train` writes to, and fewer than two different members.
+    """Refuse a name as `require_name` does, and fewer than two different members.
 
     Args:
         kind: `ensemble` or `soup`, the verb that makes it.
@@ -30,10 +45,7 @@ def require_names(params: Params, name: str, members: Sequence[str], *, kind: st
         FeropsError: they cannot be used.
     """
     article = "an" if kind == "ensemble" else "a"
-    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
-        raise FeropsError(f"{article} {kind} cannot be called {name!r}: a name has letters, digits, dots, - and _")
-    if name in params.models:
-        raise FeropsError(f"{name} is an entry of `models` in params.yaml, made by ferops train: choose another name")
+    require_name(params, name, f"{article} {kind}")
     if len(set(members)) < 2 or len(set(members)) < len(members) or name in members:
         raise FeropsError(
             f"{article} {kind} needs two different models or more, found {', '.join(members)}. Train them (ferops "
@@ -42,7 +54,14 @@ def require_names(params: Params, name: str, members: Sequence[str], *, kind: st
 
 
 def read_member(
-    layout: Layout, name: str, params: Params, *, made_from: Provenance, size_px: int, cut: bool = False
+    layout: Layout,
+    name: str,
+    params: Params,
+    *,
+    made_from: Provenance,
+    size_px: int,
+    cut: bool = False,
+    elsewhere: bool = True,
 ) -> tuple[ExpressionNet, ModelConfig]:
     """Return a trained model that fits the project's faces.
 
@@ -51,6 +70,7 @@ def read_member(
 
     Args:
         cut: of a model that is taken as it is, classes that the project lacks are cut off.
+        elsewhere: a model that is taken as it is may have learnt from other data than the project's.
 
     Raises:
         FeropsError: it is missing or damaged, an ensemble, or does not fit.
@@ -67,7 +87,7 @@ def read_member(
         "classes": (listed(config.classes), listed(params.data.classes)),
         "size (px)": (str(config.size_px), str(size_px)),
     }
-    if not as_it_is:
+    if not (as_it_is and elsewhere):
         pairs |= {
             "data version": (config.provenance.data_version, made_from.data_version),
             "split": (str(config.provenance.split_hash), str(made_from.split_hash)),

@@ -47,6 +47,8 @@ def soup(layout: Layout, params: Params, name: str, ingredients: Sequence[str]) 
         for one in ingredients
     ]
     configs = [config for _, config in loaded]
+    for one in (config.adjusted for config in configs if config.adjusted):
+        raise FeropsError(f"logits of {one.name} were adjusted: take {one.name} itself, and adjust the soup")
     _require_one_network(ingredients, configs)
     classes, train, plain = params.data.classes, params.train, Precision(torch.device("cpu"), None)
     labels = faces["val"].labels
