@@ -64,7 +64,7 @@ def table(model: str, trials: Sequence[Trial], classes: Sequence[str]) -> list[s
     """Return lines for a terminal: figures in per cent by share, recall by class at the end."""
     width = max(len(each) for each in ("macro-F1", *classes))
     heads = ["share", "accuracy", "macro-F1", *classes]
-    lines = [f"{model} on the validation split, its logits adjusted; accuracy, macro-F1 and each class's recall in %:"]
+    lines = [f"On the validation split, by the share that {model} is adjusted by: accuracy, macro-F1, each recall (%)"]
     lines.append("".join(each.rjust(width + 2) for each in heads))
     for one in trials:
         figures = [f"{one.share:g}", *(f"{100 * each:.1f}" for each in (one.accuracy, one.macro_f1, *one.recall))]
