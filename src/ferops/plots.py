@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+# Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish, with a grey
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
+COLOURS = (BLUE, ORANGE, GREEN, "#D55E00", "#CC79A7", "#56B4E9", GREY, "#000000")
+
+
 def save_confusion_matrix(
     target: Path | BinaryIO, counts: ArrayLike, classes: Sequence[str], *, title: str, dpi: int = 120
 ) -> None:

@@ -8,12 +8,10 @@ from matplotlib.figure import Figure
 
 from ferops.escape import inline
 from ferops.evaluation.slice_names import slice_name
-from ferops.plots import save_confusion_matrix
+from ferops.plots import BLUE, GREEN, GREY, ORANGE, save_confusion_matrix
 from ferops.records.metrics import CandidateFigures, Metrics
 from ferops.records.train import Epoch
 
-# Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#777777"
 DPI = 130
 LONGEST_NAME = 60
 """Characters of a slice beside its interval; a drawing has no room for more."""

@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from ferops.explanation.ranking import COVERAGES
 from ferops.pages import data_uri
-
-# Okabe and Ito's colours, which people with colour-vision deficiencies can distinguish
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#777777", "#000000")
+from ferops.plots import COLOURS
 
 
 def risk_coverage(risk: NDArray[np.float64]) -> str:

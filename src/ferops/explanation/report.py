@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from ferops import pages
 from ferops.explanation.check import CONTROLS
-from ferops.explanation.drawings import COLOURS, class_curves, risk_coverage
+from ferops.explanation.drawings import class_curves, risk_coverage
 from ferops.explanation.embedding import NEIGHBOURS, Projection
 from ferops.explanation.gallery import Gallery
 from ferops.explanation.sample import Sample
 from ferops.files import write_text
 from ferops.formats import figure, interval
+from ferops.plots import COLOURS
 from ferops.records.explain import ExplainSummary
 
 KINDS = {
