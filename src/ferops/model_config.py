@@ -37,12 +37,12 @@ class Adjustment(Record):
     """The logits of artifacts/train/`name`, whose weights have this `sha256`, were adjusted (`ferops adjust`).
 
     Attributes:
-        share: of the logarithm of each class's frequency, which was taken off its logit.
+        share: of the logarithm of each class's frequency, which was taken off its logit; below 0 it was added.
     """
 
     name: str
     sha256: str
-    share: Annotated[float, Field(ge=0.0, le=1.0)]
+    share: Annotated[float, Field(ge=-1.0, le=1.0)]
 
 
 class Member(Record):

@@ -74,11 +74,12 @@ def soup(
 def adjust(
     model: Annotated[str, typer.Argument(help="a trained model: a folder in artifacts/train")],
     share: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="how far, 1 as if all classes were equally frequent")
+        float | None,
+        typer.Option(min=-1.0, max=1.0, help="1 as if all classes were equally frequent, below 0 the other way"),
     ] = None,
     name: Annotated[str | None, typer.Option(help="what the adjusted model is called, with --share")] = None,
 ) -> None:
-    """Let a trained model say rare classes more often and frequent ones less, without training it again.
+    """Let a trained model say rare classes more often, or less, without training it again.
 
     Without --share, says what some shares give on the validation split, and writes nothing.
     """

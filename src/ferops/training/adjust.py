@@ -1,4 +1,4 @@
-"""`ferops adjust`: a trained model -> the same model, expecting frequent classes less."""
+"""`ferops adjust`: a trained model -> the same model, expecting frequent classes less, or more."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ferops.training.evaluator import confusion, scores
 from ferops.training.faces import Faces, learnt_shares
 from ferops.training.model import ExpressionNet
 
-SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+SHARES = (-0.4, -0.2, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
 """What `ferops adjust` tries on the validation split."""
 
 
@@ -78,6 +78,7 @@ def adjust(layout: Layout, params: Params, name: str, *, model: str, share: floa
     "Long-tail learning via logit adjustment": Menon et al. 2021, eq. 9 (post-hoc). From the logit of each class, so
     from the bias of the last layer, `share` times the logarithm of its frequency is taken off: the frequencies that the
     model assumes (`ferops.training.faces.learnt_shares`). At 1 it answers as if all classes were equally frequent.
+    Below 0 it expects frequent ones more, such as after class weights that favoured the rare ones too much.
 
     Raises:
         FeropsError: a name that cannot be used; or a model that is missing, damaged, adjusted already or an ensemble,
