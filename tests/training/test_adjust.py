@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
@@ -21,6 +22,7 @@ from ferops.records.train import TrainSummary
 from ferops.training import data, model
 from ferops.training.adjust import SHARES, adjust, table, tried
 from ferops.training.evaluator import predict
+from ferops.training.folds import answers
 from ferops.training.precision import Precision
 from ferops.training.soup import soup
 from taught import write_taught
@@ -75,8 +77,8 @@ def test_the_logarithm_of_the_frequencies_is_taken_off(made, split):
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_the_weights_answer_so(made, split):
     net, found = model.load(made.model("fair"))
-    answers = predict(net, data.read_faces(made, split).images, precision=PLAIN)
-    assert_allclose(answers, logits(made, "fair", split), atol=1e-4)
+    found_logits = predict(net, data.read_faces(made, split).images, precision=PLAIN)
+    assert_allclose(found_logits, logits(made, "fair", split), atol=1e-4)
     assert (found.adjusted.name, found.adjusted.share, found.adjusted_share) == ("one", 0.5, 0.5)
     assert found.pretrained == START
 
@@ -144,6 +146,20 @@ def test_a_model_that_learnt_from_other_data_has_other_frequencies(copy, params)
     params = params.model_copy(update={"models": {**params.models, "two": taken}})
     with pytest.raises(FeropsError, match="two was trained with another data version"):
         adjust(copy, params, "more", model="two", share=0.3)
+
+
+def test_the_answers_to_all_folds_are_adjusted_too(copy, params):
+    """So that a model of few images still gets its cross-validation."""
+    folds = params.model_copy(update={"train": params.train.model_copy(update={"every_fold": True})})
+    before = answers(["a", "b"], np.arange(12, dtype=np.float32).reshape(2, 6), params.data.classes)
+    with pytest.raises(FeropsError, match=r"every_fold\.parquet does not exist.*ferops train one"):
+        adjust(copy, folds, "more", model="one", share=0.5)
+    before.to_parquet(copy.every_fold("one"), index=False)
+    adjust(copy, folds, "more", model="one", share=0.5)
+    after = pd.read_parquet(copy.every_fold("more"))
+    assert list(after["image_id"]) == ["a", "b"]
+    moved = after.iloc[:, 1:] - before.iloc[:, 1:]
+    assert_allclose(moved, np.broadcast_to(-0.5 * np.log(FACES / FACES.sum()), (2, 6)), atol=1e-5)
 
 
 def test_a_class_without_a_training_face_has_no_frequency(copy, params):

@@ -23,7 +23,7 @@ from ferops.tables import Kind, read_parquet
 def cross_validation(
     layout: Layout, params: Params, data: Data, classes: tuple[str, ...], *, temperature: float
 ) -> CrossValidation | None:
-    """Return the comparison; None where the settings ask for none, or the candidate was not trained here: no folds.
+    """Return the comparison; None where the settings ask for none, or the candidate is an ensemble or a soup: no folds.
 
     Args:
         classes: the candidate's, which the faces are labelled with.
@@ -33,7 +33,7 @@ def cross_validation(
         FeropsError: the answers are missing, damaged, or of other faces.
     """
     config = read_model_config(layout.model(params.export.model), ModelConfig)
-    if not params.train.every_fold or config.members or config.ingredients or config.adjusted:
+    if not params.train.every_fold or config.members or config.ingredients:
         return None
     rows = data.everything[data.everything["row"] >= 0].reset_index(drop=True)
     everyone = np.ones(len(rows), dtype=bool)

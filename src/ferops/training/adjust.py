@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from numpy.typing import NDArray
 
@@ -17,6 +18,7 @@ from ferops.layout import Layout
 from ferops.model_config import Adjustment, ModelConfig
 from ferops.provenance import provenance
 from ferops.records.train import TrainSummary
+from ferops.tables import Kind, read_parquet
 from ferops.training import data, members, untrained, zoo
 from ferops.training.evaluator import confusion, scores
 from ferops.training.faces import Faces, learnt_shares
@@ -102,7 +104,18 @@ def adjust(layout: Layout, params: Params, name: str, *, model: str, share: floa
         made_from=provenance(layout, params),
         started=started,
         about=f"{model}, adjusted by {share:g}",
+        every_fold=_every_fold(layout, model, trained, offsets) if params.train.every_fold else None,
     )
+
+
+def _every_fold(layout: Layout, model: str, trained: _Trained, offsets: NDArray[np.float32]) -> pd.DataFrame | None:
+    """Return the answers to all folds, adjusted like the model's; None for a soup, which has none."""
+    if trained.config.ingredients:
+        return None
+    columns = [f"logit_{each}" for each in trained.config.classes]
+    kinds: dict[str, Kind] = {"image_id": "text", **dict.fromkeys(columns, "number or null")}
+    found = read_parquet(layout.every_fold(model), kinds, made_by=f"ferops train {model}", unique="image_id")
+    return found.assign(**dict(zip(columns, (found[columns].to_numpy(np.float32) - offsets).T, strict=True)))
 
 
 def _read(layout: Layout, params: Params, name: str) -> _Trained:
