@@ -15,7 +15,7 @@ import httpx
 from ferops.config import load_params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def running(layout: Layout, *, within_s: float = 90.0, tag: str | None = None) -
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command, variables = serve_command(layout, load_params(layout.params_file), port=port, tag=tag)
+    command, variables = serve_command(layout, load_params(layout.params_file), Place(port), tag=tag)
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         try:

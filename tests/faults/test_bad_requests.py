@@ -20,7 +20,7 @@ from ferops.config import Params
 from ferops.datasets.kinds import FORMATS
 from ferops.layout import Layout
 from ferops.packaging.bento import package
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from served import served
 from traffic import BOUNDARY, Reply, ask, form, get, image, post
 
@@ -264,7 +264,7 @@ def uploads(files: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
 @pytest.mark.slow
 def test_bad_requests(bentos: Layout, quick_params: Params, tmp_path: Path) -> None:
     package(bentos, quick_params, model_folder=bentos.root / "exports" / "1", version="1")
-    command, variables = serve_command(bentos, quick_params, port=0)
+    command, variables = serve_command(bentos, quick_params, Place(0))
     log = tmp_path / "service.log"
     bad = [*uploads(damaged()), *uploads(hostile()), *forms(), *protocol()]
     assert len(bad) >= 200

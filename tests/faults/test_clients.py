@@ -25,7 +25,7 @@ from service.refusals import CODES
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.packaging.bento import package
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from served import served
 from traffic import Reply, ask, form, get, image, post
 
@@ -149,7 +149,7 @@ def memory_mb(process: psutil.Process) -> tuple[float, int]:
 
 def attack(layout: Layout, params: Params, log: Path, *, seconds: float) -> None:
     package(layout, params, model_folder=layout.root / "exports" / "1", version="1")
-    command, variables = serve_command(layout, params, port=0)
+    command, variables = serve_command(layout, params, Place(0))
     polite: dict[str, list[float]] = defaultdict(list)
     answers: Counter[str] = Counter()
     with served(command, variables, folder=layout.root, log=log) as http:

@@ -20,7 +20,7 @@ import pytest
 from ferops.config import Params
 from ferops.layout import Layout
 from ferops.packaging.bento import bento_folder, bentoml_environment, package
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from served import served
 from sockets import free_port
 from traffic import ask, form, get, image, post
@@ -46,7 +46,7 @@ def listens(port: int) -> bool:
 def running(layout: Layout, params: Params, log: Path) -> Iterator[tuple[psutil.Process, int]]:
     """Serve the Bento of version 1; yield the server's process and port. Nothing of it may be left at the end."""
     package(layout, params, model_folder=layout.root / "exports" / "1", version="1")
-    command, variables = serve_command(layout, params, port=0)
+    command, variables = serve_command(layout, params, Place(0))
     with served(command, variables, folder=layout.root, log=log) as http:
         port = http.base_url.port
         assert port is not None

@@ -114,9 +114,9 @@ def test_the_champion_is_packaged_by_the_stack_and_answers(promoted: Running, tm
     # The promotion may have started one already
     assert done["state_type"] in ("COMPLETED", "CANCELLED"), done["state"]["message"]
     ferops(promoted, "package")
-    from ferops.packaging.serve import serve_command
+    from ferops.packaging.serve import Place, serve_command
 
-    command, variables = serve_command(promoted.layout, config.parse(params_tree()), port=1)
+    command, variables = serve_command(promoted.layout, config.parse(params_tree()), Place(1))
     with served(command, variables, folder=promoted.layout.root, log=tmp_path / "service.log") as client:
         picture = tmp_path / "picture.png"
         Image.new("RGB", (64, 64)).save(picture)

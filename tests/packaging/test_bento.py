@@ -19,7 +19,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging import bento as packaging
 from ferops.packaging.bento import bento_folder, package, packaged
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from ferops.records.release import Release
 from ferops.registry import promotion
 
@@ -80,7 +80,7 @@ def test_serve_follows_the_champion_back(bentos: Layout, params: Params) -> None
     """After a roll-back to version 1 the older Bento is served, though version 2 is the latest built."""
     for version in ("1", "2"):
         package(bentos, params, model_folder=bentos.root / "exports" / version, version=version)
-        command, variables = serve_command(bentos, params, port=3999)
+        command, variables = serve_command(bentos, params, Place(3999))
         assert f"ferops:v{version}" in command
         assert command[command.index("--port") + 1] == "3999"
         assert variables["BENTOML_HOME"] == str(bentos.root / "bentoml")
@@ -108,14 +108,14 @@ def test_a_tag_that_only_begins_alike_is_another_one(bentos: Layout) -> None:
 def test_nothing_to_serve_says_what_to_do(tmp_path: Path, params: Params) -> None:
     assert packaged(Layout(tmp_path)) is None
     with pytest.raises(FeropsError, match=r"promote.*ferops package"):
-        serve_command(Layout(tmp_path), params, port=3000)
+        serve_command(Layout(tmp_path), params, Place(3000))
 
 
 def test_a_deleted_bento_is_not_served(bentos: Layout, params: Params, tmp_path: Path) -> None:
     (tmp_path / "bentoml").mkdir()
     shutil.copyfile(bentos.root / "bentoml" / "serving.json", tmp_path / "bentoml" / "serving.json")
     with pytest.raises(FeropsError, match="no Bento"):
-        serve_command(Layout(tmp_path), params, port=3000)
+        serve_command(Layout(tmp_path), params, Place(3000))
 
 
 @pytest.mark.parametrize("version", ["", "../1", "1:2", "a b"])

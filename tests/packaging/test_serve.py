@@ -12,7 +12,7 @@ from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging.bento import bento_folder
-from ferops.packaging.serve import checked_root_path, require_address, serve_command
+from ferops.packaging.serve import Place, checked_root_path, require_address, serve_command
 from sockets import free_port
 
 
@@ -46,7 +46,7 @@ def test_a_bento_of_an_older_ferops_is_to_be_built_anew(tmp_path: Path, quick_pa
     layout = Layout(tmp_path)
     (bento_folder(layout, "ferops:v1") / "src" / "service").mkdir(parents=True)
     with pytest.raises(FeropsError, match=r"older ferops.*rm -r .*v1, then ferops serve"):
-        serve_command(layout, quick_params, port=1, tag="ferops:v1")
+        serve_command(layout, quick_params, Place(1), tag="ferops:v1")
 
 
 @pytest.mark.parametrize(

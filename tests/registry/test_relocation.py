@@ -23,7 +23,7 @@ from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.model_config import export_digest
 from ferops.packaging.reconcile import reconcile
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from ferops.provenance import provenance
 from ferops.registry.connection import connect
 from ferops.registry.promotion import champion, promote
@@ -176,7 +176,7 @@ def work(project: Project, scratch: Path) -> None:
     assert register(layout, params).version == "1"
     promote(layout, params, "1")
     assert "ferops:v1" in reconcile(layout, params)
-    command, environment = serve_command(layout, params, port=3999)
+    command, environment = serve_command(layout, params, Place(3999))
     assert "ferops:v1" in command
     assert Path(environment["BENTOML_HOME"]) == layout.root / "bentoml"
     with training_run(layout, params, "candidate", training="c" * 64) as watch:

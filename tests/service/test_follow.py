@@ -23,7 +23,7 @@ from ferops.layout import Layout
 from ferops.monitoring.key import log_key_file
 from ferops.monitoring.traffic import KEY_VARIABLE
 from ferops.packaging.bento import package, pointer
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from ferops.records.release import Release
 from served import served
 
@@ -101,7 +101,7 @@ def wait_until(holds: Callable[[], bool]) -> None:
 def test_no_request_is_lost_while_the_version_changes(bentos: Layout, quick_params: Params, tmp_path: Path) -> None:
     """Four clients and a stream, all the time: every answer comes, and for each client the version changes once."""
     package(bentos, quick_params, model_folder=bentos.root / "exports" / "1", version="1")
-    command, variables = serve_command(bentos, quick_params, port=0)
+    command, variables = serve_command(bentos, quick_params, Place(0))
     photo = next(rows(seed=7))["image"]
     assert isinstance(photo, bytes)
     done = threading.Event()

@@ -12,7 +12,7 @@ import pytest
 from ferops.config import Params
 from ferops.datasets.synthetic.generate import rows
 from ferops.layout import Layout
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from served import served
 
 
@@ -22,7 +22,7 @@ def test_what_was_answered_is_in_the_log_after_sigterm(bentos: Layout, quick_par
     assert isinstance(photo, bytes)
     limits = quick_params.serve.model_copy(update={"log_dir": str(tmp_path / "traffic")})
     # The Bento was built without the setting: `ferops serve` turns the log on all the same
-    command, variables = serve_command(bentos, quick_params.model_copy(update={"serve": limits}), port=0)
+    command, variables = serve_command(bentos, quick_params.model_copy(update={"serve": limits}), Place(0))
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as zipped:
         zipped.writestr("one.png", photo)

@@ -26,7 +26,7 @@ from ferops.datasets.synthetic.generate import rows
 from ferops.inference.prediction import LANDMARKS
 from ferops.layout import Layout
 from ferops.packaging.bento import package
-from ferops.packaging.serve import serve_command
+from ferops.packaging.serve import Place, serve_command
 from served import served
 
 pytestmark = pytest.mark.slow
@@ -40,7 +40,7 @@ def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def client(bentos: Layout, quick_params: Params, log: Path) -> Iterator[httpx.Client]:
     package(bentos, quick_params, model_folder=bentos.root / "exports" / "1", version="1")
-    command, variables = serve_command(bentos, quick_params, port=0)
+    command, variables = serve_command(bentos, quick_params, Place(0))
     with served(command, variables, folder=bentos.root, log=log) as http:
         yield http
 

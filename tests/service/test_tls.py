@@ -22,7 +22,7 @@ from ferops.datasets.synthetic.generate import rows
 from ferops.errors import FeropsError
 from ferops.layout import Layout
 from ferops.packaging.bento import package
-from ferops.packaging.serve import checked_tls, serve_command
+from ferops.packaging.serve import Place, checked_tls, serve_command
 from service import ferops_pb2
 from sockets import free_port
 
@@ -72,7 +72,7 @@ def test_both_interfaces_speak_tls(bentos: Layout, quick_params: Params, tmp_pat
     package(bentos, quick_params, model_folder=bentos.root / "exports" / "1", version="1")
     cert, key = certificate(tmp_path)
     port, grpc_port = free_port(), free_port()
-    command, variables = serve_command(bentos, quick_params, port=port, tls=(cert, key), grpc_port=grpc_port)
+    command, variables = serve_command(bentos, quick_params, Place(port, tls=(cert, key), grpc_port=grpc_port))
     photo = next(rows(seed=7))["image"]
     assert isinstance(photo, bytes)
     log = tmp_path / "service.log"

@@ -319,7 +319,7 @@ def serve(
 ) -> None:
     """Serve the champion, or the starter model until there is one; build the Bento first if it is missing."""
     from ferops.packaging.reconcile import starter_to_serve, to_serve
-    from ferops.packaging.serve import checked_root_path, checked_tls, require_address
+    from ferops.packaging.serve import Place, checked_root_path, checked_tls, require_address
     from ferops.packaging.serve import serve as start
 
     if follow and starter:
@@ -328,13 +328,13 @@ def serve(
     require_address(host, port)  # before a Bento is built
     if grpc_port is not None:
         require_address(host, grpc_port, option="--grpc-port")
-    below, tls = checked_root_path(root_path), checked_tls(tls_cert, tls_key)
+    place = Place(port, host, checked_root_path(root_path), checked_tls(tls_cert, tls_key), grpc_port)
     threads.choose("serve")  # the service takes the number from its environment
     # The alias may have moved since the last package
     tag = starter_to_serve(layout, params, say=say) if starter else to_serve(layout, params, say=say)
     if starter and tag is None:
         raise FeropsError(f"{layout.starter_dvc} does not exist: this project comes without a starter model")
-    start(layout, params, port=port, host=host, root_path=below, tls=tls, grpc_port=grpc_port, tag=tag, follow=follow)
+    start(layout, params, place, tag=tag, follow=follow)
 
 
 @verbs.command()

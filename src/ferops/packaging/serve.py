@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,21 +20,35 @@ from ferops.monitoring.traffic import FOLDER_VARIABLE, KEY_VARIABLE
 from ferops.packaging.bento import bento_folder, bentoml_environment, packaged
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a service is reached.
+
+    Attributes:
+        host: an address of this machine.
+        root_path: below which a proxy shows it, as `checked_root_path` returns it.
+        tls: the files of certificate and key, as `checked_tls` returns them; None for HTTP.
+        grpc_port: None without gRPC.
+    """
+
+    port: int
+    host: str = "127.0.0.1"
+    root_path: str = ""
+    tls: tuple[Path, Path] | None = None
+    grpc_port: int | None = None
+
+    def __str__(self) -> str:
+        address = f"{'https' if self.tls else 'http'}://{self.host}:{self.port}"
+        grpc = f", gRPC at {self.host}:{self.grpc_port}" if self.grpc_port else ""
+        return address + (f"{self.root_path}/" if self.root_path else "") + grpc
+
+
 def serve_command(
-    layout: Layout,
-    params: Params,
-    *,
-    port: int,
-    host: str = "127.0.0.1",
-    root_path: str = "",
-    tls: tuple[Path, Path] | None = None,
-    grpc_port: int | None = None,
-    tag: str | None = None,
+    layout: Layout, params: Params, place: Place, *, tag: str | None = None
 ) -> tuple[list[str], dict[str, str]]:
     """Return the command that serves the Bento `tag`, and its environment variables.
 
-    Without `tag` it serves the Bento that `package` made last. `root_path`: as `checked_root_path` returns it. `tls`:
-    the files of certificate and key.
+    Without `tag` it serves the Bento that `package` made last.
 
     Raises:
         FeropsError: there is no such Bento yet, an older ferops built it, or the API keys cannot be read.
@@ -49,13 +64,14 @@ def serve_command(
         raise FeropsError(
             f"an older ferops built the Bento {tag}. Build it anew: rm -r {source.parent}, then ferops serve"
         )
-    command = [sys.executable, "-m", "service.run", tag, "--port", str(port), "--host", host]
-    if root_path:
-        command += ["--root-path", root_path]
-    if tls is not None:
-        command += ["--tls-cert", str(tls[0].resolve()), "--tls-key", str(tls[1].resolve())]
-    if grpc_port is not None:
-        command += ["--grpc-port", str(grpc_port)]
+    command = [sys.executable, "-m", "service.run", tag, "--port", str(place.port), "--host", place.host]
+    if place.root_path:
+        command += ["--root-path", place.root_path]
+    if place.tls is not None:
+        certificate, key = place.tls
+        command += ["--tls-cert", str(certificate.resolve()), "--tls-key", str(key.resolve())]
+    if place.grpc_port is not None:
+        command += ["--grpc-port", str(place.grpc_port)]
     variables = bentoml_environment(layout)
     if params.serve.api_keys_file is not None:
         file = layout.root / params.serve.api_keys_file
@@ -69,30 +85,15 @@ def serve_command(
     return command, variables
 
 
-def serve(
-    layout: Layout,
-    params: Params,
-    *,
-    port: int,
-    host: str = "127.0.0.1",
-    root_path: str = "",
-    tls: tuple[Path, Path] | None = None,
-    grpc_port: int | None = None,
-    tag: str | None = None,
-    follow: bool = False,
-) -> None:
+def serve(layout: Layout, params: Params, place: Place, *, tag: str | None = None, follow: bool = False) -> None:
     """Become the server: this process is replaced, so that signals reach it. Arguments and errors: `serve_command`.
 
     Args:
         follow: serve each new champion as well; then the server is a child of this process, which exits with it.
     """
     tag = tag or packaged(layout)
-    command, variables = serve_command(
-        layout, params, port=port, host=host, root_path=root_path, tls=tls, grpc_port=grpc_port, tag=tag
-    )
-    scheme = "https" if tls else "http"
-    beside = f", gRPC at {host}:{grpc_port}" if grpc_port else ""
-    print(f"serving {tag} at {scheme}://{host}:{port}{root_path and root_path + '/'}{beside}", flush=True)
+    command, variables = serve_command(layout, params, place, tag=tag)
+    print(f"serving {tag} at {place}", flush=True)
     if follow:
         from ferops.packaging.follow import follow as run
 
