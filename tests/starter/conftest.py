@@ -16,6 +16,7 @@ from evaluation_project import evaluated
 from exports import provenance, write_export
 from ferops.files import write_text
 from ferops.layout import Layout
+from ferops.model_config import export_digest
 from ferops.records.metrics import Interval, Metrics
 from repositories import dvc, make_repository
 
@@ -45,15 +46,14 @@ def metrics() -> Metrics:
 def make_judged(metrics: Metrics, tmp_path_factory: pytest.TempPathFactory) -> JudgedMaker:
     """Return a function that makes a project whose export was evaluated; `config` changes values of its config.json."""
 
-    def make(*, favours: str = "happy", temperature: float = 1.25, **config: Any) -> Path:
+    def make(*, favours: str = "happy", **config: Any) -> Path:
         layout = Layout(tmp_path_factory.mktemp("judged"))
         known = {"low_confidence": 0.3, "provenance": provenance(git_commit="c" * 40)}
-        write_export(layout.exported, favours=favours, temperature=temperature, **(known | config))
+        write_export(layout.exported, favours=favours, **(known | config))
         trained = {"backbone.fc.weight": torch.full((6, 2), 0.3), "backbone.bn1.running_var": torch.full((2,), 1e6)}
         layout.model("candidate").mkdir(parents=True)
         save_file(trained, layout.model("candidate") / "weights.safetensors")
-        candidate = metrics.candidate.model_copy(update={"temperature": temperature})
-        judged = metrics.model_copy(update={"candidate": candidate})
+        judged = metrics.model_copy(update={"export_digest": export_digest(layout.exported)})
         judged.write(layout.artifacts("evaluate") / "metrics.json")
         card = f"# Model card of a model that favours {favours}\n"
         write_text(layout.reports("evaluate") / "model_card.md", card)

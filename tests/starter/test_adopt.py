@@ -150,9 +150,9 @@ def test_a_starter_that_is_too_large_is_refused(project: Layout, make_judged: Ju
 
 
 def test_the_card_of_another_model_is_refused(project: Layout, make_judged: JudgedMaker) -> None:
-    source, other = make_judged(temperature=1.25), make_judged(temperature=1.5)
+    source, other = make_judged(favours="happy"), make_judged(favours="sad")
     shutil.copy(other / "artifacts" / "evaluate" / "metrics.json", source / "artifacts" / "evaluate")
-    with pytest.raises(FeropsError, match=r"about another model.*1\.5, not 1\.25.*dvc repro evaluate"):
+    with pytest.raises(FeropsError, match=r"about another model.*dvc repro evaluate"):
         adopt(project, source)
     assert not project.starter.exists()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 import shutil
 import textwrap
@@ -21,7 +20,7 @@ from ferops.datasets.versioning import EMBEDDED_REMOTE
 from ferops.errors import FeropsError
 from ferops.files import atomic_file, atomic_folder, require, write_json, write_text
 from ferops.layout import Layout
-from ferops.model_config import WEIGHTS_FILE, ExportConfig
+from ferops.model_config import WEIGHTS_FILE, ExportConfig, export_digest
 from ferops.records.metrics import Metrics
 from ferops.records.starter import StarterMetrics
 from ferops.starter.folder import (
@@ -137,18 +136,17 @@ def _each_once(origins: Iterable[dict[str, Any] | None]) -> list[dict[str, Any]]
 
 
 def _evaluated(source: Layout) -> tuple[ExportConfig, StarterMetrics, str]:
-    """Return the export's config, the figures of its own evaluation, which the fitted temperature ties to it, and the
-    name of the trained model."""
+    """Return the export's config, the figures of its own evaluation, and the name of the trained model."""
     from ferops.export.runtime import Classifier
 
     config = Classifier(source.exported).config  # loads the served file: a damaged one is found here
     metrics = Metrics.read(source.artifacts("evaluate") / "metrics.json", made_by="ferops evaluate")
-    candidate = metrics.candidate
-    if candidate.classes != config.classes or not math.isclose(candidate.temperature, config.temperature, rel_tol=1e-9):
+    if metrics.export_digest != export_digest(source.exported):
         raise FeropsError(
-            f"{source.artifacts('evaluate')} is about another model than {source.exported} (temperature "
-            f"{candidate.temperature:.6g}, not {config.temperature:.6g}). Evaluate this one: dvc repro evaluate"
+            f"{source.artifacts('evaluate')} is about another model than {source.exported}. Evaluate this one: dvc "
+            "repro evaluate"
         )
+    candidate = metrics.candidate
     figures = StarterMetrics(
         test_images=metrics.n,
         confidence_level=metrics.confidence_level,
