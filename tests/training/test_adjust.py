@@ -40,7 +40,7 @@ def params() -> Params:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, params) -> Layout:
-    """A project with many faces of anger and few of disgust, a model, and the same adjusted by 0.5 as `fair`."""
+    """A project with many faces of anger and few of disgust, two models, one adjusted by 0.5 as `fair`, an ensemble."""
     layout = make_project(tmp_path_factory.mktemp("adjust"))
     images, labels = blobs(FACES.max(), seed=1)
     kept = np.concatenate([np.flatnonzero(labels == each)[:count] for each, count in enumerate(FACES)])
@@ -50,6 +50,7 @@ def made(tmp_path_factory, params) -> Layout:
     for name in ("one", "two"):
         trained_as(layout, name, class_weights="none", sampling={})
     adjust(layout, params, "fair", model="one", share=0.5)
+    ensemble(layout, params, "both", ["fair", "two"])
     return layout
 
 
@@ -115,9 +116,8 @@ def test_the_table_has_a_row_for_each_share(made, params):
     assert last == "next: ferops adjust one --share SHARE --name NAME"
 
 
-def test_an_ensemble_knows_its_members_shares(copy, params):
-    ensemble(copy, params, "both", ["fair", "two"])
-    assert read_model_config(copy.model("both"), ModelConfig).adjusted_share == 0.25
+def test_an_ensemble_knows_its_members_shares(made):
+    assert read_model_config(made.model("both"), ModelConfig).adjusted_share == 0.25
 
 
 @pytest.mark.parametrize(
@@ -130,11 +130,10 @@ def test_an_ensemble_knows_its_members_shares(copy, params):
         ("more", "both", "both is an ensemble itself. Name its members instead: fair, two"),
     ],
 )
-def test_what_cannot_be_adjusted(copy, params, name, of, message):
-    ensemble(copy, params, "both", ["fair", "two"])
+def test_what_cannot_be_adjusted(made, params, name, of, message):
     with pytest.raises(FeropsError, match=message):
-        adjust(copy, params, name, model=of, share=0.3)
-    assert not copy.model("more").exists()
+        adjust(made, params, name, model=of, share=0.3)
+    assert not made.model("more").exists()
 
 
 def test_a_model_that_learnt_from_other_data_has_other_frequencies(copy, params):
