@@ -153,10 +153,13 @@ def test_names_that_cannot_be_used(made, params, name, members, message):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ("sad", "happy", "anger", "fear", "disgust", "surprised")}, "another classes: sad, happy"),
-        ({"size_px": 64}, r"another size \(px\): 64; the project has 32"),
-        ({"provenance": {"data_version": "e" * 32}}, "another data version: eeee"),
-        ({"provenance": {"split_hash": "b" * 16}}, "another split: bbbb.*ferops train shy"),
+        (
+            {"classes": ("sad", "happy", "anger", "fear", "disgust", "surprised")},
+            "other classes than the project: sad, happy",
+        ),
+        ({"size_px": 64}, r"another size in pixels than the project: 64 instead of 32"),
+        ({"provenance": {"data_version": "e" * 32}}, "another data version than the project: eeee"),
+        ({"provenance": {"split_hash": "b" * 16}}, "another split than the project: bbbb.*ferops train shy"),
     ],
 )
 def test_members_that_do_not_fit(copy, params, changes, message):

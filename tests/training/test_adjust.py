@@ -143,7 +143,7 @@ def test_a_model_that_learnt_from_other_data_has_other_frequencies(copy, params)
         update={"epochs": 0, "pretrained": None, "learns_from": "artifacts/train/elsewhere"}
     )
     params = params.model_copy(update={"models": {**params.models, "two": taken}})
-    with pytest.raises(FeropsError, match="two was trained with another data version"):
+    with pytest.raises(FeropsError, match="two has another data version than the project"):
         adjust(copy, params, "more", model="two", share=0.3)
 
 

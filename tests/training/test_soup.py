@@ -162,7 +162,7 @@ def two_as_it_is(params: Params) -> Params:
 def test_a_model_taken_as_it_is_may_come_from_other_data(copy, params):
     """A soup of the starter and what was trained from it, on images of one's own."""
     change(copy.model("two"), provenance={"data_version": "e" * 32})
-    with pytest.raises(FeropsError, match="two was trained with another data version"):
+    with pytest.raises(FeropsError, match="two has another data version than the project"):
         soup(copy, params, "mean", ["one", "two"])
     assert soup(copy, two_as_it_is(params), "mean", ["one", "two"]).val_macro_f1 > 0.3
 
@@ -177,7 +177,7 @@ def test_classes_that_the_project_lacks_are_cut_off_what_is_taken_as_it_is(copy,
     shutil.rmtree(copy.model("two"))
     copy.model("two").mkdir()
     model.save(copy.model("two"), net, found.model_copy(update={"classes": order}))
-    with pytest.raises(FeropsError, match="two was trained with another classes: surprised, sad"):
+    with pytest.raises(FeropsError, match="two has other classes than the project: surprised, sad"):
         soup(copy, params, "mean", ["one", "two"])
     soup(copy, two_as_it_is(params), "mean", ["one", "two"])
     both, mean = tensors(copy, "both"), tensors(copy, "mean")

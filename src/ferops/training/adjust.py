@@ -33,10 +33,12 @@ class Trial:
     """What a share gives on the validation split.
 
     Attributes:
+        faces: how many there are.
         recall: of each class, 0-1, in the order of the model's classes; NaN where the split has none of it.
     """
 
     share: float
+    faces: int
     accuracy: float
     macro_f1: float
     recall: tuple[float, ...]
@@ -66,7 +68,8 @@ def table(model: str, trials: Sequence[Trial], classes: Sequence[str]) -> list[s
     """Return lines for a terminal: figures in per cent by share, recall by class at the end."""
     width = max(len(each) for each in ("macro-F1", *classes))
     heads = ["share", "accuracy", "macro-F1", *classes]
-    lines = [f"On the validation split, by the share that {model} is adjusted by: accuracy, macro-F1, each recall (%)"]
+    about = f"by the share that {model} is adjusted by: accuracy, macro-F1, each recall (%)"
+    lines = [f"On {trials[0].faces:,} validation faces, {about}"]
     lines.append("".join(each.rjust(width + 2) for each in heads))
     for one in trials:
         figures = [f"{one.share:g}", *(f"{100 * each:.1f}" for each in (one.accuracy, one.macro_f1, *one.recall))]
@@ -152,4 +155,4 @@ def _trial(labels: NDArray[np.int64], logits: NDArray[np.float32], share: float)
     accuracy, macro_f1 = scores(labels, logits)
     with np.errstate(invalid="ignore"):
         recall = counts.diagonal() / counts.sum(axis=1)
-    return Trial(share, accuracy, macro_f1, tuple(map(float, recall)))
+    return Trial(share, len(labels), accuracy, macro_f1, tuple(map(float, recall)))

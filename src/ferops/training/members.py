@@ -84,19 +84,19 @@ def read_member(
     if cut and as_it_is and set(config.classes) > set(params.data.classes):
         config = _cut(net, config, params.data.classes)
     pairs = {
-        "classes": (listed(config.classes), listed(params.data.classes)),
-        "size (px)": (str(config.size_px), str(size_px)),
+        "other classes": (listed(config.classes), listed(params.data.classes)),
+        "another size in pixels": (str(config.size_px), str(size_px)),
     }
     if not (as_it_is and elsewhere):
         pairs |= {
-            "data version": (config.provenance.data_version, made_from.data_version),
-            "split": (str(config.provenance.split_hash), str(made_from.split_hash)),
+            "another data version": (config.provenance.data_version, made_from.data_version),
+            "another split": (str(config.provenance.split_hash), str(made_from.split_hash)),
         }
     for what, (found, wanted) in pairs.items():
         if found != wanted:
             raise FeropsError(
-                f"{name} was trained with another {what}: {found}; the project has {wanted}. Train it again "
-                f"(ferops train {name}), or leave it out"
+                f"{name} has {what} than the project: {found} instead of {wanted}. Train it again (ferops train {name}), or "
+                "take another model"
             )
     return net, config
 
