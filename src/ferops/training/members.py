@@ -95,8 +95,8 @@ def read_member(
     for what, (found, wanted) in pairs.items():
         if found != wanted:
             raise FeropsError(
-                f"{name} has {what} than the project: {found} instead of {wanted}. Train it again (ferops train {name}), or "
-                "take another model"
+                f"{name} has {what} than the project: {found} instead of {wanted}. Train it again (ferops train "
+                f"{name}), or take another model"
             )
     return net, config
 
