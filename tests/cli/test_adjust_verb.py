@@ -34,7 +34,7 @@ def test_without_a_share_it_says_what_some_give(layout: Layout) -> None:
     first, *_, last = found.stdout.splitlines()
     assert (found.exit_code, first.partition(":")[0]) == (
         0,
-        "On 30 validation faces, by the share that one is adjusted by",
+        "one, adjusted by a share, on 30 validation faces",
     )
     assert last == "next: ferops adjust one --share SHARE --name NAME"
     assert sorted(layout.root.rglob("*")) == before

@@ -66,14 +66,13 @@ def tried(layout: Layout, params: Params, model: str, shares: Sequence[float] = 
 
 def table(model: str, trials: Sequence[Trial], classes: Sequence[str]) -> list[str]:
     """Return lines for a terminal: figures in per cent by share, recall by class at the end."""
-    width = max(len(each) for each in ("macro-F1", *classes))
     heads = ["share", "accuracy", "macro-F1", *classes]
-    about = f"by the share that {model} is adjusted by: accuracy, macro-F1, each recall (%)"
-    lines = [f"On {trials[0].faces:,} validation faces, {about}"]
-    lines.append("".join(each.rjust(width + 2) for each in heads))
+    widths = [max(len(each), 5) + 2 for each in heads]
+    lines = [f"{model}, adjusted by a share, on {trials[0].faces:,} validation faces: all in %, recall by class"]
+    lines.append("".join(each.rjust(width) for each, width in zip(heads, widths, strict=True)))
     for one in trials:
         figures = [f"{one.share:g}", *(f"{100 * each:.1f}" for each in (one.accuracy, one.macro_f1, *one.recall))]
-        lines.append("".join(each.rjust(width + 2) for each in figures))
+        lines.append("".join(each.rjust(width) for each, width in zip(figures, widths, strict=True)))
     return [*lines, f"next: ferops adjust {model} --share SHARE --name NAME"]
 
 
