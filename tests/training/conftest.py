@@ -32,6 +32,12 @@ def layout(tmp_path: Path) -> Layout:
     return make_project(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def params() -> Params:
+    """The tests' settings as they are."""
+    return config.parse(params_tree())
+
+
 @pytest.fixture
 def make_params() -> Callable[..., Params]:
     """Parse the tests' settings with some of the block `train`, and the baseline's epochs, changed."""

@@ -10,10 +10,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from blobs import blobs, make_project, params_tree, write_faces
+from blobs import blobs, make_project, write_faces
 from exports import change
-from ferops import config
-from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.export.ensemble import ensemble
 from ferops.layout import Layout
@@ -31,11 +29,6 @@ PLAIN = Precision(torch.device("cpu"), None)
 START = {"source": "faces", "sha256": "a" * 64, "licence": "MIT"}
 FACES = np.array([64, 4, 16, 16, 16, 16])
 """Of each class, in training."""
-
-
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return config.parse(params_tree())
 
 
 @pytest.fixture(scope="module")

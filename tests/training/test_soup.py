@@ -9,9 +9,8 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from blobs import make_project, params_tree
+from blobs import make_project
 from exports import change
-from ferops import config
 from ferops.config import Params
 from ferops.errors import FeropsError
 from ferops.layout import Layout
@@ -26,11 +25,6 @@ from taught import write_taught
 PLAIN = Precision(torch.device("cpu"), None)
 START = {"source": "faces", "sha256": "a" * 64, "licence": "MIT"}
 TEACHER = {"source": "artifacts/train/large", "sha256": "b" * 64, "licence": "CC0"}
-
-
-@pytest.fixture(scope="module")
-def params() -> Params:
-    return config.parse(params_tree())
 
 
 @pytest.fixture(scope="module")

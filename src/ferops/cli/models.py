@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -83,7 +84,6 @@ def adjust(
 
     Without --share, says what some shares give on the validation split, and writes nothing.
     """
-    from ferops.orchestration.steady import steady
     from ferops.training import adjust as adjusting
 
     if (share is None) != (name is None):
@@ -92,24 +92,24 @@ def adjust(
     if share is None or name is None:
         say(*adjusting.table(model, adjusting.tried(layout, params, model), params.data.classes))
         return
-    with steady(layout, name):
-        summary = adjusting.adjust(layout, params, name, model=model, share=share)
-    _tell("adjust", params, name, summary)
+    make = partial(adjusting.adjust, layout, params, name, model=model, share=share)
+    _write("adjust", layout, params, name, make)
 
 
 def _of_several(
     kind: str, make: Callable[[Layout, Params, str, Sequence[str]], TrainSummary], name: str, parts: list[str]
 ) -> None:
-    from ferops.orchestration.steady import steady
-
     layout, params = project()
     threads.choose("ensemble")
+    _write(kind, layout, params, name, partial(make, layout, params, name, parts))
+
+
+def _write(verb: str, layout: Layout, params: Params, name: str, make: Callable[[], TrainSummary]) -> None:
+    """Make a model that is not trained here, and say what it is and what comes next."""
+    from ferops.orchestration.steady import steady
+
     with steady(layout, name):
-        summary = make(layout, params, name, parts)
-    _tell(kind, params, name, summary)
-
-
-def _tell(verb: str, params: Params, name: str, summary: TrainSummary) -> None:
+        summary = make()
     say_record(f"{verb} {name}", summary)
     if params.export.model != name:
         say(f"next: export.model: {name} in params.yaml, and a stage in dvc.yaml (docs/ensembles.md)")

@@ -17,9 +17,10 @@ from ferops.files import sha256
 from ferops.layout import Layout
 from ferops.model_config import Adjustment, ModelConfig
 from ferops.provenance import provenance
+from ferops.records import Provenance
 from ferops.records.train import TrainSummary
 from ferops.tables import Kind, read_parquet
-from ferops.training import data, members, untrained, zoo
+from ferops.training import data, folds, members, untrained, zoo
 from ferops.training.evaluator import confusion, scores
 from ferops.training.faces import Faces, learnt_shares
 from ferops.training.model import ExpressionNet
@@ -51,6 +52,7 @@ class _Trained:
     faces: dict[str, Faces]
     logits: dict[str, NDArray[np.float32]]
     frequencies: NDArray[np.float64]
+    made_from: Provenance
 
 
 def tried(layout: Layout, params: Params, model: str, shares: Sequence[float] = SHARES) -> list[Trial]:
@@ -103,7 +105,7 @@ def adjust(layout: Layout, params: Params, name: str, *, model: str, share: floa
         trained.config.model_copy(update={"adjusted": done}),
         faces=trained.faces,
         logits={split: logits - offsets for split, logits in trained.logits.items()},
-        made_from=provenance(layout, params),
+        made_from=trained.made_from,
         started=started,
         about=f"{model}, adjusted by {share:g}",
         every_fold=_every_fold(layout, model, trained, offsets) if params.train.every_fold else None,
@@ -117,7 +119,8 @@ def _every_fold(layout: Layout, model: str, trained: _Trained, offsets: NDArray[
     columns = [f"logit_{each}" for each in trained.config.classes]
     kinds: dict[str, Kind] = {"image_id": "text", **dict.fromkeys(columns, "number or null")}
     found = read_parquet(layout.every_fold(model), kinds, made_by=f"ferops train {model}", unique="image_id")
-    return found.assign(**dict(zip(columns, (found[columns].to_numpy(np.float32) - offsets).T, strict=True)))
+    adjusted = found[columns].to_numpy(np.float32) - offsets
+    return folds.answers(list(found["image_id"]), adjusted, trained.config.classes)
 
 
 def _read(layout: Layout, params: Params, name: str) -> _Trained:
@@ -141,7 +144,7 @@ def _read(layout: Layout, params: Params, name: str) -> _Trained:
         split: members.read_logits(layout, name, split, faces[split], classes=classes) for split in ("val", "test")
     }
     frequencies = learnt_shares(labels, sources, len(classes), config.provenance.params["train"])
-    return _Trained(net, config, faces, logits, frequencies)
+    return _Trained(net, config, faces, logits, frequencies, made_from)
 
 
 def _offsets(trained: _Trained, share: float) -> NDArray[np.float32]:
